@@ -1,0 +1,58 @@
+"""`zigpt eval`: one exact number for a model on a text."""
+
+import json
+import math
+
+from zigpt.cli.options import EvalOptions
+from zigpt.cli.source import find_again
+from zigpt.corpus import Corpus, Source, read_texts
+from zigpt.device import pick_device
+from zigpt.errors import TextError
+from zigpt.runs import SavedModel, load_model
+from zigpt.train import split_loss
+
+
+def run(options: EvalOptions) -> int:
+    """Print the loss. Returns the exit code."""
+    saved = load_model(options.run, pick_device(options.device))
+    corpus, what = _corpus(options, saved)
+    loss = split_loss(saved.model, corpus, "test")
+    count = len(corpus.test) - 1
+    if options.json:
+        numbers = {
+            "nats_per_char": loss,
+            "bits_per_char": loss / math.log(2),
+            "perplexity": math.exp(loss),
+            "characters": count,
+            "text": what,
+        }
+        print(json.dumps(numbers, ensure_ascii=False))
+    else:
+        print(
+            f"{loss:.6f} nats per character   {loss / math.log(2):.6f} bits per character   "
+            f"perplexity {math.exp(loss):.4f}\n"
+            f"exact over all {count:,} predictions of {what}"
+        )
+    return 0
+
+
+def _corpus(options: EvalOptions, saved: SavedModel) -> tuple[Corpus, str]:
+    """The test split of the model's own text, or the whole of another."""
+    own = saved.about["text"]
+    source: Source = read_texts([options.text]) if options.text else find_again(own)
+    if source.sha256 == own["sha256"]:
+        return Corpus.from_text(source.text, saved.tokenizer), f"the test split of {source.origin}"
+    if options.text is None:
+        raise TextError(
+            f"{source.origin} is not the text that {options.run} was trained on",
+            "its SHA-256 differs, so its test split is another one",
+            "name a text: it is then scored whole",
+        )
+    ids = saved.tokenizer.encode(source.text, options.unknown)
+    if len(ids) < 2:
+        raise TextError(
+            f"{source.origin} has nothing to score",
+            "a loss needs at least two characters that the model knows",
+            "name a longer text",
+        )
+    return Corpus(saved.tokenizer, ids[:0], ids), source.origin

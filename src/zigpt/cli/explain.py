@@ -1,0 +1,156 @@
+"""`zigpt explain`: the ideas behind a GPT, shown on the reader's own model and text."""
+
+import time
+
+import torch
+
+from zigpt.anatomy import attention_maps, influence, predictions
+from zigpt.cli.options import ExplainOptions
+from zigpt.cli.source import find_again
+from zigpt.config import GPTConfig, TrainConfig
+from zigpt.corpus import Corpus
+from zigpt.device import pick_device
+from zigpt.errors import TextError
+from zigpt.runs import SavedModel, load_model, newest_path
+from zigpt.subwords import merge_pairs
+
+_VISIBLE = {"\n": "⏎", "\t": "⇥", " ": "␣"}
+
+
+def run(options: ExplainOptions) -> int:
+    """Print one explanation. Returns the exit code."""
+    path = options.run or newest_path()
+    saved = load_model(path, pick_device(options.device))
+    show = {
+        "model": _model,
+        "window": _window,
+        "mask": _mask,
+        "batch": _batch,
+        "characters": _characters,
+    }
+    print(f"{path}: {saved.model.config.n_parameters:,} parameters\n")
+    show[options.topic](saved, options.text)
+    return 0
+
+
+def _text(saved: SavedModel, text: str) -> str:
+    """The text that was given, or else the beginning of the model's own test split."""
+    if text:
+        return text
+    corpus = Corpus.from_text(find_again(saved.about["text"]).text, saved.tokenizer)
+    return saved.tokenizer.decode(corpus.test[: saved.model.config.block_size + 1])
+
+
+def _ids(saved: SavedModel, text: str, most: int) -> torch.Tensor:
+    ids = saved.tokenizer.encode(_text(saved, text))[:most].astype("int64")
+    if len(ids) < 2:
+        raise TextError(
+            f"{len(ids)} characters are too few to show anything",
+            "it takes one character to see and one to predict",
+            "give a longer --text",
+        )
+    return torch.from_numpy(ids).to(saved.model.head.weight.device)
+
+
+def _visible(text: str) -> str:
+    return "".join(_VISIBLE.get(c, c if c.isprintable() else "\ufffd") for c in text)
+
+
+def _model(saved: SavedModel, text: str) -> None:
+    config = saved.model.config
+    width, heads = config.n_embd, config.n_head
+    print(
+        f"""ids      (B, T)      T = {config.block_size} characters at most, V = {config.vocab_size}
+  │        token embedding {config.vocab_size} x {width}  +  position embedding \
+{config.block_size} x {width}
+x        (B, T, C)   C = {width}: the residual stream
+  │   ┌──── block, {config.n_layer} times, one above the other
+  │   │    x = x + attention(LayerNorm(x))       {heads} heads of {width // heads} channels
+  │   │    x = x + feed-forward(LayerNorm(x))    {width} -> {4 * width} -> {width}
+  │   └────
+  │        LayerNorm, then the head {width} -> {config.vocab_size}
+logits   (B, T, V)   a score for every next character, at every position
+"""
+    )
+    table = config.parameter_table()
+    for part, count in [*table.items(), ("all", config.n_parameters)]:
+        print(f"{part:<20}{count:>14,}  {count / config.n_parameters:7.1%}")
+
+
+def _window(saved: SavedModel, text: str) -> None:
+    ids = _ids(saved, text, saved.model.config.block_size + 1)
+    rows = predictions(saved.model, ids)
+    print(f"One window is {len(rows)} training examples, all answered by one forward pass.\n")
+    print(f"{'t':>4}  {'context -> target':<42}{'p(target)':>10}{'rank':>6}  first guess")
+    for t, row in enumerate(rows):
+        context = _visible(saved.tokenizer.decode(row.context))[-34:]
+        target, guess = (_visible(saved.tokenizer.decode([i])) for i in (row.target, row.guess))
+        print(f"{t:>4}  {context:>34} -> {target:<4}{row.probability:>10.4f}{row.rank:>6}  {guess}")
+    mean = -sum(torch.tensor([row.probability for row in rows]).log().tolist()) / len(rows)
+    print(
+        f"\nThe loss is the mean of -ln p(target) over these rows: {mean:.4f} nats per character."
+    )
+
+
+def _mask(saved: SavedModel, text: str) -> None:
+    ids = _ids(saved, text, min(10, saved.model.config.block_size))
+    names = [_visible(c) for c in saved.tokenizer.decode(ids.tolist())]
+    weights = attention_maps(saved.model, ids)[0, 0]
+    print("Row t may look at columns 0 to t. The numbers are the share of attention in layer 0,")
+    print("head 0; ░ is the future: its score is set to -inf, so its share is exactly 0.\n")
+    print("    " + "".join(f"{name:>6}" for name in names))
+    for t, name in enumerate(names):
+        row = [f"{weights[t, s]:6.2f}" if s <= t else "     ░" for s in range(len(names))]
+        print(f"{name:>4}" + "".join(row))
+    changed = len(names) // 2
+    moved = influence(saved.model, ids, changed)
+    before, after = float(moved[:changed].max()), float(moved[changed:].max())
+    print(
+        f"\nProof: another character at t = {changed} moves the scores before it by {before:.1f},"
+    )
+    print(f"and those from it on by up to {after:.3f}.")
+
+
+def _batch(saved: SavedModel, text: str) -> None:
+    model, seed = saved.model, TrainConfig()
+    print(
+        f"One step of the textbook run: {seed.batch_size} windows x {GPTConfig().block_size} ",
+        end="",
+    )
+    print(f"characters = {seed.batch_size * GPTConfig().block_size:,} predictions.\n")
+    ids = _ids(saved, text, model.config.block_size)
+    with torch.inference_mode():
+        began = time.perf_counter()
+        together = model(ids.unsqueeze(0))[0]
+        one_pass = time.perf_counter() - began
+        began = time.perf_counter()
+        alone = torch.cat([model(ids[None, : t + 1])[0, -1:] for t in range(len(ids))])
+        many_passes = time.perf_counter() - began
+    print(f"This window has {len(ids)} positions. Scoring the next character at all of them:")
+    print(f"  in one forward pass                 {1000 * one_pass:9.1f} ms")
+    print(f"  in {len(ids)} passes, one for each prefix  {1000 * many_passes:9.1f} ms")
+    print(f"Largest difference between the two: {float((together - alone).abs().max()):.1e}.")
+    print("The mask makes them the same: no position sees what comes after it.")
+
+
+def _characters(saved: SavedModel, text: str) -> None:
+    width, block = saved.model.config.n_embd, saved.model.config.block_size
+    text = text or find_again(saved.about["text"]).text
+    print(
+        "Joining the most frequent neighbours of your text again and again (byte-pair encoding):\n"
+    )
+    print(
+        f"{'vocabulary':>10}{'chars a piece':>15}{f'{block} pieces cover':>20}{'embedding + head':>20}"
+    )
+    shown = {0, 10, 30, 100, 300, 1000}
+    for merges, stage in enumerate(merge_pairs(text, max(shown))):
+        if merges in shown:
+            print(
+                f"{stage.vocab_size:>10,}{stage.chars_per_piece:>15.2f}"
+                f"{block * stage.chars_per_piece:>14,.0f} chars{2 * stage.vocab_size * width:>20,}"
+            )
+    print(f"{50_257:>10,}{'(GPT-2)':>15}{'':>20}{2 * 50_257 * width:>20,}")
+    print(
+        "\nPieces make a text shorter and the tables larger. Characters need no training, know no"
+    )
+    print("unknown word, and leave nearly all parameters to the blocks.")

@@ -1,0 +1,153 @@
+"""What can be said to each command. Loads in milliseconds: no torch here.
+
+Options that shape a run are made from the config dataclasses, so that a new field there is a new
+option here. The options of a training may be left out: then the preset decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from zigpt.config import GPTConfig, SampleConfig, TrainConfig
+from zigpt.tokenizer import Unknown
+
+Topic = Literal["model", "window", "mask", "batch", "characters"]
+
+_Texts = Annotated[
+    Positional[tuple[Path, ...]],
+    arg(help="text file(s), or a folder of them; none: input.txt, or else a default text"),
+]
+_Run = Annotated[Positional[Path], arg(help="run folder, or a model.safetensors alone")]
+_Device = Annotated[str, arg(help="auto, cpu, cuda, cuda:1 or mps")]
+_Json = Annotated[bool, arg(help="print one JSON object instead")]
+_Unknown = Annotated[Unknown, arg(help="what becomes of characters that the model has never seen")]
+
+
+def _preset_option(part: Field[Any]) -> tuple[str, Any, Any]:
+    kind: Any = part.type
+    choices = "|".join(get_args(kind))
+    about = arg(
+        help=part.metadata["help"],
+        metavar=f"{{{choices}}}" if choices else kind.__name__.upper(),
+        help_behavior_hint="(preset's)",
+    )
+    return part.name, Annotated[kind | None, about], field(default=None)
+
+
+def _option(part: Field[Any]) -> tuple[str, Any, Any]:
+    kind: Any = part.type
+    about = arg(help=part.metadata["help"])
+    return part.name, Annotated[kind, about], field(default=part.default)
+
+
+_TrainSettings = make_dataclass(
+    "training",
+    [
+        _preset_option(part)
+        for config in (GPTConfig, TrainConfig)
+        for part in fields(config)
+        if part.name != "vocab_size"  # the text decides
+    ],
+)
+_SampleSettings = make_dataclass("sampling", [_option(part) for part in fields(SampleConfig)])
+
+
+def said(settings: Any) -> Mapping[str, Any]:
+    """Collect the settings that were given, by field name."""
+    return {name: value for name, value in asdict(settings).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a model on a text, watching it learn."""
+
+    texts: _Texts = ()
+    preset: Annotated[
+        Literal["auto", "tiny", "laptop", "gpu", "seed"],
+        arg(help="a tested set of all settings; auto: by device and length of the text"),
+    ] = "auto"
+    run: Annotated[
+        Path | None, arg(help="run folder", help_behavior_hint="(default: runs/<text>-<preset>)")
+    ] = None
+    minutes: Annotated[
+        float | None, arg(help="fit the number of steps to this time", help_behavior_hint="")
+    ] = None
+    device: _Device = "auto"
+    resume: Annotated[bool, arg(help="go on with a stopped run: that of --run, or the newest")] = (
+        False
+    )
+    settings: Annotated[Any, OmitArgPrefixes, arg(constructor=_TrainSettings)] = field(
+        default_factory=_TrainSettings
+    )
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Let a model write. The text alone goes to stdout."""
+
+    run: _Run
+    prompt: Annotated[str, arg(help="what to continue; empty: a new line")] = ""
+    chars: Annotated[int, arg(help="characters to write")] = 500
+    count: Annotated[int, arg(help="how many continuations; i is that of seed + i")] = 1
+    stop: Annotated[
+        tuple[str, ...], arg(help="end before any of these appears", help_behavior_hint="")
+    ] = ()
+    unknown: _Unknown = "error"
+    device: _Device = "auto"
+    settings: Annotated[Any, OmitArgPrefixes, arg(constructor=_SampleSettings)] = field(
+        default_factory=_SampleSettings
+    )
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """Measure the exact loss over a whole split, or over another text."""
+
+    run: _Run
+    text: Annotated[
+        Positional[Path | None],
+        arg(help="another text, scored whole; none: the test split of the model's own text"),
+    ] = None
+    unknown: _Unknown = "error"
+    device: _Device = "auto"
+    json: _Json = False
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Say what a text looks like and what training on it would cost, before training."""
+
+    texts: _Texts = ()
+    preset: Annotated[
+        Literal["auto", "tiny", "laptop", "gpu", "seed"], arg(help="the settings to plan for")
+    ] = "auto"
+    device: _Device = "auto"
+    json: _Json = False
+    settings: Annotated[Any, OmitArgPrefixes, arg(constructor=_TrainSettings)] = field(
+        default_factory=_TrainSettings
+    )
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """Show how a GPT works, on your own text and model."""
+
+    topic: Annotated[
+        Positional[Topic],
+        arg(
+            help="model: architecture and parameters; window: one window as T training examples; "
+            "mask: who may look at whom; batch: predictions in one step; "
+            "characters: against subwords"
+        ),
+    ]
+    run: Annotated[
+        Positional[Path | None],
+        arg(help="run folder or model.safetensors; none: the newest in runs/"),
+    ] = None
+    text: Annotated[
+        str, arg(help="the text to look at; none: the start of the run's test split")
+    ] = ""
+    device: _Device = "auto"

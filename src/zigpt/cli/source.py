@@ -1,0 +1,55 @@
+"""Which text a command works on, and what to say about it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zigpt.config import GPTConfig, TrainConfig, configure
+from zigpt.corpus import Corpus, Source, default_text, read_texts
+from zigpt.plan import advise_preset
+
+
+def find_text(texts: Sequence[Path]) -> Source:
+    """Read the texts that were named, or else the default.
+
+    Raises:
+        TextError: one of them is missing, empty or not text.
+    """
+    return read_texts(texts) if texts else default_text(Path.cwd())
+
+
+def find_again(info: Mapping[str, Any]) -> Source:
+    """Read the text that a model was trained on from where it was, by its fingerprint.
+
+    Raises:
+        TextError: it is no longer there.
+    """
+    return find_text([Path(path) for path in info["paths"]])
+
+
+def choose(
+    preset: str, corpus: Corpus, device: torch.device, said: Mapping[str, Any]
+) -> tuple[str, GPTConfig, TrainConfig]:
+    """Settle the settings of a training: preset, then what was said on the command line.
+
+    Raises:
+        ConfigError: they are impossible.
+        TextError: the text is too short for them.
+    """
+    name: Any = advise_preset(corpus, device) if preset == "auto" else preset
+    model, training = configure(corpus.tokenizer.vocab_size, name, said)
+    corpus.require(model.block_size)
+    return name, model, training
+
+
+def describe_text(source: Source, corpus: Corpus) -> list[str]:
+    """Say which text was taken, and everything its reader noticed."""
+    lines = [
+        f"text    {source.origin}: {len(source.text):,} characters, "
+        f"{corpus.tokenizer.vocab_size:,} distinct, {source.encoding}",
+        f"split   {len(corpus.train):,} characters to learn from, "
+        f"the last {len(corpus.test):,} to be tested on",
+    ]
+    return lines + [f"note    {notice}" for notice in source.notices]

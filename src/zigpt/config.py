@@ -1,0 +1,240 @@
+"""What a run is made of: frozen dataclasses that refuse impossible values, and the presets.
+
+Every field here is also an option of `zigpt train`, spelled with dashes: `n_layer` is `--n-layer`.
+The names are GPT-2's. This module knows no tensor: it must load in milliseconds.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from zigpt.errors import ConfigError
+
+Problem = tuple[str, str]
+Precision = Literal["auto", "float32", "bfloat16"]
+PresetName = Literal["tiny", "laptop", "gpu", "seed"]
+
+
+def option(default: Any, help: str) -> Any:
+    """Declare a dataclass field that knows its own one-line explanation."""
+    return field(default=default, metadata={"help": help})
+
+
+def _check(problems: list[Problem], bad: bool, problem: str, remedy: str) -> None:
+    if bad:
+        problems.append((problem, remedy))
+
+
+def _check_seed(problems: list[Problem], seed: int) -> None:
+    bad = not 0 <= seed < 2**63
+    _check(problems, bad, f"seed ({seed}) must be from 0 to 2^63 - 1", "try seed 1337")
+
+
+def _nearest_multiples(value: int, divisor: int) -> str:
+    lower = value // divisor * divisor
+    return f"{lower or divisor} or {lower + divisor}"
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a model. The defaults are those of the textbook run.
+
+    Raises:
+        ConfigError: naming every impossible value at once.
+    """
+
+    vocab_size: int = option(65, "V: distinct characters")
+    block_size: int = option(256, "T: longest context, in characters")
+    n_layer: int = option(6, "blocks, one above the other")
+    n_head: int = option(6, "H: attention heads in each block")
+    n_embd: int = option(384, "C: width of the residual stream")
+    dropout: float = option(0.2, "share of activations dropped while training, 0 to below 1")
+
+    def __post_init__(self) -> None:
+        if problems := self._problems():
+            raise ConfigError(problems)
+
+    def _problems(self) -> list[Problem]:
+        problems: list[Problem] = []
+        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
+            value = getattr(self, name)
+            _check(problems, value < 1, f"{name} ({value}) must be at least 1", f"raise {name}")
+        if self.n_head >= 1 and self.n_embd >= 1 and self.n_embd % self.n_head:
+            problems.append(
+                (
+                    f"n_embd ({self.n_embd}) must be divisible by n_head ({self.n_head})",
+                    f"try n_embd {_nearest_multiples(self.n_embd, self.n_head)}",
+                )
+            )
+        _check(
+            problems,
+            not 0 <= self.dropout < 1,
+            f"dropout ({self.dropout}) must be from 0 to below 1",
+            "try dropout 0.2",
+        )
+        return problems
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable values, counted from the shapes alone."""
+        return sum(self.parameter_table().values())
+
+    def parameter_table(self) -> dict[str, int]:
+        """Count the trainable values of each part; a row for `blocks` holds all of them."""
+        width = self.n_embd
+        layer_norm = 2 * width
+        attention = (width + 1) * 3 * width + (width + 1) * width
+        feed_forward = (width + 1) * 4 * width + (4 * width + 1) * width
+        return {
+            "token embedding": self.vocab_size * width,
+            "position embedding": self.block_size * width,
+            "attention": self.n_layer * attention,
+            "feed-forward": self.n_layer * feed_forward,
+            "layer norms": (2 * self.n_layer + 1) * layer_norm,
+            "head": self.vocab_size * width,
+        }
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained. The defaults are the textbook: AdamW at a constant 3e-4.
+
+    Raises:
+        ConfigError: naming every impossible value at once.
+    """
+
+    batch_size: int = option(64, "B: windows of text in each step")
+    learning_rate: float = option(3e-4, "peak learning rate of AdamW")
+    final_learning_rate: float = option(3e-4, "learning rate at the end of the cosine")
+    warmup_steps: int = option(0, "steps in which the learning rate rises from 0 to its peak")
+    weight_decay: float = option(0.01, "decay of the weight matrices, per step and learning rate")
+    beta2: float = option(0.999, "AdamW's memory of squared gradients")
+    grad_clip: float = option(0.0, "longest gradient let through (0: any)")
+    max_steps: int = option(5000, "training steps")
+    eval_interval: int = option(200, "steps between two looks at the train and test loss")
+    eval_chars: int = option(20_480, "characters scored at each look, from either split")
+    patience: int = option(0, "looks without a better test loss before stopping (0: never stop)")
+    precision: Precision = option("auto", "arithmetic of the matrix products; auto: the fastest")
+    seed: int = option(1337, "decides initial weights, batches, dropout and samples")
+
+    def __post_init__(self) -> None:
+        if problems := self._problems():
+            raise ConfigError(problems)
+
+    def _problems(self) -> list[Problem]:
+        problems: list[Problem] = []
+        for name in ("batch_size", "max_steps", "eval_interval", "eval_chars"):
+            value = getattr(self, name)
+            _check(problems, value < 1, f"{name} ({value}) must be at least 1", f"raise {name}")
+        for name in ("warmup_steps", "patience", "weight_decay", "grad_clip"):
+            value = getattr(self, name)
+            bad = not value >= 0  # so that NaN is bad as well
+            _check(problems, bad, f"{name} ({value}) must not be negative", f"try {name} 0")
+        for name in ("learning_rate", "final_learning_rate"):
+            value = getattr(self, name)
+            _check(problems, not 0 < value < 100, f"{name} ({value}) must be above 0", "try 3e-4")
+        _check(
+            problems,
+            not 0 < self.beta2 < 1,
+            f"beta2 ({self.beta2}) must lie between 0 and 1",
+            "try beta2 0.99",
+        )
+        _check_seed(problems, self.seed)
+        return problems
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """How the next character is chosen from the model's probabilities.
+
+    Raises:
+        ConfigError: naming every impossible value at once.
+    """
+
+    temperature: float = option(
+        1.0, "below 1 bolder on the likely, above 1 wilder; 0: the likeliest"
+    )
+    top_k: int = option(0, "choose among the k likeliest characters only (0: all)")
+    top_p: float = option(1.0, "choose among the likeliest that together reach p (1: all)")
+    seed: int = option(1337, "same seed, same text")
+
+    def __post_init__(self) -> None:
+        problems: list[Problem] = []
+        _check(
+            problems,
+            not 0 <= self.temperature < math.inf,
+            f"temperature ({self.temperature}) must be 0 or more, and finite",
+            "try temperature 0.8",
+        )
+        _check(problems, self.top_k < 0, f"top_k ({self.top_k}) must be 0 or more", "try top_k 20")
+        _check(
+            problems,
+            not 0 < self.top_p <= 1,
+            f"top_p ({self.top_p}) must be above 0 and at most 1",
+            "try top_p 0.9",
+        )
+        _check_seed(problems, self.seed)
+        if problems:
+            raise ConfigError(problems)
+
+
+PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
+    # A few seconds: for a first look and for very short texts.
+    "tiny": {
+        "block_size": 32, "n_layer": 2, "n_head": 2, "n_embd": 64, "dropout": 0.0,
+        "batch_size": 32, "learning_rate": 3e-3, "final_learning_rate": 3e-4, "warmup_steps": 20,
+        "weight_decay": 0.1, "beta2": 0.99, "grad_clip": 1.0,
+        "max_steps": 600, "eval_interval": 100, "patience": 4,
+    },
+    # The best model of three minutes on two cores.
+    "laptop": {
+        "block_size": 128, "n_layer": 4, "n_head": 6, "n_embd": 192, "dropout": 0.0,
+        "batch_size": 16, "learning_rate": 2e-3, "final_learning_rate": 1e-4, "warmup_steps": 100,
+        "weight_decay": 0.1, "beta2": 0.99, "grad_clip": 1.0,
+        "max_steps": 1500, "eval_interval": 100, "patience": 5,
+    },
+    # The textbook's shape with a schedule that uses a GPU well.
+    "gpu": {
+        "learning_rate": 1e-3, "final_learning_rate": 1e-4, "warmup_steps": 100,
+        "weight_decay": 0.1, "beta2": 0.99, "grad_clip": 1.0, "patience": 5,
+    },
+    # The textbook run itself, stopped when it only learns by heart.
+    "seed": {"patience": 10},
+}  # fmt: skip
+
+
+def configure(
+    vocab_size: int, preset: PresetName, overrides: Mapping[str, Any]
+) -> tuple[GPTConfig, TrainConfig]:
+    """Lay `overrides` (field name to value) over a preset.
+
+    Raises:
+        ConfigError: naming every impossible value of both parts at once.
+    """
+    values = {**PRESETS[preset], **overrides, "vocab_size": vocab_size}
+    if "max_steps" in overrides and "warmup_steps" not in overrides:
+        # A short run must not spend itself on warming up.
+        values["warmup_steps"] = min(values.get("warmup_steps", 0), values["max_steps"] // 10)
+    if "final_learning_rate" not in overrides and "learning_rate" in overrides:
+        # Keep the shape of the schedule when only its peak is moved.
+        default = replace(TrainConfig(), **_fields_of(TrainConfig, PRESETS[preset]))
+        ratio = default.final_learning_rate / default.learning_rate
+        values["final_learning_rate"] = values["learning_rate"] * ratio
+    parts: list[Any] = []
+    problems: list[Problem] = []
+    for part in (GPTConfig, TrainConfig):
+        try:
+            parts.append(part(**_fields_of(part, values)))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return parts[0], parts[1]
+
+
+def _fields_of(
+    part: type[GPTConfig] | type[TrainConfig], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    names = {field.name for field in fields(part)}
+    return {name: value for name, value in values.items() if name in names}

@@ -1,0 +1,197 @@
+"""Where a text comes from: files and folders, or the built-in one when nothing was given.
+
+Whatever is taken, `Source.origin` and `Source.notices` say so. This module knows what a text is
+called and where it lies, not what is done with it.
+"""
+
+import hashlib
+import logging
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NoReturn
+
+from zigpt.corpus.decode import Decoded, decode
+from zigpt.errors import TextError
+
+TINY_SHAKESPEARE = (
+    "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+)
+TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+
+_MOST_NOTICES = 8
+_LONGEST_NAME = 40  # characters, of up to 4 bytes; file systems allow a name 255 bytes
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text and where it came from.
+
+    `name` can be part of a folder's name; `origin` is for people; `paths` are the files read, in
+    order, none for a built-in text.
+    """
+
+    name: str
+    origin: str
+    paths: tuple[Path, ...]
+    text: str
+    encoding: str
+    notices: tuple[str, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """The fingerprint: SHA-256 of the text in UTF-8, in hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def read_texts(paths: Sequence[Path]) -> Source:
+    """Read files, and folders with all that lies in them, as one text in the order given.
+
+    A folder stands for its *.txt, sorted by path; where it has none, for its *.md.
+
+    Raises:
+        TextError: nothing was given, or naming the first path that cannot be read as text.
+    """
+    if not paths:
+        raise TextError("no text was given", "there is nothing to learn from", "name a text file")
+    files = tuple(file for path in paths for file in _files(path))
+    parts = [_read(file) for file in files]
+    encodings = dict.fromkeys(part.encoding for part in parts)
+    notices = [notice for part in parts for notice in part.notices]
+    if len(notices) > _MOST_NOTICES:
+        hidden = len(notices) - _MOST_NOTICES
+        notices[_MOST_NOTICES:] = [f"... and {hidden:,} more notices like these"]
+    return Source(
+        name=_name(paths),
+        origin=", ".join(_shown(path) for path in paths),
+        paths=files,
+        text=_joined([part.text for part in parts]),
+        encoding=", ".join(encodings),
+        notices=tuple(notices),
+    )
+
+
+def default_text(
+    folder: Path, url: str = TINY_SHAKESPEARE, sha256: str = TINY_SHAKESPEARE_SHA256
+) -> Source:
+    """Find a text when none was given: input.txt, Tiny Shakespeare, Python's own reference.
+
+    Raises:
+        TextError: `folder` has an input.txt that cannot be read, or there is no text at all.
+    """
+    given = folder / "input.txt"
+    if os.path.lexists(given):
+        source = read_texts([given])
+        return replace(source, notices=("no text given: taking input.txt", *source.notices))
+    try:
+        file = _download(url, sha256)
+    # requests raises its own kinds of OSError; pooch a ValueError when the hash is another one.
+    except (OSError, ValueError) as error:
+        return _python_reference(f"Tiny Shakespeare was not to be had ({type(error).__name__})")
+    return replace(
+        read_texts([file]),
+        name="tiny-shakespeare",
+        origin="Tiny Shakespeare (downloaded)",
+        paths=(),
+        notices=(f"no text given: taking Tiny Shakespeare, kept as {_shown(file)}",),
+    )
+
+
+def _download(url: str, sha256: str) -> Path:
+    # Here, not above: it takes a tenth of a second to import, and few runs download anything.
+    import pooch
+
+    # The notices tell what happened; pooch would tell it a second time.
+    pooch.get_logger().setLevel(logging.CRITICAL)
+    downloader = pooch.HTTPDownloader(timeout=10, progressbar=False)
+    cache = pooch.os_cache("zigpt")
+    fname = "tiny-shakespeare.txt"
+    return Path(pooch.retrieve(url, f"sha256:{sha256}", fname, cache, downloader=downloader))
+
+
+def _python_reference(why: str) -> Source:
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise TextError(
+            "there is no text to learn from",
+            f"none was given, there is no input.txt, {why}, and Python came without its reference",
+            "name a text file, or put one here as input.txt",
+        ) from None
+    return Source(
+        name="python-reference",
+        origin="the Python language reference (part of every Python)",
+        paths=(),
+        text=_joined([topics[topic] for topic in sorted(topics)]),
+        encoding="UTF-8",
+        notices=(f"no text given and {why}: taking the Python language reference",),
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    """The file itself, or what counts as text in a folder."""
+    if not os.path.isdir(path):
+        return [path]
+    visible = sorted(_visible_files(path), key=Path.as_posix)
+    for suffix in (".txt", ".md"):
+        if files := [file for file in visible if file.suffix.lower() == suffix]:
+            return files
+    raise TextError(
+        f"{_shown(path)} holds no text",
+        "neither it nor the folders in it have a .txt or .md file",
+        "name another folder, or the files themselves",
+    )
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in files if not name.startswith("."))
+
+
+def _read(file: Path) -> Decoded:
+    try:
+        # A pipe or a device might never end; the check itself opens nothing.
+        if os.path.exists(file) and not os.path.isfile(file):
+            raise TextError(
+                f"{_shown(file)} is not a regular file",
+                "it is a pipe or a device, which need not end",
+                "save the text to a file and name that",
+            )
+        data = file.read_bytes()
+    except OSError as error:
+        _refuse(error, file)
+    return decode(data, _shown(file))
+
+
+def _refuse(error: OSError, path: Path | None = None) -> NoReturn:
+    raise TextError(
+        f"cannot read {_shown(path or Path(error.filename))}",
+        (error.strerror or type(error).__name__).lower(),
+        "check the path and its permissions",
+    ) from None
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """One text after the other, each starting on a line of its own."""
+    *others, last = texts
+    return "".join(text if text.endswith("\n") else f"{text}\n" for text in others) + last
+
+
+def _name(paths: Sequence[Path]) -> str:
+    # Absolute, because "." and ".." have names only then.
+    first = Path(os.path.abspath(paths[0]))
+    name = first.name if os.path.isdir(first) else first.stem
+    # Composed letters: some systems hand out "é" as "e" and an accent, which is no letter.
+    safe = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", name))
+    safe = safe[:_LONGEST_NAME].strip("-.") or "text"
+    return safe if len(paths) == 1 else f"{safe}-and-{len(paths) - 1}-more"
+
+
+def _shown(path: Path) -> str:
+    """The path on one line that any terminal can print."""
+    return "".join(c if c.isprintable() else "?" for c in str(path))

@@ -1,0 +1,76 @@
+"""Which device, which arithmetic, how much at once: what this machine is good at."""
+
+import contextlib
+from contextlib import AbstractContextManager
+
+import torch
+
+from zigpt.config import Precision
+from zigpt.errors import UsageError
+
+# Activations of one micro-batch that still live in a CPU's caches: B x T x C values.
+_CACHE_FRIENDLY = 1 << 20
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Turn "auto", "cpu", "cuda", "cuda:1" or "mps" into a device that is really there.
+
+    Raises:
+        UsageError: the named device is not on this machine.
+    """
+    have = ["cpu"]
+    if torch.backends.mps.is_available():
+        have.insert(0, "mps")
+    if torch.cuda.is_available():
+        have[:0] = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if name != "auto" and name not in have:
+        raise UsageError(
+            f"no device named {name!r} here",
+            f"this machine offers {', '.join(have)}",
+            f"use --device {have[0]}, or leave it out",
+        )
+    return torch.device(have[0] if name == "auto" else name)
+
+
+def describe(device: torch.device) -> str:
+    """Name a device the way its owner would."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"CPU, {torch.get_num_threads()} threads"
+    return str(device)
+
+
+def pick_precision(device: torch.device, wanted: Precision = "auto") -> torch.dtype:
+    """Choose the arithmetic of matrix products: bfloat16 where the device has it in hardware.
+
+    float16 is never chosen: it needs loss scaling, and on MPS it is where NaNs come from.
+    """
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    fast = {
+        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+        # Private, but the only public answer is to time it, and a timed answer is not repeatable.
+        "cpu": torch.cpu._is_avx512_bf16_supported,
+    }
+    has_bfloat16 = fast.get(device.type, lambda: False)()
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
+    """Run matrix products in `precision`; weights, sums and the loss stay float32."""
+    if precision == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=precision)
+
+
+def micro_batch_size(batch_size: int, block_size: int, n_embd: int, device: torch.device) -> int:
+    """Decide how many windows go through the model at once; the gradients of all add up.
+
+    On a CPU few enough that activations stay in the caches; elsewhere the whole batch. Always a
+    divisor of `batch_size`, so that every micro-batch weighs the same.
+    """
+    if device.type != "cpu":
+        return batch_size
+    most = max(1, _CACHE_FRIENDLY // (block_size * n_embd))
+    return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= most)

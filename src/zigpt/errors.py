@@ -1,0 +1,92 @@
+"""Every way zigpt refuses: one exception tree, three short lines each, one exit code each.
+
+    ZigptError                 1  our own mistake
+    ├── UsageError             2  the command or its options cannot be carried out
+    │   └── ConfigError        2  impossible settings, all of them named at once
+    ├── TextError              3  a text was refused
+    │   └── VocabularyError    3  characters the model has never seen
+    ├── ModelFileError         3  a model file or run folder was refused
+    ├── RunBusyError           4  the run folder is taken
+    ├── StorageError           5  the disk did not take what we wrote
+    ├── DivergedError          6  the loss is no longer a number; the weights were not touched
+    └── OutOfMemoryError       7  the machine has not enough memory for these settings
+
+This module knows nothing else of the project.
+"""
+
+from collections.abc import Sequence
+
+
+class ZigptError(Exception):
+    """A refusal a person can act on: what happened, why, and what to do.
+
+    Each part is one line; the printed form is the three lines together.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, why: str, fix: str) -> None:
+        super().__init__(what, why, fix)
+        self.what, self.why, self.fix = what, why, fix
+
+    def __str__(self) -> str:
+        return f"{self.what}\nwhy: {self.why}\nfix: {self.fix}"
+
+
+class UsageError(ZigptError, ValueError):
+    """The command or an argument cannot be carried out as given."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """Impossible settings; `problems` holds every one of them, as (problem, remedy)."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        super().__init__(
+            f"impossible settings: {count} problem{'s' if count > 1 else ''}",
+            "; ".join(problem for problem, _ in self.problems),
+            "; ".join(remedy for _, remedy in self.problems),
+        )
+
+
+class TextError(ZigptError, ValueError):
+    """A text cannot be read or cannot be learned from."""
+
+    exit_code = 3
+
+
+class VocabularyError(TextError):
+    """A text holds characters that are not in the vocabulary."""
+
+
+class ModelFileError(ZigptError):
+    """A model file or run folder is missing, damaged or not ours."""
+
+    exit_code = 3
+
+
+class RunBusyError(ZigptError):
+    """The run folder already belongs to another training."""
+
+    exit_code = 4
+
+
+class StorageError(ZigptError):
+    """Writing failed: disk full, no permission, device error."""
+
+    exit_code = 5
+
+
+class DivergedError(ZigptError):
+    """Loss or gradient is not finite; raised before the weights are touched."""
+
+    exit_code = 6
+
+
+class OutOfMemoryError(ZigptError):
+    """The settings need more memory than the machine has."""
+
+    exit_code = 7

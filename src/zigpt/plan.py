@@ -1,0 +1,103 @@
+"""What a run would cost on this machine, known before it starts: parameters, memory, time.
+
+Time is not guessed but measured, on a few throw-away steps of the very model.
+"""
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from zigpt.config import PRESETS, GPTConfig, PresetName, TrainConfig
+from zigpt.corpus import Corpus
+from zigpt.device import micro_batch_size
+from zigpt.train import TrainState, train_step
+
+_PROGRAM_BYTES = 400 << 20  # Python and torch themselves
+_LAYER_COPIES = 20  # values of width C kept per position and layer for the backward pass
+_FORWARD_SHARE = 1 / 3  # of a step's arithmetic: backward does it twice more
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Costs of a training; times in seconds, if the machine stays as busy as it is now."""
+
+    parameters: int
+    memory_bytes: int
+    steps: int
+    epochs: float  # how often the train split is read, on average
+    seconds_per_step: float
+    looks: int  # at the train and test loss
+    seconds_per_look: float
+
+    @property
+    def seconds(self) -> float:
+        """The whole training."""
+        return self.steps * self.seconds_per_step + self.looks * self.seconds_per_look
+
+
+def make_plan(model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device) -> Plan:
+    """Measure a few steps and lay out what the whole training costs."""
+    per_step = time_step(model, config, corpus, device)
+    chars_per_step = config.batch_size * model.block_size
+    scored = sum(min(config.eval_chars, len(ids)) for ids in (corpus.train, corpus.test))
+    return Plan(
+        parameters=model.n_parameters,
+        memory_bytes=memory_bytes(model, config, device),
+        steps=config.max_steps,
+        epochs=config.max_steps * chars_per_step / len(corpus.train),
+        seconds_per_step=per_step,
+        looks=config.max_steps // config.eval_interval + 1,
+        seconds_per_look=per_step * _FORWARD_SHARE * scored / chars_per_step,
+    )
+
+
+def time_step(
+    model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device, budget: float = 2.0
+) -> float:
+    """Measure the seconds of one training step on a model that is thrown away.
+
+    Times single micro-batches for about `budget` seconds, the first not counted, and takes the
+    fastest: whatever else the machine does can only slow one down.
+    """
+    state = TrainState.fresh(model, config, device)
+    size = micro_batch_size(config.batch_size, model.block_size, model.n_embd, device)
+    inputs, targets = map(torch.from_numpy, corpus.batch(0, size, model.block_size, config.seed))
+    times: list[float] = []
+    deadline = time.perf_counter() + budget
+    while len(times) < 3 or time.perf_counter() < deadline:
+        began = time.perf_counter()
+        train_step(state, inputs, targets)
+        times.append(time.perf_counter() - began)
+    return min(times[1:]) * config.batch_size / size
+
+
+def memory_bytes(model: GPTConfig, config: TrainConfig, device: torch.device) -> int:
+    """Estimate the peak memory of a training: weights, gradient, two moments and activations."""
+    size = micro_batch_size(config.batch_size, model.block_size, model.n_embd, device)
+    per_position = _LAYER_COPIES * model.n_layer * model.n_embd + 3 * model.vocab_size
+    return 16 * model.n_parameters + 4 * size * model.block_size * per_position + _PROGRAM_BYTES
+
+
+def fit_to_minutes(
+    minutes: float, model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device
+) -> TrainConfig:
+    """Choose the number of steps that fills a time budget, and shape the schedule to it."""
+    plan = make_plan(model, config, corpus, device)
+    exact = plan.seconds_per_step / (config.batch_size * model.block_size) * len(corpus.test)
+    per_step = plan.seconds_per_step + plan.seconds_per_look / config.eval_interval
+    # A twentieth is left for samples, pictures and saving.
+    steps = max(10, int((0.95 * 60 * minutes - exact) / per_step))
+    return replace(
+        config,
+        max_steps=steps,
+        warmup_steps=min(config.warmup_steps, steps // 10),
+        eval_interval=min(config.eval_interval, max(1, steps // 10)),
+    )
+
+
+def advise_preset(corpus: Corpus, device: torch.device) -> PresetName:
+    """Choose the preset that suits this machine and this text."""
+    if corpus.largest_block_size < PRESETS["laptop"]["block_size"]:
+        return "tiny"
+    return "gpu" if device.type == "cuda" else "laptop"

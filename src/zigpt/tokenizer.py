@@ -1,0 +1,139 @@
+"""Text <-> ids, one character each.
+
+The vocabulary is the sorted distinct characters of a text, so id order is code point order. This
+module knows no tensor: ids are numpy arrays of the smallest unsigned type that holds them.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zigpt.errors import VocabularyError
+
+Ids = NDArray[np.unsignedinteger[Any]]
+Unknown = Literal["error", "drop", "replace"]
+
+_CHUNK = 1 << 16  # characters per conversion: their code points fit the second-level cache
+_N_CODE_POINTS = 0x110000
+_STAND_INS = "\ufffd?？□ "  # what `replace` writes: the first of these that the vocabulary has
+
+
+def _code_points(text: str) -> Iterator[NDArray[np.uint32]]:
+    for start in range(0, len(text), _CHUNK):
+        chunk = text[start : start + _CHUNK].encode("utf-32-le", "surrogatepass")
+        yield np.frombuffer(chunk, dtype="<u4")
+
+
+class CharTokenizer:
+    """A fixed vocabulary of characters.
+
+    Raises:
+        ValueError: `characters` are not distinct, sorted and at least one.
+    """
+
+    def __init__(self, characters: str) -> None:
+        if not characters or any(a >= b for a, b in pairwise(characters)):
+            raise ValueError("expected distinct characters in code point order, at least one")
+        self.characters = characters
+        self._code_points = np.concatenate(list(_code_points(characters)))
+        # The id one past the last marks a character that is not in the vocabulary.
+        self._stranger = len(characters)
+        self._id_of = np.full(_N_CODE_POINTS, self._stranger, np.min_scalar_type(self._stranger))
+        self._id_of[self._code_points] = np.arange(self.vocab_size)
+
+    @classmethod
+    def from_text(cls, text: str) -> "CharTokenizer":
+        """Take every distinct character of `text` as the vocabulary.
+
+        Raises:
+            ValueError: the text is empty.
+        """
+        seen = np.zeros(_N_CODE_POINTS, dtype=bool)
+        for codes in _code_points(text):
+            seen[codes] = True
+        return cls("".join(map(chr, np.flatnonzero(seen))))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of distinct characters, V."""
+        return len(self.characters)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest unsigned type that holds every id."""
+        return np.min_scalar_type(self.vocab_size - 1)
+
+    def __contains__(self, character: str) -> bool:
+        return bool(self._id_of[ord(character)] != self._stranger)
+
+    def encode(self, text: str, unknown: Unknown = "error") -> Ids:
+        """Turn characters into ids.
+
+        `unknown` says what becomes of a character outside the vocabulary: an error, nothing, or
+        the first of U+FFFD, "?", "？", "□" and space that the vocabulary has.
+
+        Raises:
+            VocabularyError: naming each unknown character, its code point and first position.
+        """
+        ids: Ids = np.empty_like(self._id_of, shape=len(text))
+        for chunk, codes in enumerate(_code_points(text)):
+            start = chunk * _CHUNK
+            # The table covers all of Unicode; "clip" only spares numpy a second check of bounds.
+            np.take(self._id_of, codes, out=ids[start : start + _CHUNK], mode="clip")
+        strange = ids == self._stranger
+        if strange.any():
+            ids = self._settle(text, ids, strange, unknown)
+        return ids.astype(self.dtype, copy=False)
+
+    def decode(self, ids: Any) -> str:
+        """Turn ids (anything numpy takes as an array of integers) back into text.
+
+        Raises:
+            ValueError: an id is outside the vocabulary.
+        """
+        ids = np.asarray(ids, dtype=np.int64)
+        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < self.vocab_size:
+            raise ValueError(f"expected ids from 0 to {self.vocab_size - 1}, got others")
+        return self._code_points[ids].tobytes().decode("utf-32-le", "surrogatepass")
+
+    def _settle(self, text: str, ids: Ids, strange: NDArray[np.bool_], unknown: Unknown) -> Ids:
+        if unknown == "drop":
+            return ids[~strange]
+        if unknown == "replace":
+            stand_in = next((c for c in _STAND_INS if c in self), None)
+            if stand_in is None:
+                raise VocabularyError(
+                    "cannot replace unknown characters",
+                    "the vocabulary has no U+FFFD, question mark, box or space to write instead",
+                    "use --unknown drop",
+                )
+            ids[strange] = self._id_of[ord(stand_in)]
+            return ids
+        first: dict[str, int] = {}
+        for position in np.flatnonzero(strange):
+            first.setdefault(text[position], int(position))
+        raise self._unknown_error(first)
+
+    def _unknown_error(self, first: dict[str, int]) -> VocabularyError:
+        named = [f"{c!r} (U+{ord(c):04X}) at {position}" for c, position in first.items()]
+        more = f" and {len(named) - 5} more" if len(named) > 5 else ""
+        fix = "leave them out, or use --unknown drop or --unknown replace"
+        if nearest := {c: twin for c in first if (twin := self._twin(c))}:
+            fix += "; near: " + ", ".join(f"{c!r} -> {twin!r}" for c, twin in nearest.items())
+        elif "\\" in first:
+            fix += "; for a line break type $'\\n' in the shell"
+        return VocabularyError(
+            f"not in this model's {self.vocab_size} characters: {', '.join(named[:5])}{more}",
+            "the model has never seen them, so it has no number for them",
+            fix,
+        )
+
+    def _twin(self, character: str) -> str | None:
+        """Find the known character that is the same but for width, accent form or case."""
+        forms = [unicodedata.normalize(form, character) for form in ("NFC", "NFKC", "NFKD")]
+        forms += [character.swapcase()]
+        return next((form[0] for form in forms if form[:1] and form[0] in self), None)

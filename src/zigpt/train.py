@@ -1,0 +1,200 @@
+"""The training loop: a state, a step, a look at the loss, and a generator that joins them.
+
+Nothing here prints or writes a file. Every random choice of a step (its windows, its dropout) is a
+function of (seed, step) alone, so there is no generator whose position could be lost: a state that
+was saved and loaded goes on exactly as it would have gone on.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from zigpt.config import GPTConfig, TrainConfig
+from zigpt.corpus.batches import Corpus, Split
+from zigpt.device import autocast, micro_batch_size, pick_precision
+from zigpt.errors import DivergedError
+from zigpt.model import GPT, next_character_loss
+from zigpt.optim import build_optimizer, learning_rate, set_learning_rate
+
+
+@dataclass
+class TrainState:
+    """Everything a training is at one moment, and all that a checkpoint has to hold."""
+
+    model: GPT
+    config: TrainConfig
+    step: int = 0  # updates made so far
+    seconds: float = 0.0  # spent on steps and looks so far
+    best_step: int = 0
+    best_loss: float = math.inf  # lowest test loss seen, nats per character
+    looks_since_best: int = 0
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimizer = build_optimizer(self.model, self.config)
+
+    @classmethod
+    def fresh(cls, model: GPTConfig, config: TrainConfig, device: torch.device) -> "TrainState":
+        """Start with new weights, drawn on the CPU so that every device starts alike."""
+        generator = torch.Generator().manual_seed(config.seed)
+        return cls(GPT(model, generator).to(device), config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return self.model.head.weight.device
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the test loss has gone too many looks without a new best."""
+        return 0 < self.config.patience <= self.looks_since_best
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no further step is to be made."""
+        return self.step >= self.config.max_steps or self.out_of_patience
+
+
+@dataclass(frozen=True)
+class Look:
+    """Both losses at one moment, in nats per character, on the same windows at every look."""
+
+    train_loss: float
+    test_loss: float
+    is_best: bool
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one step brought; `look` is there every `eval_interval` steps and at both ends."""
+
+    step: int
+    batch_loss: float | None  # of the batch just learned, dropout on; None before the first
+    learning_rate: float
+    seconds: float
+    chars_per_second: float | None
+    look: Look | None
+
+
+def train(state: TrainState, corpus: Corpus) -> Iterator[Progress]:
+    """Advance `state` in place until it is finished, yielding after every step.
+
+    A generator: nothing happens until it is consumed, and the consumer may print, save or stop at
+    any yield. A state that has already made steps goes on where it is.
+
+    Raises:
+        TextError: the corpus is too short for the model's block size.
+        DivergedError: loss or gradient is no longer finite; the weights are those of the last step.
+    """
+    config, block_size = state.config, state.model.config.block_size
+    corpus.require(block_size)
+    if state.step == 0:
+        first = take_look(state, corpus)
+        yield Progress(0, None, learning_rate(0, config), state.seconds, None, first)
+    while not state.is_finished:
+        rate = learning_rate(state.step, config)
+        began = time.perf_counter()
+        inputs, targets = corpus.batch(state.step, config.batch_size, block_size, config.seed)
+        loss = train_step(state, torch.from_numpy(inputs), torch.from_numpy(targets))
+        spent = time.perf_counter() - began
+        state.seconds += spent
+        due = state.step % config.eval_interval == 0 or state.step == config.max_steps
+        look = take_look(state, corpus) if due else None
+        speed = inputs.size / spent
+        yield Progress(state.step, loss, rate, state.seconds, speed, look)
+
+
+def train_step(state: TrainState, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]) -> float:
+    """Learn one batch: B x T predictions, one update. Returns their mean loss before the update.
+
+    The batch goes through in micro-batches whose gradients add up to that of the whole.
+
+    Raises:
+        DivergedError: before the update, if the loss or a gradient is not finite.
+    """
+    model, config, device = state.model.train(), state.config, state.device
+    set_learning_rate(state.optimizer, learning_rate(state.step, config))
+    state.optimizer.zero_grad(set_to_none=True)
+    precision = pick_precision(device, config.precision)
+    size = micro_batch_size(len(inputs), inputs.size(1), model.config.n_embd, device)
+    share = size / len(inputs)
+    total = torch.zeros((), device=device)
+    with _seeded(config.seed, state.step, device):
+        for x, y in zip(inputs.split(size), targets.split(size), strict=True):
+            with autocast(device, precision):
+                logits = model(x.to(device))
+            loss = next_character_loss(logits.float(), y.to(device)) * share
+            loss.backward()
+            total += loss.detach()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip or math.inf)
+    if not math.isfinite(total + norm):
+        raise DivergedError(
+            f"diverged in step {state.step + 1}: loss {total:.3g}, gradient norm {norm:.3g}",
+            "the steps were too large; the weights are still those of the step before",
+            f"start again with --learning-rate {config.learning_rate / 3:.2g}",
+        )
+    state.optimizer.step()
+    state.step += 1
+    return float(total)
+
+
+def take_look(state: TrainState, corpus: Corpus) -> Look:
+    """Estimate both losses on fixed windows and remember the best; randomness is not touched."""
+    began = time.perf_counter()
+    precision = pick_precision(state.device, state.config.precision)
+    most = max(1, state.config.eval_chars // state.model.config.block_size)
+    train_loss = split_loss(state.model, corpus, "train", most, precision)
+    test_loss = split_loss(state.model, corpus, "test", most, precision)
+    is_best = test_loss < state.best_loss
+    if is_best:
+        state.best_step, state.best_loss, state.looks_since_best = state.step, test_loss, 0
+    else:
+        state.looks_since_best += 1
+    state.seconds += time.perf_counter() - began
+    return Look(train_loss, test_loss, is_best)
+
+
+@torch.no_grad()
+def split_loss(
+    model: GPT,
+    corpus: Corpus,
+    split: Split,
+    most: int | None = None,
+    precision: torch.dtype = torch.float32,
+) -> float:
+    """Mean loss over a split in nats per character; over the whole of it unless `most` is given.
+
+    The split is walked in windows that do not overlap, so every character but the first is
+    predicted exactly once, from at most block_size characters before it. The sum is kept in
+    float64: the number does not depend on how many windows go through at once.
+    """
+    was_training = model.training
+    model.eval()
+    device, block_size = model.head.weight.device, model.config.block_size
+    batch_size = micro_batch_size(64, block_size, model.config.n_embd, device)
+    total, count = 0.0, 0
+    for inputs, targets in corpus.windows(split, block_size, batch_size, most):
+        with autocast(device, precision):
+            logits = model(torch.from_numpy(inputs).to(device))
+        loss = next_character_loss(logits.float(), torch.from_numpy(targets).to(device))
+        total += loss.item() * targets.size
+        count += targets.size
+    model.train(was_training)
+    return total / count
+
+
+@contextmanager
+def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Make torch's global generator a function of (seed, step), and leave it as it was found."""
+    devices = [] if device.type == "cpu" else [device.index or 0]
+    device_type = "cuda" if device.type == "cpu" else device.type
+    with torch.random.fork_rng(devices, device_type=device_type):
+        torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]))
+        yield

@@ -1,0 +1,75 @@
+"""Reading a loss in words: what was beaten, and how a training went.
+
+Losses are in nats per character. This module knows no tensor and no file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zigpt.baselines import Ladder
+
+_CLEAR = 0.01  # nats per character: less than this is noise between two looks
+
+
+@dataclass(frozen=True)
+class Point:
+    """Both losses after `step` steps."""
+
+    step: int
+    train_loss: float
+    test_loss: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`word` is learning, underfit or overfit; the rest says why and what to try."""
+
+    word: str
+    why: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.why}. {self.advice}."
+
+
+def milestone(before: float, now: float, ladder: Ladder) -> str | None:
+    """Say which rung the test loss has just passed, if any."""
+    rung = ladder.beaten(now)
+    if rung is None or rung == ladder.beaten(before):
+        return None
+    return f"beats the {rung.name}" if now < before else None
+
+
+def judge(points: Sequence[Point], ladder: Ladder) -> Verdict:
+    """Judge a finished or stopped training by its looks at the loss, the first at step 0."""
+    first, last = points[0], points[-1]
+    best = min(points, key=lambda point: point.test_loss)
+    beaten = ladder.beaten(best.test_loss)
+    if last.test_loss > best.test_loss + _CLEAR and last.train_loss < best.train_loss:
+        return Verdict(
+            f"overfit since step {best.step}",
+            f"the train loss still fell to {last.train_loss:.3f} while the test loss rose from "
+            f"{best.test_loss:.3f} to {last.test_loss:.3f}",
+            "The model that was kept is that of the best step; more text, more --dropout or a "
+            "smaller model would help",
+        )
+    earlier = [point for point in points if point.step <= 0.8 * last.step] or [first]
+    gain = earlier[-1].test_loss - last.test_loss
+    if beaten is None or beaten.name in ("uniform", "unigram", "bigram"):
+        passed = f"no more than the {beaten.name}" if beaten else "not even chance"
+        return Verdict(
+            "underfit",
+            f"the test loss of {best.test_loss:.3f} beats {passed}",
+            "Train longer with --max-steps, or raise --learning-rate",
+        )
+    if gain > _CLEAR:
+        return Verdict(
+            "learning",
+            f"the test loss fell by another {gain:.3f} in the last fifth of the steps",
+            "More steps would make it better still",
+        )
+    return Verdict(
+        "learning",
+        f"the test loss has settled at {best.test_loss:.3f}, below the {beaten.name}",
+        "A larger model or more text would take it further",
+    )

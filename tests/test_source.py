@@ -1,0 +1,332 @@
+import hashlib
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+
+import pooch
+import pytest
+
+from zigpt.corpus.source import Source, default_text, read_texts
+from zigpt.errors import TextError
+
+PLAY = b"KEEPER.\nThe lamp is lit, and not a ship in sight.\n"
+PLAY_SHA256 = hashlib.sha256(PLAY).hexdigest()
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def refusal(*paths: Path) -> tuple[str, str, str]:
+    with pytest.raises(TextError) as caught:
+        read_texts(paths)
+    return caught.value.what, caught.value.why, caught.value.fix
+
+
+def source_of(text: str) -> Source:
+    return Source(name="", origin="", paths=(), text=text, encoding="UTF-8", notices=())
+
+
+def test_one_file_is_read_as_it_is(tmp_path: Path) -> None:
+    book = write(tmp_path / "book.txt", "一 page\nno line end")
+    assert read_texts([book]) == Source(
+        name="book",
+        origin=str(book),
+        paths=(book,),
+        text="一 page\nno line end",
+        encoding="UTF-8",
+        notices=(),
+    )
+
+
+def test_the_fingerprint_is_that_of_the_text_in_utf_8_however_it_was_stored(tmp_path: Path) -> None:
+    stored = [
+        write(tmp_path / codec, "灯塔的光\n".encode(codec)) for codec in ("utf-8-sig", "utf-16")
+    ]
+    expected = hashlib.sha256("灯塔的光\n".encode()).hexdigest()
+    assert {read_texts([path]).sha256 for path in stored} == {expected}
+    assert source_of("another").sha256 != expected
+
+
+def test_several_files_are_joined_in_the_order_given_each_on_its_own_line(tmp_path: Path) -> None:
+    paths = [
+        write(tmp_path / "b.txt", "first"),
+        write(tmp_path / "a.txt", "second\n"),
+        write(tmp_path / "c.txt", "third"),
+    ]
+    source = read_texts(paths)
+    assert source.text == "first\nsecond\nthird"
+    assert source.paths == tuple(paths)
+    assert source.origin == ", ".join(map(str, paths))
+    assert source.name == "b-and-2-more"
+
+
+def test_a_folder_stands_for_its_visible_txt_files_sorted_by_path(tmp_path: Path) -> None:
+    folder = tmp_path / "poems"
+    expected = (
+        write(folder / "1" / "z.txt", "one"),
+        write(folder / "2.TXT", "two"),
+        write(folder / "3.txt", "three"),
+    )
+    for unwanted in ("notes.md", "x.py", ".hidden.txt", ".git/a.txt", "1/.cache/a.txt"):
+        write(folder / unwanted, "unwanted")
+    source = read_texts([folder])
+    assert source.paths == expected
+    assert source.text == "one\ntwo\nthree"
+    assert (source.name, source.origin) == ("poems", str(folder))
+
+
+def test_a_folder_without_txt_stands_for_its_md_files(tmp_path: Path) -> None:
+    pages = write(tmp_path / "docs" / "page.md", "# Page"), write(tmp_path / "docs" / "x.rst", "x")
+    assert read_texts([tmp_path]).paths == pages[:1]
+
+
+def test_a_folder_without_texts_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "photo.png", "no")
+    assert refusal(tmp_path) == (
+        f"{tmp_path} holds no text",
+        "neither it nor the folders in it have a .txt or .md file",
+        "name another folder, or the files themselves",
+    )
+
+
+def test_every_encoding_is_listed_once_and_every_notice_names_its_file(tmp_path: Path) -> None:
+    chinese = "老人每天早上都在河边钓鱼，傍晚才慢慢走回家。\n"
+    paths = [
+        write(tmp_path / "1.txt", chinese),
+        write(tmp_path / "2.txt", chinese.encode("gb18030")),
+        write(tmp_path / "3.txt", chinese),
+        write(tmp_path / "4.txt", chinese.replace("\n", "\r\n")),
+    ]
+    source = read_texts([tmp_path])
+    assert source.text == chinese * 4
+    assert source.encoding == "UTF-8, GB18030"
+    assert source.notices == (
+        f"{paths[1]} is GB18030, not UTF-8: check that the sample below reads right",
+        f"{paths[3]}: 1 CRLF line ends became LF",
+    )
+
+
+def test_a_flood_of_notices_is_cut_and_counted(tmp_path: Path) -> None:
+    for number in range(20):
+        write(tmp_path / f"{number:02}.txt", "windows\r\n")
+    notices = read_texts([tmp_path]).notices
+    assert notices[7] == f"{tmp_path / '07.txt'}: 1 CRLF line ends became LF"
+    assert notices[8:] == ("... and 12 more notices like these",)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("book.txt", "book"),
+        ("红楼梦 上.txt", "红楼梦-上"),
+        ("a/b: 50% (v1.2)!.txt", "b-50-v1.2"),
+        ("cafe\u0301.txt", "café"),
+        ("....txt", "text"),
+        ("!!!.txt", "text"),
+        ("-.-draft-.-.txt", "draft"),
+        ("字" * 80 + ".txt", "字" * 40),
+    ],
+)
+def test_the_name_is_safe_in_a_folder_name(tmp_path: Path, file: str, name: str) -> None:
+    source = read_texts([write(tmp_path / file, "text")])
+    assert source.name == name
+    assert re.fullmatch(r"\w([\w.-]*\w)?", source.name)
+
+
+def test_the_folder_one_stands_in_has_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "my.poems" / "a.txt", "text")
+    monkeypatch.chdir(tmp_path / "my.poems")
+    source = read_texts([Path(".")])
+    assert (source.name, source.origin, source.paths) == ("my.poems", ".", (Path("a.txt"),))
+
+
+def test_nothing_given_is_refused() -> None:
+    assert refusal() == (
+        "no text was given",
+        "there is nothing to learn from",
+        "name a text file",
+    )
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "gone.txt") == (
+        f"cannot read {tmp_path / 'gone.txt'}",
+        "no such file or directory",
+        "check the path and its permissions",
+    )
+
+
+@pytest.mark.parametrize("place", ["book.txt", "folder"])
+def test_a_file_or_folder_without_permission_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    write(tmp_path / "folder" / "a.txt", "text")
+    path = write(tmp_path / "book.txt", "text").with_name(place)
+
+    def denied(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    # Not by chmod: root, as in a container, may read everything.
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(os, "scandir", denied)
+    assert refusal(path) == (
+        f"cannot read {path}",
+        "permission denied",
+        "check the path and its permissions",
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+@pytest.mark.parametrize("inside_a_folder", [True, False])
+def test_a_pipe_is_refused_at_once(tmp_path: Path, inside_a_folder: bool) -> None:
+    pipe = tmp_path / "pipe.txt"
+    os.mkfifo(pipe)
+    assert refusal(tmp_path if inside_a_folder else pipe) == (
+        f"{pipe} is not a regular file",
+        "it is a pipe or a device, which need not end",
+        "save the text to a file and name that",
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no such device")
+def test_a_device_is_refused_at_once() -> None:
+    assert refusal(Path("/dev/zero"))[0] == "/dev/zero is not a regular file"
+
+
+def test_an_empty_file_and_a_dangling_link_in_a_folder_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", "text")
+    empty = write(tmp_path / "b.txt", "")
+    assert refusal(tmp_path)[0] == f"{empty} is empty"
+    empty.unlink()
+    empty.symlink_to(tmp_path / "gone.txt")
+    assert refusal(tmp_path)[0] == f"cannot read {empty}"
+
+
+def test_a_path_that_no_terminal_can_print_is_shown_without_harm(tmp_path: Path) -> None:
+    odd = tmp_path / "a\nb\udcff.txt"
+    assert refusal(odd)[0] == f"cannot read {tmp_path}/a?b?.txt"
+    assert read_texts([write(odd, "text")]).origin.encode()
+    assert read_texts([odd]).name == "a-b"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(pooch, "os_cache", lambda project: folder / project)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return folder / "zigpt"
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """Serve PLAY on this machine."""
+    write(tmp_path / "www" / "play.txt", PLAY)
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    handler = partial(Quiet, directory=tmp_path / "www")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/play.txt"
+        server.shutdown()
+        thread.join()
+
+
+# Port 9 is nobody's: a connection is refused at once.
+NOWHERE = "http://127.0.0.1:9/play.txt"
+
+
+def test_input_txt_in_the_folder_comes_first_and_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "input.txt", "mine\r\n")
+    source = default_text(tmp_path, url="never asked")
+    assert (source.name, source.text, source.paths) == ("input", "mine\n", (path,))
+    assert source.notices == (
+        "no text given: taking input.txt",
+        f"{path}: 1 CRLF line ends became LF",
+    )
+
+
+def test_an_input_txt_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "input.txt").symlink_to(tmp_path / "gone.txt")
+    with pytest.raises(TextError, match=r"cannot read .*input\.txt"):
+        default_text(tmp_path)
+
+
+def test_the_download_is_checked_kept_and_said(
+    tmp_path: Path, cache: Path, url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = default_text(tmp_path, url, PLAY_SHA256)
+    assert source == Source(
+        name="tiny-shakespeare",
+        origin="Tiny Shakespeare (downloaded)",
+        paths=(),
+        text=PLAY.decode(),
+        encoding="UTF-8",
+        notices=(
+            f"no text given: taking Tiny Shakespeare, kept as {cache / 'tiny-shakespeare.txt'}",
+        ),
+    )
+    assert source.sha256 == PLAY_SHA256
+    assert default_text(tmp_path, NOWHERE, PLAY_SHA256) == source
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_download_with_another_hash_is_thrown_away(tmp_path: Path, cache: Path, url: str) -> None:
+    source = default_text(tmp_path, url, "0" * 64)
+    assert source.name == "python-reference"
+    assert source.notices == (
+        "no text given and Tiny Shakespeare was not to be had (ValueError): "
+        "taking the Python language reference",
+    )
+    assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("where", [NOWHERE, "no address at all", "missing page"])
+def test_without_a_network_the_python_reference_is_read_and_said(
+    tmp_path: Path, cache: Path, url: str, where: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = default_text(tmp_path, where.replace("missing page", f"{url}/missing"), PLAY_SHA256)
+    assert source.name == "python-reference"
+    assert source.origin == "the Python language reference (part of every Python)"
+    assert (source.paths, source.encoding) == ((), "UTF-8")
+    assert len(source.text) > 300_000
+    assert source.notices[0].startswith("no text given and Tiny Shakespeare was not to be had (")
+    assert source.notices[0].endswith("): taking the Python language reference")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path: Path, cache: Path) -> None:
+    write(cache.parent, "a file where a folder should be")
+    assert default_text(tmp_path, NOWHERE, PLAY_SHA256).name == "python-reference"
+
+
+def test_a_python_without_its_reference_says_what_to_do(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", ModuleType("empty"))
+    with pytest.raises(TextError) as caught:
+        default_text(tmp_path, NOWHERE, PLAY_SHA256)
+    assert caught.value.what == "there is no text to learn from"
+    assert caught.value.why == (
+        "none was given, there is no input.txt, Tiny Shakespeare was not to be had "
+        "(ConnectionError), and Python came without its reference"
+    )
+    assert caught.value.fix == "name a text file, or put one here as input.txt"
+
+
+def test_reading_a_given_text_never_imports_the_downloader() -> None:
+    code = "import sys, zigpt.corpus.source; sys.exit('pooch' in sys.modules)"
+    assert os.spawnl(os.P_WAIT, sys.executable, sys.executable, "-c", code) == 0
