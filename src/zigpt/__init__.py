@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zigpt.config import GPTConfig, TrainConfig
+    from zigpt.config import GPTConfig, SampleConfig, TrainConfig
     from zigpt.corpus import Corpus
     from zigpt.errors import ZigptError
-    from zigpt.generate import generate
+    from zigpt.generate import generate, write
     from zigpt.model import GPT
     from zigpt.tokenizer import CharTokenizer
     from zigpt.train import TrainState, train
@@ -22,11 +22,13 @@ _HOME = {
     "Corpus": "corpus",
     "GPT": "model",
     "GPTConfig": "config",
+    "SampleConfig": "config",
     "TrainConfig": "config",
     "TrainState": "train",
     "ZigptError": "errors",
     "generate": "generate",
     "train": "train",
+    "write": "generate",
 }
 
 __all__ = [
@@ -34,11 +36,13 @@ __all__ = [
     "CharTokenizer",
     "Corpus",
     "GPTConfig",
+    "SampleConfig",
     "TrainConfig",
     "TrainState",
     "ZigptError",
     "generate",
     "train",
+    "write",
 ]
 
 

@@ -15,7 +15,7 @@ MOST_CHARACTERS = 100_000  # of the text; more would only make the counts slower
 
 @dataclass(frozen=True)
 class Subwords:
-    """A vocabulary of `vocab_size` pieces, in which one piece covers `chars_per_piece` on average."""
+    """A vocabulary of pieces, and how many characters one of them covers on average."""
 
     vocab_size: int
     chars_per_piece: float

@@ -140,7 +140,8 @@ def _characters(saved: SavedModel, text: str) -> None:
         "Joining the most frequent neighbours of your text again and again (byte-pair encoding):\n"
     )
     print(
-        f"{'vocabulary':>10}{'chars a piece':>15}{f'{block} pieces cover':>20}{'embedding + head':>20}"
+        f"{'vocabulary':>10}{'chars a piece':>15}"
+        f"{f'{block} pieces cover':>20}{'embedding + head':>20}"
     )
     shown = {0, 10, 30, 100, 300, 1000}
     for merges, stage in enumerate(merge_pairs(text, max(shown))):

@@ -146,7 +146,7 @@ def _finish(folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen
         text,
         "",
         f"in {folder.path}: model.safetensors, loss.png, samples.txt, metrics.jsonl. Type next:",
-        f'  {program()} sample {folder.path} --prompt "{one_line(text, 12).rstrip("…⏎")}"',
+        f'  {program()} sample {folder.path} --prompt "{text.strip().split(chr(10))[0][:12]}"',
         f"  {program()} eval {folder.path}",
         f"  {program()} explain window {folder.path}",
     )

@@ -1,0 +1,40 @@
+# make train   read input.txt (or a default text), train the laptop preset, show what it writes
+# make test    run every test
+# make check   format, lint, types
+# make bench   measure speed against a plain reference and the machine's own limit
+# Each makes the environment it needs in .venv, from the versions in requirements.lock.
+
+PYTHON ?= python3
+# A constraint given in the environment also binds what is installed only to build the package.
+PIP := PIP_CONSTRAINT=requirements.lock .venv/bin/python -m pip --quiet --disable-pip-version-check install
+
+.PHONY: train test check bench clean
+
+train: .venv/run
+	.venv/bin/zigpt train
+
+test: .venv/dev
+	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses 2 --dist worksteal
+
+check: .venv/dev
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+bench: .venv/run
+	.venv/bin/python benchmarks/speed.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/run: .venv/bin/python pyproject.toml requirements.lock
+	@echo "installing into .venv (once)"
+	$(PIP) --editable .
+	@touch $@
+
+.venv/dev: .venv/run
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv
