@@ -7,11 +7,16 @@ prompt, the same seed. To try another size, change a constant. Minutes instead o
 GPU: zigpt train input.txt
 """
 
+import sys
 from pathlib import Path
 
-from zigpt import Corpus, GPTConfig, SampleConfig, TrainConfig, TrainState, train, write
+from zigpt.cli.main import guarded
+from zigpt.config import GPTConfig, SampleConfig, TrainConfig
+from zigpt.corpus import Corpus, read_texts
 from zigpt.device import pick_device
+from zigpt.generate import write
 from zigpt.plan import time_step
+from zigpt.train import TrainState, train
 
 N_EMBED = 384  # C: numbers that describe each character on its way through the model
 N_LAYERS = 6  # blocks, one above the other
@@ -26,7 +31,7 @@ MAX_STEPS = 5000
 
 def main() -> None:
     """Read, write, train, write."""
-    corpus = Corpus.from_text(Path("input.txt").read_text(encoding="utf-8"))
+    corpus = Corpus.from_text(read_texts([Path("input.txt")]).text)
     corpus.require(BLOCK_SIZE)
     model = GPTConfig(
         vocab_size=corpus.tokenizer.vocab_size,
@@ -67,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))

@@ -11,10 +11,33 @@ from zigpt.model import GPT
 
 torch.set_num_threads(1)  # tests run side by side; two threads each would only wait for each other
 
-_WORDS = (
-    "the a one stone river night lamp song bread old small quiet bright sings falls waits "
-    "under over beside before after and but while because\n"
-).split(" ")
+_WORDS = [
+    "the",
+    "a",
+    "one",
+    "stone",
+    "river",
+    "night",
+    "lamp",
+    "song",
+    "bread",
+    "old",
+    "small",
+    "quiet",
+    "bright",
+    "sings",
+    "falls",
+    "waits",
+    "under",
+    "over",
+    "beside",
+    "before",
+    "after",
+    "and",
+    "but",
+    "while",
+    "because\n",
+]
 
 
 def story(length: int, seed: int = 0) -> str:

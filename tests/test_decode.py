@@ -21,8 +21,8 @@ TRADITIONAL = (
 # Two kinds of Big5: neither can hold the other's text.
 TAIWANESE = "下一班車還要等～二十分鐘，票價是十二€，站長‧老李請大家到裡面坐。\n"
 HONG_KONG = (
-    "姑母住在深水埗的屋邨裏，每天清早到街市買一條鰂魚，走過天橋時總要停下來看看路上的電車。\n"
-    "她說年輕時這裏還是一片碼頭，下雨天要踩着木板回家，鞋子沒有一天是乾的。\n"
+    "姑母住在深水埗的舊樓裡，每天清早到街市買一條鰂魚，走過天橋時總要停下來看看路上的電車。\n"
+    "她說年輕時這一帶還是碼頭，下雨天要踏著木板回家，鞋子沒有一天是乾的。\n"
 )
 FRENCH = (
     "Le dernier train était déjà parti quand nous sommes arrivés à la gare. Une vieille dame\n"
@@ -46,6 +46,7 @@ PROSE = [
     (HONG_KONG, "big5hkscs", "Big5"),
     (SIMPLIFIED, "utf-16-le", "UTF-16"),
     (SIMPLIFIED, "utf-16-be", "UTF-16"),
+    (SIMPLIFIED.replace("\n", ""), "utf-16-le", "UTF-16"),  # not one NUL that would give it away
     (TRADITIONAL, "utf-16-le", "UTF-16"),
     (FRENCH, "utf-16-le", "UTF-16"),
     (ENGLISH, "utf-16-be", "UTF-16"),
@@ -144,7 +145,7 @@ def test_one_foreign_phrase_in_an_english_text_is_read_right(
 
 
 @pytest.mark.parametrize("broken", [b"\xff", b"\xe4\xb8", b"\xed\xa0\x80", b"\xc0\xaf"])
-@pytest.mark.parametrize("text", [SIMPLIFIED, TRADITIONAL, FRENCH, RUSSIAN])
+@pytest.mark.parametrize("text", [SIMPLIFIED, TRADITIONAL, FRENCH, RUSSIAN, "café, thé\n"])
 def test_damaged_utf_8_is_refused_at_its_byte_and_line_and_never_guessed(
     text: str, broken: bytes
 ) -> None:
@@ -211,7 +212,9 @@ def test_a_stray_control_character_in_a_long_text_is_left_alone() -> None:
     assert decode(text.encode(), "book.txt").text == text
 
 
-@pytest.mark.parametrize(("text", "codec"), [(RUSSIAN, "cp1251"), (JAPANESE, "shift_jis")])
+@pytest.mark.parametrize(
+    ("text", "codec"), [(RUSSIAN, "cp1251"), (ENGLISH + RUSSIAN, "cp1251"), (JAPANESE, "shift_jis")]
+)
 def test_an_encoding_we_do_not_know_is_refused_rather_than_misread(text: str, codec: str) -> None:
     assert refusal(text.encode(codec)) == (
         "the encoding of book.txt is not recognised",

@@ -15,7 +15,7 @@ of the attention or an ablation are all just another `Attend` handed to the same
 """
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,6 +27,7 @@ from zigpt.config import GPTConfig
 _SHORT = 256  # positions; beyond it the (T, T) weights no longer fit a CPU's caches
 
 
+@runtime_checkable
 class Attend(Protocol):
     """How the queries of one layer read its values: the only place where positions meet."""
 
@@ -200,12 +201,19 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator | None) -> None:
-        """GPT-2's: N(0, 0.02); what writes into the residual stream shrunk by √(2 n_layer)."""
+        """GPT-2's: N(0, 0.02); what writes into the residual stream shrunk by √(2 n_layer).
+
+        Only the head differs, because GPT-2 ties it to the embedding and we do not: its scores
+        start with a spread of 0.2 at any width, so that the first loss is that of a blind guess.
+        """
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02, generator=generator)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+        nn.init.normal_(
+            self.head.weight, std=0.2 / math.sqrt(self.config.n_embd), generator=generator
+        )
         for module in self.modules():
             if isinstance(module, SelfAttention | FeedForward):
                 module.project.weight.div_(math.sqrt(2 * self.config.n_layer))

@@ -95,7 +95,7 @@ def train(state: TrainState, corpus: Corpus) -> Iterator[Progress]:
     """
     config, block_size = state.config, state.model.config.block_size
     corpus.require(block_size)
-    if state.step == 0:
+    if state.step == 0 and math.isinf(state.best_loss):  # it has never been looked at
         first = take_look(state, corpus)
         yield Progress(0, None, learning_rate(0, config), state.seconds, None, first)
     while not state.is_finished:

@@ -39,13 +39,15 @@ def run_and_exit() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
+    return guarded(lambda: _run(arguments))
+
+
+def guarded(action: Callable[[], int | None]) -> int:
+    """Run `action`; if it refuses or fails, say so in three lines. Returns the exit code."""
     try:
-        options = _parse(arguments)
-        # Imported only now, so that help and refusals do not wait for torch.
-        command = next(name for name, kind in _COMMANDS.items() if type(options) is kind)
-        code = import_module(f"zigpt.cli.{command}").run(options)
+        code = action() or 0
         sys.stdout.flush()
-        return int(code)
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -58,6 +60,13 @@ def main(arguments: Sequence[str]) -> int:
         if os.environ.get("ZIGPT_DEBUG"):
             raise
         return _refuse(_translate(error))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    options = _parse(arguments)
+    # Imported only now, so that help and refusals do not wait for torch.
+    command = next(name for name, kind in _COMMANDS.items() if type(options) is kind)
+    return int(import_module(f"zigpt.cli.{command}").run(options))
 
 
 def _parse(arguments: Sequence[str]) -> Any:
@@ -78,19 +87,19 @@ def _parse(arguments: Sequence[str]) -> Any:
 
 
 def _usage_error(arguments: Sequence[str], panel: str) -> UsageError:
-    """Say in three lines what tyro says in a box."""
+    """Say in three lines what tyro says in a box of three parts: title, complaint, help."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", panel)
-    lines = [line.strip("│╭╮╰╯─ ") for line in plain.splitlines()]
-    lines = [line for line in lines if line]
-    title, what = [*lines, "", ""][:2]
-    near = [line.split()[0] for line in lines[2:] if line.startswith("--")]
+    lines = [line.strip("│╭╮╰╯ ") for line in plain.splitlines()]
+    title = lines[0].strip("─ ").lower() if lines else "the command line cannot be read"
+    body = "\n".join(lines[1:])
+    complaint = " ".join(body.split("───")[0].split())
+    near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", body)
     command = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
-    meant = f"did you mean {near[0]}? " if near and "Perhaps you meant:" in lines else ""
-    return UsageError(
-        what or "the command line cannot be read",
-        (title or "usage").lower(),
-        f"{meant}see " + " ".join(filter(None, ["zigpt", command, "--help"])),
-    )
+    see = " ".join(filter(None, ["see zigpt", command, "--help"]))
+    if wrong := re.match(r"Error parsing (\S+):.*?from \['(.*?)'\]", complaint):
+        complaint, title = f"{wrong[1]} cannot be {wrong[2]!r}", "it is not of the expected kind"
+    fix = f"did you mean {near[1]}? {see}" if near and near[1] not in complaint else see
+    return UsageError(complaint or title, title, fix)
 
 
 def _translate(error: Exception) -> ZigptError:

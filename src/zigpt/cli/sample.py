@@ -12,7 +12,11 @@ from zigpt.runs import SavedModel, load_model
 
 
 def run(options: SampleOptions) -> int:
-    """Write `count` continuations of the prompt. Returns the exit code."""
+    """Write `count` continuations of the prompt. Returns the exit code.
+
+    Raises:
+        UsageError: no text of that length or number can be written.
+    """
     config = SampleConfig(**said(options.settings))
     if options.chars < 0 or options.count < 1:
         raise UsageError(

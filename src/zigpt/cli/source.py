@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from zigpt.cli.screen import one_line
 from zigpt.config import GPTConfig, TrainConfig, configure
 from zigpt.corpus import Corpus, Source, default_text, read_texts
 from zigpt.plan import advise_preset
@@ -52,4 +53,7 @@ def describe_text(source: Source, corpus: Corpus) -> list[str]:
         f"split   {len(corpus.train):,} characters to learn from, "
         f"the last {len(corpus.test):,} to be tested on",
     ]
-    return lines + [f"note    {notice}" for notice in source.notices]
+    lines += [f"note    {notice}" for notice in source.notices]
+    if not source.encoding.startswith("UTF-8"):
+        lines.append(f"sample  {one_line(source.text.lstrip()[:60])}")
+    return lines

@@ -1,5 +1,6 @@
 """`zigpt train`: text in, model out, watched as it learns."""
 
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -37,7 +38,11 @@ class _Stopped(Exception):
 
 
 def run(options: TrainOptions) -> int:
-    """Train, or go on training. Returns the exit code."""
+    """Train, or go on training. Returns the exit code.
+
+    Raises:
+        UsageError: the time to train is not positive.
+    """
     if options.minutes is not None and not 0 < options.minutes < 100_000:
         raise UsageError(
             f"--minutes {options.minutes} is not a time to train",
@@ -114,7 +119,8 @@ def _learn(
         if progress.step in sampled or state.is_finished:
             text = _sample(state, corpus, folder.info["prompt"])
             folder.record.add_sample(progress.step, text)
-            screen.say(f"step {progress.step:>6}  writes: {one_line(text)}")
+            written = text.removeprefix(folder.info["prompt"])
+            screen.say(f"step {progress.step:>6}  writes: {one_line(written)}")
         if state.is_finished or time.monotonic() - saved > _SAVE_EVERY:
             folder.save(state)
             saved = time.monotonic()
@@ -146,7 +152,7 @@ def _finish(folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen
         text,
         "",
         f"in {folder.path}: model.safetensors, loss.png, samples.txt, metrics.jsonl. Type next:",
-        f'  {program()} sample {folder.path} --prompt "{text.strip().split(chr(10))[0][:12]}"',
+        f"  {program()} sample {folder.path} --prompt {shlex.quote(text.strip().split()[0][:20])}",
         f"  {program()} eval {folder.path}",
         f"  {program()} explain window {folder.path}",
     )

@@ -124,7 +124,7 @@ def _guess(data: bytes) -> _Encoding | None:
     # Where Latin-1 has control codes, Windows has its curly quotes.
     western = _WINDOWS_1252 if re.search(rb"[\x80-\x9f]", data) else _LATIN_1
     # Western first: a lone accent and the letter after it can also be one good Chinese character.
-    guesses = _WIDE if b"\0" in data else (western, *_CHINESE, *_WIDE)
+    guesses = (western, *_CHINESE, *_WIDE)
     excerpt = _excerpt(data)
     scores = {guess: _familiar_share(excerpt.decode(guess.codec, "replace")) for guess in guesses}
     best = max(guesses, key=lambda guess: scores[guess])
@@ -144,11 +144,11 @@ def _beyond_ascii(text: str) -> int:
 @cache
 def _familiar() -> re.Pattern[str]:
     """Match what people write: common hanzi, punctuation, accented letters among plain ones."""
+    # Level 1 of GB2312 and of Big5: the hanzi of everyday use (after the latter come some kana).
     simplified = _double_bytes(range(0xB0, 0xD8), range(0xA1, 0xFF)).decode("gb2312", "ignore")
     big5_trails = (*range(0x40, 0x7F), *range(0xA1, 0xFF))
     traditional = _double_bytes(range(0xA4, 0xC7), big5_trails).decode("big5", "ignore")
-    # From 一 on: the last of these rows ends in other signs.
-    hanzi = "".join(sorted(c for c in {*simplified, *traditional} if c >= "一"))
+    hanzi = "".join(sorted({*simplified, *traditional}))
     ascii_and_marks = "\t\n\f\r -~\xa0¡£§©ª«®°±²³µ·º»¼½¾¿×–—‘’“”„•…€™"
     chinese_marks = "\u3000-\u301f！-～"
     # Bytes of Chinese read as Latin-1 are long runs of accents; in prose they stand among letters.

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from zigpt.config import GPTConfig
-from zigpt.errors import ModelFileError, ZigptError
+from zigpt.errors import ModelFileError
 from zigpt.model import GPT
 from zigpt.runs.storage import write_file
 from zigpt.tokenizer import CharTokenizer
@@ -68,7 +68,7 @@ def load_model(path: Path, device: torch.device) -> SavedModel:
             model, tokenizer, about = _rebuild(path, metadata, shapes)
             weights = {name: file.get_tensor(name).float() for name in shapes}
             model.load_state_dict(weights, assign=True)
-    except ZigptError:
+    except ModelFileError:
         raise
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise damaged(path, str(error).splitlines()[0][:200] if str(error) else "") from error

@@ -1,0 +1,170 @@
+"""Writing: the cache changes nothing, the seed decides everything, the filters keep their word."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zigpt.config import GPTConfig, SampleConfig
+from zigpt.errors import ModelFileError, VocabularyError
+from zigpt.generate import (
+    context_start,
+    generate,
+    next_probabilities,
+    pick,
+    stop_before,
+    write,
+)
+from zigpt.model import GPT
+from zigpt.tokenizer import CharTokenizer
+
+
+def ids_of(model, length, prompt=(1, 2, 3), **options):
+    count, cached = options.pop("count", 1), options.pop("cached", True)
+    config = SampleConfig(**options)
+    return torch.stack(list(generate(model, prompt, length, config, count, cached)), dim=1)
+
+
+@pytest.mark.parametrize("prompt_length", [1, 5, 8, 9, 30])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_cache_writes_the_same_text_also_past_the_block(tiny_model, prompt_length, seed):
+    prompt = [i % 11 for i in range(prompt_length)]
+    slow = ids_of(tiny_model, 40, prompt, seed=seed, temperature=1.3, count=2, cached=False)
+    fast = ids_of(tiny_model, 40, prompt, seed=seed, temperature=1.3, count=2, cached=True)
+    assert torch.equal(fast, slow)
+    assert len(set(fast[0].tolist())) > 3
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 3])
+def test_the_smallest_blocks_write_on_as_well(block_size):
+    model = GPT(GPTConfig(5, block_size, n_layer=1, n_head=1, n_embd=4), torch.Generator())
+    assert torch.equal(ids_of(model, 12, [0]), ids_of(model, 12, [0], cached=False))
+
+
+def test_the_same_seed_writes_the_same_text_and_another_one_another(tiny_model):
+    assert torch.equal(ids_of(tiny_model, 30, seed=1), ids_of(tiny_model, 30, seed=1))
+    assert not torch.equal(ids_of(tiny_model, 30, seed=1), ids_of(tiny_model, 30, seed=2))
+
+
+def test_continuation_i_is_the_one_that_seed_plus_i_alone_would_give(tiny_model):
+    together = ids_of(tiny_model, 20, seed=5, count=3)
+    for i in range(3):
+        assert torch.equal(together[i : i + 1], ids_of(tiny_model, 20, seed=5 + i))
+
+
+def test_temperature_zero_takes_the_likeliest_whatever_the_seed(tiny_model):
+    first = ids_of(tiny_model, 20, temperature=0.0, seed=1)
+    assert torch.equal(first, ids_of(tiny_model, 20, temperature=0.0, seed=2))
+    expected = tiny_model(torch.tensor([[1, 2, 3]]))[0, -1].argmax()
+    assert first[0, 0] == expected
+
+
+def test_writing_uses_no_dropout_and_gives_the_mode_back():
+    config = GPTConfig(vocab_size=11, block_size=8, n_layer=1, n_head=1, n_embd=8, dropout=0.9)
+    model = GPT(config, torch.Generator().manual_seed(0)).train()
+    assert torch.equal(ids_of(model, 20), ids_of(model, 20))
+    assert model.training
+
+
+def test_an_empty_prompt_is_refused(tiny_model):
+    with pytest.raises(ValueError, match="at least one character"):
+        next(generate(tiny_model, [], 1))
+
+
+def test_damaged_weights_are_refused_not_sampled(tiny_model):
+    with torch.no_grad():
+        tiny_model.head.weight[3] = float("nan")
+    with pytest.raises(ModelFileError, match="scores are not numbers"):
+        next(generate(tiny_model, [1], 1))
+
+
+@given(st.integers(1, 600), st.integers(1, 64))
+def test_the_window_always_fits_and_is_never_shorter_than_half(length, block_size):
+    start = context_start(length, block_size)
+    assert 1 <= length - start <= block_size
+    assert start == 0 or length - start > block_size // 2
+    assert start <= context_start(length + 1, block_size)
+
+
+LOGITS = torch.tensor([[0.0, 3.0, 1.0, 2.0, -1.0]])
+
+
+def test_without_filters_the_probabilities_are_the_softmax():
+    result = next_probabilities(LOGITS, SampleConfig(temperature=0.5))
+    torch.testing.assert_close(result, (LOGITS.double() / 0.5).softmax(-1))
+
+
+@pytest.mark.parametrize(
+    ("k", "kept"), [(1, {1}), (2, {1, 3}), (4, {0, 1, 2, 3}), (99, set(range(5)))]
+)
+def test_top_k_keeps_the_k_likeliest_and_their_proportions(k, kept):
+    result = next_probabilities(LOGITS, SampleConfig(temperature=1.0, top_k=k))[0]
+    assert set(result.nonzero().flatten().tolist()) == kept
+    assert result.sum().item() == pytest.approx(1)
+    if len(kept) > 1:
+        assert (result[1] / result[3]).item() == pytest.approx(math.e)
+
+
+@pytest.mark.parametrize(
+    ("p", "kept"),
+    [(0.01, {1}), (0.63, {1}), (0.64, {1, 3}), (0.9, {1, 2, 3}), (1.0, set(range(5)))],
+)
+def test_top_p_keeps_the_smallest_set_that_reaches_p(p, kept):
+    # softmax of LOGITS: 0.031, 0.631, 0.085, 0.232, 0.012... in order 1, 3, 2, 0, 4
+    logits = LOGITS.double().softmax(-1)
+    expected = [0.0316, 0.6364, 0.0861, 0.2341, 0.0117]
+    assert logits[0].tolist() == pytest.approx(expected, abs=1e-3)
+    result = next_probabilities(LOGITS, SampleConfig(temperature=1.0, top_p=p))[0]
+    assert set(result.nonzero().flatten().tolist()) == kept
+    assert result.sum().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-6, 1e6, 1e300])
+def test_no_temperature_overflows(temperature):
+    result = next_probabilities(LOGITS * 1e4, SampleConfig(temperature=temperature))
+    assert torch.isfinite(result).all()
+    assert result.sum().item() == pytest.approx(1)
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=6).filter(sum),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_what_is_picked_is_where_u_falls_and_never_impossible(weights, u):
+    probabilities = torch.tensor([weights], dtype=torch.float64)
+    probabilities = probabilities / probabilities.sum()
+    chosen = int(pick(probabilities, torch.tensor([u], dtype=torch.float64)))
+    assert weights[chosen] > 0 or probabilities[0, chosen] > 0
+    cumulative = probabilities[0].cumsum(0)
+    assert cumulative[chosen] > u * cumulative[-1]
+    assert chosen == 0 or cumulative[chosen - 1] <= u * cumulative[-1]
+
+
+def test_written_text_continues_the_prompt_character_by_character(tiny_model):
+    tokenizer = CharTokenizer("\nabcdefghij")
+    pieces = list(write(tiny_model, tokenizer, "abc", 25))
+    assert [len(piece) for piece in pieces] == [1] * 25
+    assert pieces == list(write(tiny_model, tokenizer, "abc", 25))
+    assert list(write(tiny_model, tokenizer, "", 5)) == list(write(tiny_model, tokenizer, "\n", 5))
+    with pytest.raises(VocabularyError):
+        next(write(tiny_model, tokenizer, "字", 1))
+
+
+@given(st.text("ab", max_size=12), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))
+def test_text_ends_before_the_first_stop_and_is_otherwise_whole(text, stops):
+    found = [text.find(stop) for stop in stops if stop in text]
+    shown = "".join(stop_before(text, stops))
+    # A stop is noticed when its last character comes: the one complete first wins.
+    ends = [text.find(stop) + len(stop) for stop in stops if stop in text]
+    if not found:
+        assert shown == text
+    else:
+        first = min(ends)
+        assert shown == text[: min(p for p, e in zip(found, ends, strict=True) if e == first)]
+
+
+def test_nothing_that_may_be_a_stop_is_shown_too_early():
+    shown = stop_before(iter("ab--cd"), ["--c"])
+    assert "".join(shown) == "ab"

@@ -1,0 +1,334 @@
+"""What a run costs: arithmetic over a measured step, budgets that are filled, memory that grows."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import story
+from zigpt import plan as planning
+from zigpt.config import PRESETS, GPTConfig, TrainConfig, configure
+from zigpt.corpus import Corpus
+from zigpt.device import micro_batch_size
+from zigpt.model import GPT, next_character_loss
+from zigpt.plan import Plan, advise_preset, fit_to_minutes, make_plan, memory_bytes, time_step
+from zigpt.train import TrainState, train
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+MODEL = GPTConfig(vocab_size=30, block_size=16, n_layer=2, n_head=2, n_embd=32, dropout=0.0)
+TRAINING = TrainConfig(
+    batch_size=4, warmup_steps=50, max_steps=100, eval_interval=20, eval_chars=320
+)
+TEXT = Corpus.from_text(story(2000))  # 1,800 characters to learn from, 200 to be tested on
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Let every step take so many seconds, whatever the machine."""
+
+    def steps_take(seconds: float) -> None:
+        monkeypatch.setattr(planning, "time_step", lambda *_: seconds)
+
+    return steps_take
+
+
+def test_a_plan_is_arithmetic_over_the_measured_step(measured):
+    measured(0.75)
+    plan = make_plan(MODEL, TRAINING, TEXT, CPU)
+    assert plan.parameters == sum(p.numel() for p in GPT(MODEL).parameters())
+    assert plan.memory_bytes == memory_bytes(MODEL, TRAINING, CPU)
+    assert plan.steps == 100
+    assert plan.seconds_per_step == 0.75
+    assert plan.epochs == 100 * 4 * 16 / 1800
+    assert plan.looks == 6  # at 0, 20, 40, 60, 80 and 100
+    # A look scores 320 train and all 200 test characters, forwards only: a third of a step's work.
+    assert plan.seconds_per_look == pytest.approx(0.75 / 3 * (320 + 200) / 64)
+    assert plan.seconds == pytest.approx(100 * 0.75 + 6 * plan.seconds_per_look)
+
+
+def test_no_more_characters_are_scored_than_there_are(measured):
+    measured(1.0)
+    plan = make_plan(MODEL, replace(TRAINING, eval_chars=10**9), TEXT, CPU)
+    assert plan.seconds_per_look == pytest.approx(1 / 3 * 2000 / 64)
+
+
+def test_one_epoch_reads_as_many_characters_as_there_are_to_learn_from(measured):
+    measured(1.0)
+    corpus = Corpus.from_text("ab" * 640)  # 1,152 to learn from: 18 steps of 4 windows of 16
+    plan = make_plan(MODEL, replace(TRAINING, max_steps=18), corpus, CPU)
+    assert plan.epochs == 1.0
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "interval"),
+    [
+        (6, 2),
+        (6, 6),
+        (5, 1),
+        *(
+            pytest.param(
+                *odd, marks=pytest.mark.xfail(reason="known: the last look is not counted")
+            )
+            for odd in [(6, 4), (3, 10)]
+        ),
+    ],
+)
+def test_the_planned_looks_are_those_that_training_takes(measured, max_steps, interval):
+    measured(1.0)
+    config = replace(TRAINING, max_steps=max_steps, eval_interval=interval)
+    model = replace(MODEL, vocab_size=TEXT.tokenizer.vocab_size, n_layer=1, n_embd=4)
+    looks = sum(p.look is not None for p in train(TrainState.fresh(model, config, CPU), TEXT))
+    assert make_plan(model, config, TEXT, CPU).looks == looks
+
+
+class Clock:
+    """Time that passes only in training steps."""
+
+    def __init__(self, durations: Sequence[float]) -> None:
+        self.now, self.durations = 0.0, durations
+        self.steps: list[Any] = []
+
+    def perf_counter(self):
+        return self.now
+
+    def train_step(self, state, inputs, targets):
+        self.now += self.durations[len(self.steps)]
+        self.steps.append((state, inputs, targets))
+        return 1.0
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    def make(*durations):
+        clock = Clock(durations)
+        monkeypatch.setattr(planning, "time", clock)
+        monkeypatch.setattr(planning, "train_step", clock.train_step)
+        return clock
+
+    return make
+
+
+def test_the_fastest_step_but_the_first_is_the_measure(clock):
+    clock(0.1, 0.5, 0.25, 0.75, 0.5)
+    assert time_step(MODEL, TRAINING, TEXT, CPU) == 0.25
+
+
+def test_three_steps_are_timed_however_slow_and_then_until_the_budget_is_spent(clock):
+    slow = clock(10, 9, 8, 7)
+    time_step(MODEL, TRAINING, TEXT, CPU, budget=2.0)
+    assert len(slow.steps) == 3
+    quick = clock(*[0.125] * 99)
+    time_step(MODEL, TRAINING, TEXT, CPU, budget=2.0)
+    assert len(quick.steps) == 16
+
+
+def test_a_step_of_many_micro_batches_is_timed_by_one_of_them(clock):
+    model, config = replace(MODEL, block_size=128, n_embd=1024), replace(TRAINING, batch_size=48)
+    assert micro_batch_size(48, 128, 1024, CPU) == 8
+    watch = clock(1.0, 1.0, 1.0)
+    assert time_step(model, config, TEXT, CPU, budget=0.0) == 6.0
+    assert {tuple(inputs.shape) for _, inputs, _ in watch.steps} == {(8, 128)}
+
+
+def test_what_is_timed_is_the_real_model_learning_the_real_text(clock):
+    watch = clock(1.0, 1.0, 1.0)
+    time_step(MODEL, TRAINING, TEXT, CPU, budget=0.0)
+    state, inputs, targets = watch.steps[0]
+    expected = TEXT.batch(0, 4, 16, TRAINING.seed)
+    assert (state.model.config, state.config) == (MODEL, TRAINING)
+    assert inputs.tolist() == expected[0].tolist()
+    assert targets.tolist() == expected[1].tolist()
+
+
+def test_a_step_is_measured_for_real():
+    assert 0 < time_step(MODEL, TRAINING, TEXT, CPU, budget=0.01) < 1
+
+
+@pytest.mark.parametrize("preset", ["tiny", "laptop", "gpu"])
+@pytest.mark.parametrize("name", ["n_layer", "vocab_size", "block_size", "batch_size", "n_embd"])
+def test_memory_grows_with_every_size(preset, name):
+    model, training = configure(65, preset, {})
+    sizes = []
+    for factor in (1, 2, 3):
+        if name == "batch_size":
+            pair = model, replace(training, batch_size=factor * training.batch_size)
+        else:
+            pair = replace(model, **{name: factor * getattr(model, name)}), training
+        sizes.append(memory_bytes(*pair, CUDA))
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
+def without_activations(model: GPTConfig) -> int:
+    one, two = (memory_bytes(model, replace(TRAINING, batch_size=b), CUDA) for b in (1, 2))
+    return 2 * one - two
+
+
+def test_weights_gradient_and_two_moments_are_sixteen_bytes_a_parameter():
+    small, large = MODEL, replace(MODEL, n_layer=5, vocab_size=999, n_embd=64)
+    grown = without_activations(large) - without_activations(small)
+    assert grown == 16 * (large.n_parameters - small.n_parameters)
+
+
+def test_on_a_cpu_only_one_micro_batch_is_in_memory_at_a_time():
+    model = replace(MODEL, block_size=128, n_embd=1024)
+    assert micro_batch_size(64, 128, 1024, CPU) == 8
+    of = {b: replace(TRAINING, batch_size=b) for b in (8, 64)}
+    assert memory_bytes(model, of[64], CPU) == memory_bytes(model, of[8], CPU)
+    assert memory_bytes(model, of[64], CUDA) > memory_bytes(model, of[8], CUDA)
+
+
+@pytest.mark.parametrize("n_layer", [1, 4])
+@pytest.mark.parametrize("vocab_size", [65, 3000])
+def test_activations_are_estimated_close_to_what_autograd_keeps(n_layer, vocab_size):
+    model = GPTConfig(vocab_size, 64, n_layer, 4, 64, dropout=0.0)
+    kept: dict[int, int] = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    gpt, ids = GPT(model), torch.zeros(8, 64, dtype=torch.int64)
+    weights = {p.untyped_storage().data_ptr() for p in gpt.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = next_character_loss(gpt(ids), ids)  # keeps them alive until it goes
+    real = sum(size for place, size in kept.items() if place not in weights)
+    assert loss.requires_grad
+    estimate = memory_bytes(model, replace(TRAINING, batch_size=8), CUDA) - without_activations(
+        model
+    )
+    # Never much less; more where the logits are large, whose gradients backward needs as well.
+    assert 0.9 * real < estimate < 2.5 * real
+
+
+def spent(config: TrainConfig, per_step: float, per_look: float) -> float:
+    """Seconds of a whole training: looks at 0, at every interval and at the end."""
+    looks = 1 + -(-config.max_steps // config.eval_interval)
+    return config.max_steps * per_step + looks * per_look
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Plan with costs of our own, and say what fits."""
+
+    def fit(minutes, per_step, per_look, config=TRAINING, corpus=TEXT):
+        def plan(model, config, corpus, device):
+            return Plan(0, 0, config.max_steps, 1.0, per_step, 1, per_look)
+
+        monkeypatch.setattr(planning, "make_plan", plan)
+        return fit_to_minutes(minutes, MODEL, config, corpus, CPU)
+
+    return fit
+
+
+BUDGETS = [
+    (3.0, 0.1, 0.2),
+    (60.0, 0.5, 2.0),
+    (1.0, 0.001, 0.002),
+    (3.0, 0.12, 0.0),
+    (600.0, 3.0, 20.0),
+]
+
+
+@pytest.mark.parametrize(("minutes", "per_step", "per_look"), BUDGETS)
+def test_the_budget_is_filled_and_not_passed(machine, minutes, per_step, per_look):
+    config = machine(minutes, per_step, per_look)
+    assert 0.9 * 60 * minutes < spent(config, per_step, per_look) <= 60 * minutes
+
+
+@pytest.mark.xfail(reason="known: looks are counted at the old eval_interval, then made denser")
+def test_a_short_budget_is_not_passed_either(machine):
+    # A step of 0.12 s, a look of 0.8 s, 100 steps between looks: what a laptop was measured at.
+    config = replace(TRAINING, eval_interval=100, max_steps=1500)
+    assert spent(machine(0.5, 0.12, 0.8, config), 0.12, 0.8) <= 30
+
+
+@pytest.mark.parametrize("per_look", [0.0, 0.5])
+def test_the_exact_loss_at_the_end_has_its_place_in_the_budget(machine, per_look):
+    corpus = Corpus.from_text(story(60_000))
+    config = machine(2.0, 0.1, per_look, corpus=corpus)
+    # The test split is 6,000 characters, 94 steps' worth, but forwards only: a third of the time.
+    exact = 0.1 / 3 * 6000 / 64
+    assert config.max_steps < machine(2.0, 0.1, per_look).max_steps
+    assert 0.85 * 120 < spent(config, 0.1, per_look) + exact <= 120
+
+
+@pytest.mark.parametrize("minutes", [0.0, 0.001, -5.0])
+def test_ten_steps_are_made_however_short_the_time(machine, minutes):
+    config = machine(minutes, 5.0, 5.0)
+    assert (config.max_steps, config.warmup_steps, config.eval_interval) == (10, 1, 1)
+
+
+def test_time_decides_the_steps_and_the_schedule_is_shaped_to_them(machine):
+    short, long = machine(1.0, 0.5, 0.0), machine(100.0, 0.5, 0.0)
+    for config in (short, long):
+        assert config.warmup_steps == min(50, config.max_steps // 10)
+        assert config.eval_interval == min(20, config.max_steps // 10)
+    assert (short.warmup_steps, short.eval_interval) == (11, 11)
+    assert (long.warmup_steps, long.eval_interval) == (50, 20)
+
+
+def test_nothing_but_the_schedule_is_touched(machine):
+    before, after = asdict(TRAINING), asdict(machine(3.0, 0.1, 0.2))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {"max_steps", "warmup_steps", "eval_interval"}
+
+
+def test_the_number_of_steps_asked_for_before_does_not_matter(machine):
+    one, other = (machine(3.0, 0.1, 0.2, replace(TRAINING, max_steps=n)) for n in (60, 9999))
+    assert one == other
+
+
+def test_the_cost_is_measured_on_the_very_settings_of_the_run(monkeypatch):
+    asked = []
+
+    def time_step(*arguments):
+        asked.append(arguments)
+        return 1.0
+
+    monkeypatch.setattr(planning, "time_step", time_step)
+    fit_to_minutes(3.0, MODEL, TRAINING, TEXT, CPU)
+    assert asked == [(MODEL, TRAINING, TEXT, CPU)]
+
+
+def corpus_for(block_size: int) -> Corpus:
+    corpus = Corpus.from_text("ab" * (5 * block_size + 5))
+    assert corpus.largest_block_size == block_size
+    return corpus
+
+
+LAPTOP = PRESETS["laptop"]["block_size"]
+
+
+@pytest.mark.parametrize(
+    ("block_size", "device", "advised"),
+    [
+        (LAPTOP - 1, CPU, "tiny"),
+        (LAPTOP, CPU, "laptop"),
+        (LAPTOP, torch.device("mps"), "laptop"),
+        (5000, CPU, "laptop"),
+        (LAPTOP - 1, CUDA, "tiny"),
+        (5000, CUDA, "gpu"),
+        (5000, torch.device("cuda:1"), "gpu"),
+    ],
+)
+def test_the_preset_suits_machine_and_text(block_size, device, advised):
+    assert advise_preset(corpus_for(block_size), device) == advised
+
+
+@given(block_size=st.integers(PRESETS["tiny"]["block_size"], 600))
+def test_on_a_cpu_the_advised_preset_can_read_the_text(block_size):
+    corpus = corpus_for(block_size)
+    model, _ = configure(2, advise_preset(corpus, CPU), {})
+    corpus.require(model.block_size)
+
+
+@pytest.mark.xfail(reason="known: gpu is advised where its block size does not fit the text")
+def test_on_a_gpu_the_advised_preset_can_read_the_text():
+    corpus = corpus_for(LAPTOP)
+    model, _ = configure(2, advise_preset(corpus, CUDA), {})
+    corpus.require(model.block_size)

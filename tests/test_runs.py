@@ -1,0 +1,310 @@
+"""The run folder: whole files or none, damage found before use, the same training after a stop."""
+
+import itertools
+import json
+import os
+import pickle
+import struct
+
+import pytest
+import torch
+
+from tests.conftest import story
+from zigpt.baselines import build_ladder
+from zigpt.config import GPTConfig, TrainConfig
+from zigpt.corpus import Corpus, read_texts
+from zigpt.errors import ConfigError, ModelFileError, RunBusyError, StorageError, TextError
+from zigpt.runs import RunFolder, free_path, load_model, newest_path, sample_steps
+from zigpt.runs.checkpoint import list_checkpoints, restore_newest, save_checkpoint
+from zigpt.runs.model_file import SavedModel, save_model
+from zigpt.runs.storage import append_line, write_file, write_folder
+from zigpt.tokenizer import CharTokenizer
+from zigpt.train import TrainState, train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def source(tmp_path):
+    file = tmp_path / "book.txt"
+    file.write_text(story(3000), encoding="utf-8")
+    return read_texts([file])
+
+
+def start(source, path, **training):
+    corpus = Corpus.from_text(source.text)
+    model = GPTConfig(corpus.tokenizer.vocab_size, 8, n_layer=1, n_head=2, n_embd=8, dropout=0.2)
+    config = TrainConfig(batch_size=4, max_steps=12, eval_interval=3, eval_chars=80, **training)
+    ladder = build_ladder(corpus.train, corpus.test, corpus.tokenizer.vocab_size)
+    run = RunFolder.create(path, (model, config), source, ladder, {"prompt": "a"})
+    return run, corpus, TrainState.fresh(model, config, CPU)
+
+
+def follow(run, corpus, state, steps=None):
+    for progress in itertools.islice(train(state, corpus), steps):
+        if progress.look:
+            run.record.add(progress, run.ladder)
+            run.record.add_sample(progress.step, "text")
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 7, 12])
+def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(source, tmp_path, stop_after):
+    whole, corpus, state = start(source, tmp_path / "whole")
+    follow(whole, corpus, state)
+    expected = weights(state.model)
+
+    _, _, early = start(source, tmp_path / "parts")
+    run = RunFolder.open(tmp_path / "parts")
+    follow(run, corpus, early, stop_after)  # yields step 0 first: stop_after - 1 updates
+    run.save(early)
+    follow(run, corpus, early, 3)  # lost work: written about, never saved
+
+    again = RunFolder.open(tmp_path / "parts")
+    state = TrainState.fresh(*again.configs, CPU)
+    again.restore(state, pytest.fail)
+    assert state.step == stop_after - 1
+    follow(again, corpus, state)
+    assert torch.equal(weights(state.model), expected)
+
+    def story_of(run):
+        keep = ("step", "train_loss", "test_loss", "learning_rate")
+        return [{key: row[key] for key in keep} for row in run.record.rows()]
+
+    assert story_of(again) == story_of(whole)
+    assert (again.path / "samples.txt").read_text() == (whole.path / "samples.txt").read_text()
+
+
+def test_counters_and_best_survive_a_checkpoint(source, tmp_path):
+    _, corpus, state = start(source, tmp_path / "run")
+    list(itertools.islice(train(state, corpus), 8))
+    save_checkpoint(tmp_path / "c", state)
+    again = TrainState.fresh(state.model.config, state.config, CPU)
+    restore_newest(tmp_path / "c", again, pytest.fail)
+    for name in ("step", "seconds", "best_step", "best_loss", "looks_since_best"):
+        assert getattr(again, name) == getattr(state, name)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "counters.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_checkpoint_is_found_and_the_one_before_taken(source, tmp_path, name, damage):
+    run, corpus, state = start(source, tmp_path / "run")
+    follow(run, corpus, state, 4)
+    run.save(state)
+    follow(run, corpus, state, 3)
+    newest = run.save(state)
+    file = newest / name
+    data = bytearray(file.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    elif damage == "truncate":
+        file.write_bytes(data[:-1])
+    else:
+        file.unlink()
+    said = []
+    fresh = TrainState.fresh(*run.configs, CPU)
+    run.restore(fresh, said.append)
+    assert fresh.step == 3
+    assert newest.name in said[0]
+    assert "is damaged" in said[0]
+    assert newest.with_suffix(".bad").is_dir()
+
+
+def test_without_an_intact_checkpoint_nothing_is_resumed(source, tmp_path):
+    run, _, state = start(source, tmp_path / "run")
+    with pytest.raises(ModelFileError, match="no checkpoint to go on from"):
+        run.restore(state, pytest.fail)
+
+
+def test_only_the_newest_two_checkpoints_are_kept(source, tmp_path):
+    run, corpus, state = start(source, tmp_path / "run")
+    for _ in train(state, corpus):
+        run.save(state)
+    names = [path.name for path in list_checkpoints(run.path / "checkpoints")]
+    assert names == ["step-00000011", "step-00000012"]
+    manifest = json.loads((run.path / "checkpoints" / names[0] / "MANIFEST.json").read_text())
+    for name, described in manifest.items():
+        assert (run.path / "checkpoints" / names[0] / name).stat().st_size == described["size"]
+
+
+def test_an_existing_folder_is_never_overwritten(source, tmp_path):
+    start(source, tmp_path / "run")
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    with pytest.raises(RunBusyError, match="exists already") as refusal:
+        start(source, tmp_path / "run")
+    assert refusal.value.exit_code == 4
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+def test_unnamed_runs_are_numbered_and_the_newest_is_found(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelFileError, match="no run to go on with"):
+        newest_path()
+    assert [str(free_path("book", "tiny"))] == ["runs/book-tiny"]
+    start(source, free_path("book", "tiny"))
+    second = free_path("book", "tiny")
+    assert str(second) == "runs/book-tiny-2"
+    start(source, second)
+    os.utime("runs/book-tiny", (1, 1))
+    assert newest_path() == second
+
+
+def test_resuming_takes_more_steps_but_no_other_change(source, tmp_path):
+    run, _, _ = start(source, tmp_path / "run")
+    run.change({"max_steps": 50, "n_embd": 8})
+    assert RunFolder.open(run.path).configs[1].max_steps == 50
+    with pytest.raises(ConfigError) as refusal:
+        run.change({"n_embd": 16, "batch_size": 8, "max_steps": 60})
+    assert [problem.split()[0] for problem, _ in refusal.value.problems] == ["n_embd", "batch_size"]
+    assert RunFolder.open(run.path).configs[1].max_steps == 50
+
+
+def test_another_text_is_refused(source, tmp_path):
+    run, _, _ = start(source, tmp_path / "run")
+    run.require_text(source)
+    other = tmp_path / "other.txt"
+    other.write_text(source.text + ".", encoding="utf-8")
+    with pytest.raises(TextError, match="is not the text that"):
+        run.require_text(read_texts([other]))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"model": {"n_layer": -1}}'])
+def test_a_damaged_run_file_is_refused(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ModelFileError, match="damaged"):
+        RunFolder.open(tmp_path)
+
+
+def test_half_a_line_of_metrics_is_no_obstacle(source, tmp_path):
+    run, corpus, state = start(source, tmp_path / "run")
+    follow(run, corpus, state, 4)
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "train_l')
+    assert [row["step"] for row in run.record.rows()] == [0, 3]
+    run.record.forget_after(3)
+    assert (run.path / "metrics.jsonl").read_text().endswith("}\n")
+
+
+def test_the_picture_is_a_png_with_all_it_should_show(source, tmp_path):
+    run, corpus, state = start(source, tmp_path / "run")
+    follow(run, corpus, state)
+    run.record.draw(run.ladder)
+    data = (run.path / "loss.png").read_bytes()
+    assert data.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", data[16:24])
+    assert (width, height) == (960, 600)
+
+
+def test_samples_are_log_spaced_and_end_at_the_end():
+    assert sample_steps(600) == [0, 1, 3, 10, 30, 100, 300, 600]
+    assert sample_steps(100) == [0, 1, 3, 10, 30, 100]
+
+
+@pytest.fixture
+def model_file(tiny_model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    tokenizer = CharTokenizer("\nabcdefghi字")
+    save_model(path, SavedModel(tiny_model, tokenizer, {"text": {"sha256": "0"}}))
+    return path
+
+
+def test_one_file_holds_the_whole_model(model_file, tiny_model):
+    saved = load_model(model_file, CPU)
+    assert saved.model.config == tiny_model.config
+    assert torch.equal(weights(saved.model), weights(tiny_model))
+    assert saved.tokenizer.characters == "\nabcdefghi字"
+    assert saved.about == {"text": {"sha256": "0"}}
+    assert not saved.model.training
+    ids = torch.tensor([[1, 2, 3]])
+    assert torch.equal(saved.model(ids), tiny_model(ids))
+
+
+def test_a_truncated_model_is_refused_wherever_it_ends(model_file):
+    data = model_file.read_bytes()
+    for length in [0, 1, 7, 8, 9, 200, len(data) // 2, len(data) - 1]:
+        model_file.write_bytes(data[:length])
+        with pytest.raises(ModelFileError, match="damaged or not a zigpt model") as refusal:
+            load_model(model_file, CPU)
+        assert refusal.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"format":"zigpt-1"', b'"format":"zigpt-9"'),
+        (b'\\"n_layer\\": 2', b'\\"n_layer\\": 3'),
+        (b'\\"n_head\\": 2', b'\\"n_head\\": 5'),
+        (b'\\"n_embd\\": 16', b'\\"n_embd\\": 1e'),
+        (b"abcdefghi", b"aacdefghi"),
+    ],
+)
+def test_a_header_that_contradicts_itself_is_refused(model_file, old, new):
+    data = model_file.read_bytes()
+    assert data.count(old) == 1
+    model_file.write_bytes(data.replace(old, new))
+    with pytest.raises(ModelFileError, match=r"damaged|impossible"):
+        load_model(model_file, CPU)
+
+
+def test_a_header_may_not_claim_more_than_the_file_holds(model_file):
+    data = model_file.read_bytes()
+    huge = data.replace(b'\\"n_embd\\": 16', b'\\"n_embd\\": 1' + b"0" * 8)
+    grown = len(huge) - len(data)
+    (length,) = struct.unpack("<Q", huge[:8])
+    model_file.write_bytes(struct.pack("<Q", length + grown) + huge[8:])
+    with pytest.raises(ModelFileError, match="damaged"):
+        load_model(model_file, CPU)
+
+
+class _Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was executed",))
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
+def test_a_pickle_is_refused_by_name_and_by_magic_and_never_run(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(pickle.dumps(_Bomb()))
+    with pytest.raises(ModelFileError, match="is a pickle"):
+        load_model(path, CPU)
+
+
+def test_a_missing_model_is_refused_with_what_to_give(tmp_path):
+    with pytest.raises(ModelFileError, match="no model at"):
+        load_model(tmp_path / "nothing", CPU)
+    with pytest.raises(ModelFileError, match=r"no model\.safetensors in"):
+        load_model(tmp_path, CPU)
+
+
+def test_a_failed_write_leaves_the_old_content(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_file(path, b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="cannot write") as refusal:
+        write_file(path, b"new")
+    assert refusal.value.exit_code == 5
+    assert refusal.value.why == "No space left on device"
+    with pytest.raises(StorageError):
+        write_folder(tmp_path / "folder", {"a": b"1"})
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert path.read_bytes() == b"old"
+
+
+def test_a_folder_left_half_written_by_a_kill_is_no_obstacle(tmp_path):
+    (tmp_path / "folder.tmp").mkdir()
+    (tmp_path / "folder.tmp" / "rest").write_text("half")
+    write_folder(tmp_path / "folder", {"a": b"1"})
+    assert [p.name for p in tmp_path.rglob("*")] == ["folder", "a"]
+
+
+def test_a_line_that_cannot_be_added_is_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match="cannot write"):
+        append_line(tmp_path / "missing" / "file", "line")
