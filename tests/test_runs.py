@@ -235,7 +235,7 @@ def test_a_truncated_model_is_refused_wherever_it_ends(model_file):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b'"format":"zigpt-1"', b'"format":"zigpt-9"'),
+        (b'\\"format\\": 1', b'\\"format\\": 9'),
         (b'\\"n_layer\\": 2', b'\\"n_layer\\": 3'),
         (b'\\"n_head\\": 2', b'\\"n_head\\": 5'),
         (b'\\"n_embd\\": 16', b'\\"n_embd\\": 1e'),

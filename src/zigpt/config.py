@@ -33,7 +33,7 @@ def _check_seed(problems: list[Problem], seed: int) -> None:
 
 def _nearest_multiples(value: int, divisor: int) -> str:
     lower = value // divisor * divisor
-    return f"{lower or divisor} or {lower + divisor}"
+    return f"{lower} or {lower + divisor}" if lower else str(divisor)
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,14 @@ class TrainConfig:
             _check(problems, value < 1, f"{name} ({value}) must be at least 1", f"raise {name}")
         for name in ("warmup_steps", "patience", "weight_decay", "grad_clip"):
             value = getattr(self, name)
-            bad = not value >= 0  # so that NaN is bad as well
-            _check(problems, bad, f"{name} ({value}) must not be negative", f"try {name} 0")
+            bad = not 0 <= value < math.inf
+            _check(
+                problems, bad, f"{name} ({value}) must be 0 or more, and finite", f"try {name} 0"
+            )
         for name in ("learning_rate", "final_learning_rate"):
             value = getattr(self, name)
-            _check(problems, not 0 < value < 100, f"{name} ({value}) must be above 0", "try 3e-4")
+            bad = not 0 < value < 100
+            _check(problems, bad, f"{name} ({value}) must be above 0 and below 100", "try 3e-4")
         _check(
             problems,
             not 0 < self.beta2 < 1,
@@ -215,8 +218,10 @@ def configure(
     values = {**PRESETS[preset], **overrides, "vocab_size": vocab_size}
     if "max_steps" in overrides and "warmup_steps" not in overrides:
         # A short run must not spend itself on warming up.
-        values["warmup_steps"] = min(values.get("warmup_steps", 0), values["max_steps"] // 10)
-    if "final_learning_rate" not in overrides and "learning_rate" in overrides:
+        values["warmup_steps"] = min(
+            values.get("warmup_steps", 0), max(0, values["max_steps"]) // 10
+        )
+    if "final_learning_rate" not in overrides and overrides.get("learning_rate", 0) > 0:
         # Keep the shape of the schedule when only its peak is moved.
         default = replace(TrainConfig(), **_fields_of(TrainConfig, PRESETS[preset]))
         ratio = default.final_learning_rate / default.learning_rate

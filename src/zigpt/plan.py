@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from zigpt.config import PRESETS, GPTConfig, PresetName, TrainConfig
+from zigpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.corpus import Corpus
 from zigpt.device import micro_batch_size
 from zigpt.train import TrainState, train_step
@@ -47,13 +47,13 @@ def make_plan(model: GPTConfig, config: TrainConfig, corpus: Corpus, device: tor
         steps=config.max_steps,
         epochs=config.max_steps * chars_per_step / len(corpus.train),
         seconds_per_step=per_step,
-        looks=config.max_steps // config.eval_interval + 1,
+        looks=1 + -(-config.max_steps // config.eval_interval),  # the first, and the last
         seconds_per_look=per_step * _FORWARD_SHARE * scored / chars_per_step,
     )
 
 
 def time_step(
-    model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device, budget: float = 2.0
+    model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device, budget: float = 1.0
 ) -> float:
     """Measure the seconds of one training step on a model that is thrown away.
 
@@ -85,9 +85,11 @@ def fit_to_minutes(
     """Choose the number of steps that fills a time budget, and shape the schedule to it."""
     plan = make_plan(model, config, corpus, device)
     exact = plan.seconds_per_step / (config.batch_size * model.block_size) * len(corpus.test)
-    per_step = plan.seconds_per_step + plan.seconds_per_look / config.eval_interval
-    # A twentieth is left for samples, pictures and saving.
-    steps = max(10, int((0.95 * 60 * minutes - exact) / per_step))
+    budget = 0.95 * 60 * minutes - exact  # a twentieth is left for samples, pictures and saving
+    # A look every eval_interval steps, but at least ten and the first: whatever costs more.
+    spaced = budget / (plan.seconds_per_step + plan.seconds_per_look / config.eval_interval)
+    at_least_ten = (budget - 11 * plan.seconds_per_look) / plan.seconds_per_step
+    steps = max(10, int(min(spaced, at_least_ten)))
     return replace(
         config,
         max_steps=steps,
@@ -98,6 +100,9 @@ def fit_to_minutes(
 
 def advise_preset(corpus: Corpus, device: torch.device) -> PresetName:
     """Choose the preset that suits this machine and this text."""
-    if corpus.largest_block_size < PRESETS["laptop"]["block_size"]:
-        return "tiny"
-    return "gpu" if device.type == "cuda" else "laptop"
+    candidates: list[PresetName] = ["gpu", "laptop"] if device.type == "cuda" else ["laptop"]
+    for name in candidates:
+        model, _ = configure(corpus.tokenizer.vocab_size, name, {})
+        if model.block_size <= corpus.largest_block_size:
+            return name
+    return "tiny"

@@ -55,7 +55,9 @@ def judge(points: Sequence[Point], ladder: Ladder) -> Verdict:
         )
     earlier = [point for point in points if point.step <= 0.8 * last.step] or [first]
     gain = earlier[-1].test_loss - last.test_loss
-    if beaten is None or beaten.name in ("uniform", "unigram", "bigram"):
+    lowest = min(ladder.rungs, key=lambda rung: rung.loss)
+    low = ("uniform", "unigram", "bigram")
+    if beaten is None or (beaten.name in low and beaten != lowest):
         passed = f"no more than the {beaten.name}" if beaten else "not even chance"
         return Verdict(
             "underfit",

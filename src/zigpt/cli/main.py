@@ -89,10 +89,11 @@ def _parse(arguments: Sequence[str]) -> Any:
 def _usage_error(arguments: Sequence[str], panel: str) -> UsageError:
     """Say in three lines what tyro says in a box of three parts: title, complaint, help."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", panel)
-    lines = [line.strip("│╭╮╰╯ ") for line in plain.splitlines()]
-    title = lines[0].strip("─ ").lower() if lines else "the command line cannot be read"
+    lines = [line.strip("│╭╮╰╯|+ ") for line in plain.splitlines()]
+    title = lines[0].strip("─- ").lower() if lines else "the command line cannot be read"
     body = "\n".join(lines[1:])
-    complaint = " ".join(body.split("───")[0].split())
+    parts = [part for part in re.split("[─-]{3,}", body) if part.strip()]
+    complaint = " ".join(parts[0].split()) if parts else ""
     near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", body)
     command = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
     see = " ".join(filter(None, ["see zigpt", command, "--help"]))

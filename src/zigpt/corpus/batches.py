@@ -84,9 +84,9 @@ class Corpus:
         comes alone. With `most`, only that many windows, evenly spread.
         """
         ids = self.train if split == "train" else self.test
-        n_whole, rest = divmod(len(ids) - 1, block_size)
+        n_whole, rest = divmod(max(0, len(ids) - 1), block_size)
         starts = np.arange(n_whole) * block_size
-        if most is not None and most < n_whole:
+        if most is not None and most < n_whole + bool(rest):
             starts, rest = starts[np.linspace(0, n_whole - 1, most).astype(int)], 0
         for first in range(0, len(starts), batch_size):
             yield _cut(ids, starts[first : first + batch_size], block_size)

@@ -17,7 +17,8 @@ from zigpt.runs.storage import write_file
 from zigpt.tokenizer import CharTokenizer
 
 MODEL_FILE = "model.safetensors"
-_FORMAT = "zigpt-1"
+_KEY = "zigpt"
+_FORMAT = 1
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 
 
@@ -36,14 +37,15 @@ def save_model(path: Path, saved: SavedModel) -> None:
     Raises:
         StorageError: the disk is full, or the folder is not writable.
     """
-    metadata = {
+    header = {
         "format": _FORMAT,
-        "config": json.dumps(asdict(saved.model.config)),
-        "characters": json.dumps(saved.tokenizer.characters),
-        "about": json.dumps(saved.about),
+        "config": asdict(saved.model.config),
+        "characters": saved.tokenizer.characters,
+        "about": saved.about,
     }
     weights = {name: tensor.detach().cpu() for name, tensor in saved.model.state_dict().items()}
-    write_file(path, save(weights, metadata))
+    # One key, because safetensors writes several in random order: equal models, equal files.
+    write_file(path, save(weights, {_KEY: json.dumps(header)}))
 
 
 def load_model(path: Path, device: torch.device) -> SavedModel:
@@ -63,9 +65,9 @@ def load_model(path: Path, device: torch.device) -> SavedModel:
     _refuse_others(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
+            header = json.loads((file.metadata() or {})[_KEY])
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-            model, tokenizer, about = _rebuild(path, metadata, shapes)
+            model, tokenizer, about = _rebuild(path, header, shapes)
             weights = {name: file.get_tensor(name).float() for name in shapes}
             model.load_state_dict(weights, assign=True)
     except ModelFileError:
@@ -102,17 +104,17 @@ def _refuse_others(path: Path) -> None:
 
 
 def _rebuild(
-    path: Path, metadata: dict[str, str], shapes: dict[str, list[int]]
+    path: Path, header: dict[str, Any], shapes: dict[str, list[int]]
 ) -> tuple[GPT, CharTokenizer, dict[str, Any]]:
-    if metadata.get("format") != _FORMAT:
-        raise damaged(path, f"its header does not say {_FORMAT!r}")
-    config = GPTConfig(**json.loads(metadata["config"]))
+    if header["format"] != _FORMAT:
+        raise damaged(path, f"its format is {header['format']!r}, this zigpt reads {_FORMAT}")
+    config = GPTConfig(**header["config"])
     # Before building anything: a header may claim any size.
     if sum(math.prod(shape) for shape in shapes.values()) != config.n_parameters:
         raise damaged(path, "its config and its weights are of different sizes")
-    tokenizer = CharTokenizer(json.loads(metadata["characters"]))
+    tokenizer = CharTokenizer(header["characters"])
     if tokenizer.vocab_size != config.vocab_size:
         raise damaged(path, "its vocabulary and its weights are of different sizes")
     with torch.device("meta"):  # shapes only: the weights come from the file
         model = GPT(config)
-    return model, tokenizer, json.loads(metadata["about"])
+    return model, tokenizer, header["about"]

@@ -1,0 +1,443 @@
+"""The command line as a person meets it: real runs, real refusals, exit codes."""
+
+import contextlib
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.conftest import story
+from zigpt.cli.main import guarded, main
+from zigpt.runs import load_model
+
+SMALL = ["--preset", "tiny", "--n-layer", "1", "--n-embd", "16", "--block-size", "16",
+         "--batch-size", "4", "--eval-interval", "10", "--eval-chars", "160"]  # fmt: skip
+
+
+def lines_of(text):
+    return text.strip().splitlines()
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command that must be refused: the exit code, three lines, no traceback."""
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        error = capsys.readouterr().err
+        what, why, fix = lines_of(error)
+        assert what.startswith("error: ")
+        assert why.startswith("why: ")
+        assert fix.startswith("fix: ")
+        assert len(max(lines_of(error), key=len)) < 300
+        return code, what.removeprefix("error: "), why.removeprefix("why: "), fix
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A run folder that `zigpt train` has written, and what it said."""
+    folder = tmp_path_factory.mktemp("trained")
+    text = folder / "book.txt"
+    text.write_text(story(6000) + "\n", encoding="utf-8")
+    with (folder / "out").open("w+") as out, contextlib.redirect_stdout(out):
+        code = main(["train", str(text), *SMALL, "--max-steps", "60", "--run", str(folder / "run")])
+    assert code == 0
+    return folder / "run", (folder / "out").read_text(), text
+
+
+def test_a_training_says_what_it_does_from_the_text_to_the_next_command(trained):
+    run, out, text = trained
+    for part in (
+        f"text    {text}: 6,001 characters, {len(set(text.read_text()))} distinct, UTF-8",
+        "split   5,400 characters to learn from, the last 601 to be tested on",
+        "preset  tiny: 1 layers x 2 heads x 16 wide, block 16, batch 4: 64 predictions a step",
+        "plan    60 steps, 0.7 times through the text, about",
+        f"ladder  uniform {math.log(len(set(text.read_text()))):.3f} > unigram",
+        "step      0  train ",
+        "step     10  train",
+        "step     30  writes: ",
+        "exact over the whole split",
+        "verdict   ",
+        f"sample {run} --prompt",
+        f"eval {run}",
+    ):
+        assert part in out
+
+
+def test_a_run_folder_holds_what_the_design_says(trained):
+    run, _, _ = trained
+    names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    step = "checkpoints/step-00000060"
+    assert names == {
+        "run.json", "metrics.jsonl", "samples.txt", "loss.png", "model.safetensors",
+        f"{step}/weights.safetensors", f"{step}/optimizer.safetensors", f"{step}/counters.json",
+        f"{step}/MANIFEST.json",
+    }  # fmt: skip
+    rows = [json.loads(line) for line in lines_of((run / "metrics.jsonl").read_text())]
+    assert [row["step"] for row in rows] == [0, 10, 20, 30, 40, 50, 60]
+    keys = ["step", "train_loss", "test_loss", "learning_rate", "chars_per_second", "seconds"]
+    assert all(list(row) == keys for row in rows)
+    assert rows[0]["chars_per_second"] is None
+    assert rows[-1]["test_loss"] < rows[0]["test_loss"] - 0.3
+    heads = [line for line in (run / "samples.txt").read_text().splitlines() if "════" in line]
+    assert heads == [f"════ step {step} ════" for step in (0, 1, 3, 10, 30, 60)]
+    info = json.loads((run / "run.json").read_text())
+    assert info["text"]["characters"] == 6001
+    assert info["training"]["seed"] == 1337
+
+
+def sample(capsys, *arguments):
+    assert main(["sample", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_text_alone_goes_to_stdout_and_one_seed_gives_one_text(trained, capsys):
+    run, _, _ = trained
+    first = sample(capsys, run, "--prompt", "river", "--chars", 100, "--seed", 3)
+    assert first.startswith("river")
+    assert len(first) == len("river") + 100 + 1
+    assert first == sample(capsys, run, "--prompt", "river", "--chars", 100, "--seed", 3)
+    assert first != sample(capsys, run, "--prompt", "river", "--chars", 100, "--seed", 4)
+    alone = sample(
+        capsys, run / "model.safetensors", "--prompt", "river", "--chars", 100, "--seed", 3
+    )
+    assert alone == first
+
+
+def test_several_texts_are_those_of_the_following_seeds(trained, capsys):
+    run, _, _ = trained
+    each = [sample(capsys, run, "--prompt", "a", "--chars", 30, "--seed", s) for s in (7, 8, 9)]
+    together = sample(capsys, run, "--prompt", "a", "--chars", 30, "--seed", 7, "--count", 3)
+    assert together == "---\n".join(each)
+
+
+def test_writing_ends_before_a_stop(trained, capsys):
+    run, _, _ = trained
+    whole = sample(capsys, run, "--chars", 200)
+    stopped = sample(capsys, run, "--chars", 200, "--stop", "e", " t")
+    cut = min(whole.find(stop) for stop in ("e", " t") if stop in whole)
+    assert stopped == whole[:cut] + "\n"
+
+
+def test_an_unseen_character_is_refused_by_name_unless_told_otherwise(trained, refused, capsys):
+    run, _, _ = trained
+    code, what, _, fix = refused("sample", run, "--prompt", "riv字er")
+    assert code == 3
+    assert "'字' (U+5B57) at 3" in what
+    assert "--unknown drop" in fix
+    dropped = sample(capsys, run, "--prompt", "riv字er", "--unknown", "drop", "--chars", 20)
+    assert dropped == sample(capsys, run, "--prompt", "river", "--chars", 20)
+
+
+def test_eval_prints_the_exact_loss_first_and_agrees_with_itself(trained, capsys):
+    run, out, text = trained
+    assert main(["eval", str(run)]) == 0
+    shown = capsys.readouterr().out
+    loss = float(shown.split()[0])
+    assert shown.split()[1:4] == ["nats", "per", "character"]
+    assert f"test loss {loss:.4f} nats per character" in out
+    assert main(["eval", str(run), str(text), "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["nats_per_char"] == pytest.approx(loss, abs=1e-6)
+    assert numbers["bits_per_char"] == pytest.approx(loss / math.log(2), abs=1e-5)
+    assert numbers["perplexity"] == pytest.approx(math.exp(loss), rel=1e-5)
+    assert numbers["characters"] == 600
+
+
+def test_another_text_is_scored_whole(trained, capsys, tmp_path, refused):
+    run, _, _ = trained
+    other = tmp_path / "other.txt"
+    other.write_text(story(500, seed=9), encoding="utf-8")
+    assert main(["eval", str(run), str(other), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["characters"] == 499
+    other.write_text("字" * 50, encoding="utf-8")
+    assert refused("eval", run, other)[0] == 3
+    assert refused("eval", run, other, "--unknown", "drop")[1].endswith("has nothing to score")
+
+
+def test_a_model_whose_text_is_gone_says_so(trained, refused, tmp_path):
+    run, _, text = trained
+    away = text.rename(tmp_path / "away.txt")
+    try:
+        code, what, _, _ = refused("eval", run)
+    finally:
+        away.rename(text)
+    assert code == 3
+    assert str(text) in what
+
+
+def test_plan_tells_people_and_programs_the_same(trained, capsys):
+    _, _, text = trained
+    assert main(["plan", str(text), *SMALL]) == 0
+    shown = capsys.readouterr().out
+    assert main(["plan", str(text), *SMALL, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["survey"]["characters"] == 6001
+    assert plan["advised_preset"] == "laptop"
+    assert plan["model"]["n_embd"] == 16
+    assert f"{plan['plan']['parameters']:,}" in shown
+    assert "time    about" in shown
+    assert "rarest  " in shown
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"),
+    [
+        ("model", "position embedding 16 x 16"),
+        ("window", "One window is 16 training examples"),
+        ("mask", "moves the scores before it by 0.0"),
+        ("batch", "64 windows x 256 characters = 16,384 predictions"),
+        ("characters", "50,257"),
+    ],
+)
+def test_every_idea_is_shown_on_the_readers_own_model(trained, capsys, topic, expected):
+    run, _, _ = trained
+    assert main(["explain", topic, str(run)]) == 0
+    assert expected in capsys.readouterr().out
+
+
+def test_the_window_table_has_one_row_for_each_position_of_the_text_given(trained, capsys):
+    run, _, _ = trained
+    assert main(["explain", "window", str(run), "--text", "stone"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if " -> " in line][1:]
+    assert [row.split()[1:4] for row in rows] == [
+        ["s", "->", "t"], ["st", "->", "o"], ["sto", "->", "n"], ["ston", "->", "e"],
+    ]  # fmt: skip
+
+
+def test_bad_texts_are_refused_each_for_its_own_reason(refused, tmp_path):
+    def file(name, data):
+        (tmp_path / name).write_bytes(data)
+        return tmp_path / name
+
+    train = ["train", *SMALL, "--max-steps", "5", "--run", tmp_path / "run"]
+    short = story(100).encode()
+    for path, said in [
+        (tmp_path / "missing.txt", "missing.txt"),
+        (file("empty.txt", b""), "empty"),
+        (file("binary.txt", bytes(range(256)) * 20), "binary"),
+        (file("same.txt", b"a" * 500), "1 distinct"),
+        (file("short.txt", short), "100 characters are too few for block size 16"),
+    ]:
+        code, what, why, fix = refused(*train, path)
+        assert code == 3
+        assert said in f"{what} {why}", what
+        assert not (tmp_path / "run").exists()
+    assert "--block-size 9" in fix
+
+
+def test_impossible_settings_are_all_named_at_once(refused, trained, tmp_path):
+    _, _, text = trained
+    code, what, why, fix = refused(
+        "train", text, "--n-embd", 100, "--n-head", 6, "--batch-size", 0, "--dropout", 1.5,
+        "--run", tmp_path / "run",
+    )  # fmt: skip
+    assert code == 2
+    assert "3 problems" in what
+    assert "n_embd (100) must be divisible by n_head (6)" in why
+    assert "batch_size (0)" in why
+    assert "dropout (1.5)" in why
+    assert "try n_embd 96 or 102" in fix
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--n-layr", "3"], "--n-layr"),
+        (["train", "--n-layer", "three"], "--n-layer cannot be 'three'"),
+        (["train", "--preset", "huge"], "huge"),
+        (["train", "--minutes", "-1"], "--minutes"),
+        (["train", "--device", "abacus"], "abacus"),
+        (["nonsense"], "nonsense"),
+        (["sample"], "zigpt sample"),
+        (["sample", "x", "--temperature", "-1"], "impossible settings"),
+        (["sample", "x", "--top-p", "nan"], "impossible settings"),
+        (["sample", "x", "--count", "0"], "cannot write 0 texts"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_a_usage_error(refused, arguments, said):
+    code, what, _, _ = refused(*arguments)
+    assert code == 2
+    assert said in what
+
+
+def test_a_mistyped_option_is_answered_with_the_right_one(refused):
+    assert "did you mean --n-layer?" in refused("train", "--n-layr", "3")[3]
+
+
+def test_a_folder_that_exists_is_never_overwritten(refused, trained):
+    run, _, text = trained
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    code, what, _, fix = refused("train", text, *SMALL, "--run", run)
+    assert code == 4
+    assert "exists already" in what
+    assert "--resume" in fix
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_damaged_or_missing_model_is_refused(refused, tmp_path):
+    assert refused("sample", tmp_path / "nothing")[0] == 3
+    (tmp_path / "model.safetensors").write_bytes(b"\x10" + bytes(100))
+    code, what, _, _ = refused("sample", tmp_path)
+    assert code == 3
+    assert "damaged" in what
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (MemoryError(), 7, "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 7, "out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory."), 7, "out of memory"),
+        (KeyError("x"), 1, "zigpt made a mistake: KeyError"),
+    ],
+)
+def test_what_nobody_foresaw_still_ends_in_three_lines(capsys, error, code, said):
+    def fail():
+        raise error
+
+    assert guarded(fail) == code
+    assert said in capsys.readouterr().err
+    assert guarded(lambda: None) == 0
+
+
+def zigpt(*arguments, **options):
+    """Start a real process; use it as a context manager."""
+    command = [sys.executable, "-m", "zigpt", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        env=environment, **options,
+    )  # fmt: skip
+
+
+def test_help_does_not_load_torch():
+    code = (
+        "import sys\nfrom zigpt.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert result.returncode == 0
+    for command in (b"train", b"sample", b"eval", b"plan", b"explain"):
+        assert command in result.stdout
+
+
+def wait_for(process, said):
+    for line in process.stdout:
+        if said in line:
+            return
+    pytest.fail(f"never said {said!r}: {process.stderr.read()}")
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(2, 130), (15, 143)])
+def test_stopped_and_resumed_a_run_ends_bit_equal_to_an_uninterrupted_one(
+    tmp_path, signal_number, code
+):
+    text = tmp_path / "book.txt"
+    text.write_text(story(6000), encoding="utf-8")
+    settings = [text, *SMALL, "--max-steps", 400, "--dropout", 0.2]
+    with zigpt("train", *settings, "--run", tmp_path / "parts") as stopped:
+        wait_for(stopped, "step     30  ")
+        stopped.send_signal(signal_number)
+        out, err = stopped.communicate(timeout=60)
+    assert stopped.returncode == code, err
+    assert "stopped and saved at step" in out
+    assert f"train --resume --run {tmp_path / 'parts'}" in out
+    with zigpt("train", "--resume", "--run", tmp_path / "parts") as resumed:
+        out, err = resumed.communicate(timeout=60)
+    assert resumed.returncode == 0, err
+    assert "going on at step" in out
+    assert main(["train", *map(str, settings), "--run", str(tmp_path / "whole")]) == 0
+    for name in ("model.safetensors", "checkpoints/step-00000400/weights.safetensors"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert (tmp_path / "parts" / "samples.txt").read_text() == (
+        tmp_path / "whole" / "samples.txt"
+    ).read_text()
+
+
+def test_resuming_refuses_other_settings_and_another_text(trained, refused, tmp_path):
+    run, _, _ = trained
+    assert refused("train", "--resume", "--run", run, "--n-embd", 32)[0] == 2
+    other = tmp_path / "other.txt"
+    other.write_text(story(6000, seed=2), encoding="utf-8")
+    assert refused("train", other, "--resume", "--run", run)[0] == 3
+    assert refused("train", "--resume", "--run", tmp_path / "nothing")[0] == 3
+
+
+def test_a_training_whose_reader_goes_away_still_finishes(tmp_path):
+    text = tmp_path / "book.txt"
+    text.write_text(story(3000), encoding="utf-8")
+    with zigpt("train", text, *SMALL, "--max-steps", 50, "--run", tmp_path / "run") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == ""
+    assert load_model(tmp_path / "run", torch.device("cpu")).about["step"] > 0
+    assert (tmp_path / "run" / "checkpoints" / "step-00000050").is_dir()
+
+
+def test_a_sample_whose_reader_goes_away_ends_quietly(trained):
+    run, _, _ = trained
+    with zigpt("sample", run, "--chars", 5000) as process:
+        process.stdout.read(5)
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == ""
+
+
+def test_a_full_disk_stops_with_storage_and_keeps_what_was_saved(tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
+    text = tmp_path / "book.txt"
+    text.write_text(story(3000), encoding="utf-8")
+    with zigpt(
+        "train", text, *SMALL, "--max-steps", 50, "--run", tmp_path / "run",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
+    ) as process:  # fmt: skip
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert len(lines_of(err)) == 3
+    assert "cannot write" in err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())
+    assert not list((tmp_path / "run").glob("*.tmp"))
+
+
+PROSE = (
+    "清晨的雾还没有散开，河边的石阶已经站满了等船的人。老人提着灯笼，慢慢走过木桥，"
+    "桥下的水声很轻，像有人在低声说话。孩子们数着远处的帆，一只，两只，三只。\n"
+) * 12
+
+
+def test_one_text_in_any_encoding_gives_the_same_ids_and_a_model_that_writes_it(tmp_path, capsys):
+    prints = set()
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "gb18030"):
+        text = tmp_path / f"{encoding}.txt"
+        text.write_bytes(PROSE.encode(encoding))
+        run = tmp_path / encoding
+        small = [*SMALL, "--max-steps", "5", "--run", str(run)]
+        assert main(["train", str(text), *small]) == 0
+        saved = load_model(run, torch.device("cpu"))
+        ids = saved.tokenizer.encode(PROSE)
+        prints.add((saved.about["text"]["sha256"], saved.tokenizer.characters, ids.tobytes()))
+        out = capsys.readouterr().out
+        assert ("not UTF-8" in out) == (not encoding.startswith("utf-8"))
+    assert len(prints) == 1
+    written = sample(capsys, tmp_path / "gb18030", "--prompt", "清晨", "--chars", 40)
+    assert set(written) <= set(PROSE)
+    assert sum("\u4e00" <= character <= "\u9fff" for character in written) > 20
+
+
+def test_a_time_budget_decides_the_number_of_steps(trained, tmp_path):
+    _, _, text = trained
+    run = tmp_path / "run"
+    assert main(["train", str(text), *SMALL, "--minutes", "0.03", "--run", str(run)]) == 0
+    training = json.loads((run / "run.json").read_text())["training"]
+    assert training["max_steps"] != 600
+    assert training["warmup_steps"] <= training["max_steps"] // 10
