@@ -195,7 +195,7 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
         "block_size": 64, "n_layer": 4, "n_head": 4, "n_embd": 128, "dropout": 0.0,
         "batch_size": 16, "learning_rate": 6e-3, "final_learning_rate": 1e-4, "warmup_steps": 100,
         "weight_decay": 0.1, "beta2": 0.99, "grad_clip": 1.0,
-        "max_steps": 4000, "eval_interval": 200, "patience": 5,
+        "max_steps": 3000, "eval_interval": 200, "patience": 5,
     },
     # The textbook's shape with a schedule that uses a GPU well.
     "gpu": {
