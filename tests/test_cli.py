@@ -247,6 +247,15 @@ def test_impossible_settings_are_all_named_at_once(refused, trained, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_model_larger_than_the_machine_is_refused_before_it_is_built(refused, trained, tmp_path):
+    _, _, text = trained
+    code, what, why, _ = refused("train", text, "--n-embd", 10**6, "--run", tmp_path / "run")
+    assert code == 7
+    assert "parameters do not fit into" in what
+    assert "needs about" in why
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

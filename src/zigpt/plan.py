@@ -3,6 +3,8 @@
 Time is not guessed but measured, on a few throw-away steps of the very model.
 """
 
+import math
+import os
 import time
 from dataclasses import dataclass, replace
 
@@ -11,6 +13,7 @@ import torch
 from zigpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.corpus import Corpus
 from zigpt.device import micro_batch_size
+from zigpt.errors import OutOfMemoryError
 from zigpt.train import TrainState, train_step
 
 _PROGRAM_BYTES = 400 << 20  # Python and torch themselves
@@ -77,6 +80,29 @@ def memory_bytes(model: GPTConfig, config: TrainConfig, device: torch.device) ->
     size = micro_batch_size(config.batch_size, model.block_size, model.n_embd, device)
     per_position = _LAYER_COPIES * model.n_layer * model.n_embd + 3 * model.vocab_size
     return 16 * model.n_parameters + 4 * size * model.block_size * per_position + _PROGRAM_BYTES
+
+
+def require_memory(model: GPTConfig, config: TrainConfig, device: torch.device) -> None:
+    """Check that the training fits into this machine at all, before anything is built.
+
+    Raises:
+        OutOfMemoryError: it needs more than there is.
+    """
+    needed, there = memory_bytes(model, config, device), _memory_of(device)
+    if needed > there:
+        raise OutOfMemoryError(
+            f"{model.n_parameters:,} parameters do not fit into {there / 2**30:.0f} GB of memory",
+            f"this training needs about {needed / 2**30:,.0f} GB",
+            "use a smaller --n-embd, --n-layer or --block-size, or --preset laptop",
+        )
+
+
+def _memory_of(device: torch.device) -> float:
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return math.inf  # Windows does not say
 
 
 def fit_to_minutes(

@@ -79,7 +79,7 @@ class Progress:
     batch_loss: float | None  # of the batch just learned, dropout on; None before the first
     learning_rate: float
     seconds: float
-    chars_per_second: float | None
+    chars_per_second: float | None  # of the steps since the last look
     look: Look | None
 
 
@@ -98,6 +98,7 @@ def train(state: TrainState, corpus: Corpus) -> Iterator[Progress]:
     if state.step == 0 and math.isinf(state.best_loss):  # it has never been looked at
         first = take_look(state, corpus)
         yield Progress(0, None, learning_rate(0, config), state.seconds, None, first)
+    learned, busy = 0, 0.0  # characters and seconds since the last look
     while not state.is_finished:
         rate = learning_rate(state.step, config)
         began = time.perf_counter()
@@ -105,10 +106,12 @@ def train(state: TrainState, corpus: Corpus) -> Iterator[Progress]:
         loss = train_step(state, torch.from_numpy(inputs), torch.from_numpy(targets))
         spent = time.perf_counter() - began
         state.seconds += spent
+        learned, busy = learned + inputs.size, busy + spent
         due = state.step % config.eval_interval == 0 or state.step == config.max_steps
         look = take_look(state, corpus) if due else None
-        speed = inputs.size / spent
-        yield Progress(state.step, loss, rate, state.seconds, speed, look)
+        yield Progress(state.step, loss, rate, state.seconds, learned / busy, look)
+        if look:
+            learned, busy = 0, 0.0
 
 
 def train_step(state: TrainState, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]) -> float:

@@ -9,7 +9,7 @@ import torch
 from zigpt.cli.screen import one_line
 from zigpt.config import GPTConfig, TrainConfig, configure
 from zigpt.corpus import Corpus, Source, default_text, read_texts
-from zigpt.plan import advise_preset
+from zigpt.plan import advise_preset, require_memory
 
 
 def find_text(texts: Sequence[Path]) -> Source:
@@ -38,10 +38,12 @@ def choose(
     Raises:
         ConfigError: they are impossible.
         TextError: the text is too short for them.
+        OutOfMemoryError: they need more memory than this machine has.
     """
     name: Any = advise_preset(corpus, device) if preset == "auto" else preset
     model, training = configure(corpus.tokenizer.vocab_size, name, said)
     corpus.require(model.block_size)
+    require_memory(model, training, device)
     return name, model, training
 
 

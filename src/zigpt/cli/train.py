@@ -71,17 +71,17 @@ def _start(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen
     corpus = Corpus.from_text(source.text)
     preset, model, training = choose(options.preset, corpus, device, said(options.settings))
     path = options.run or free_path(source.name, preset)
+    RunFolder.require_free(path)
     if options.minutes is not None:
         training = fit_to_minutes(options.minutes, model, training, corpus, device)
-    ladder = build_ladder(corpus.train, corpus.test, corpus.tokenizer.vocab_size)
-    prompt = _prompt(corpus)
-    extra = {"preset": preset, "device": str(device), "prompt": prompt}
-    folder = RunFolder.create(path, (model, training), source, ladder, extra)
     screen = Screen(training.max_steps)
     screen.say(*describe_text(source, corpus))
     screen.say(*(f"note    {line}" for line in advice(survey(source.text, len(corpus.train)))))
     screen.say(*_describe_plan(preset, model, training, corpus, device))
+    ladder = build_ladder(corpus.train, corpus.test, corpus.tokenizer.vocab_size)
     screen.say(_describe_ladder(ladder), f"run     {path}", "")
+    extra = {"preset": preset, "device": str(device), "prompt": _prompt(corpus)}
+    folder = RunFolder.create(path, (model, training), source, ladder, extra)
     return folder, corpus, TrainState.fresh(model, training, device), screen
 
 

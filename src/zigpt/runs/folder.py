@@ -32,6 +32,20 @@ class RunFolder:
         self.path, self.info = path, info
         self.record = Record(path)
 
+    @staticmethod
+    def require_free(path: Path) -> None:
+        """Check that a new run may be made at `path`.
+
+        Raises:
+            RunBusyError: something is there already; it is never overwritten.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunBusyError(
+                f"{path} exists already",
+                "a training never overwrites what is there",
+                "choose another name with --run, or go on with it by adding --resume",
+            )
+
     @classmethod
     def create(
         cls,
@@ -47,12 +61,7 @@ class RunFolder:
             RunBusyError: something is there already; it is never overwritten.
             StorageError: the folder cannot be made.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunBusyError(
-                f"{path} exists already",
-                "a training never overwrites what is there",
-                "choose another name with --run, or go on with it by adding --resume",
-            )
+        cls.require_free(path)
         info = {
             "zigpt": __version__,
             "torch": torch.__version__,
