@@ -17,7 +17,7 @@ torch.set_num_threads(1)  # tests run side by side; two threads each would only 
 
 _WORDS = (
     "the a one stone river night lamp song bread old small quiet bright sings falls waits "
-    "under over beside before after and but while because \n"
+    "under over beside before after and but while because\n"
 )
 
 
@@ -26,7 +26,7 @@ def story(length: int, seed: int = 0) -> str:
     choose = random.Random(seed)
     words: list[str] = []
     size = 0
-    while size < length:
+    while size <= length:
         words.append(choose.choice(_WORDS.split(" ")))
         size += len(words[-1]) + 1
     return " ".join(words)[:length]

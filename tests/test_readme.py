@@ -13,8 +13,9 @@ ROOT = Path(__file__).parent.parent
 ENGLISH, CHINESE = (
     (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")
 )
+TRAINING = (TrainOptions, GPTConfig, TrainConfig)
 OPTIONS = {
-    "train": {part.name for kind in (TrainOptions, GPTConfig, TrainConfig) for part in fields(kind)},
+    "train": {part.name for kind in TRAINING for part in fields(kind)},
     "sample": {field.name for kind in (SampleOptions, SampleConfig) for field in fields(kind)},
     "eval": {field.name for field in fields(EvalOptions)},
     "plan": {field.name for field in fields(PlanOptions)},

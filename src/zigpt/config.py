@@ -12,6 +12,7 @@ from typing import Any, Literal
 from zigpt.errors import ConfigError
 
 Problem = tuple[str, str]
+_RATE_LIMIT = 100
 Precision = Literal["auto", "float32", "bfloat16"]
 PresetName = Literal["tiny", "laptop", "gpu", "seed"]
 
@@ -135,8 +136,9 @@ class TrainConfig:
             )
         for name in ("learning_rate", "final_learning_rate"):
             value = getattr(self, name)
-            bad = not 0 < value < 100
-            _check(problems, bad, f"{name} ({value}) must be above 0 and below 100", "try 3e-4")
+            bad = not 0 < value < _RATE_LIMIT
+            problem = f"{name} ({value}) must be above 0 and below {_RATE_LIMIT}"
+            _check(problems, bad, problem, "try 3e-4")
         _check(
             problems,
             not 0 < self.beta2 < 1,
@@ -221,11 +223,12 @@ def configure(
         values["warmup_steps"] = min(
             values.get("warmup_steps", 0), max(0, values["max_steps"]) // 10
         )
-    if "final_learning_rate" not in overrides and overrides.get("learning_rate", 0) > 0:
+    peak = overrides.get("learning_rate")
+    if peak is not None and 0 < peak < _RATE_LIMIT and "final_learning_rate" not in overrides:
         # Keep the shape of the schedule when only its peak is moved.
         default = replace(TrainConfig(), **_fields_of(TrainConfig, PRESETS[preset]))
         ratio = default.final_learning_rate / default.learning_rate
-        values["final_learning_rate"] = values["learning_rate"] * ratio
+        values["final_learning_rate"] = peak * ratio
     parts: list[Any] = []
     problems: list[Problem] = []
     for part in (GPTConfig, TrainConfig):

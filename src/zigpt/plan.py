@@ -120,7 +120,7 @@ def fit_to_minutes(
         config,
         max_steps=steps,
         warmup_steps=min(config.warmup_steps, steps // 10),
-        eval_interval=min(config.eval_interval, max(1, steps // 10)),
+        eval_interval=min(config.eval_interval, -(-steps // 10)),
     )
 
 
