@@ -26,7 +26,7 @@ def draw_losses(rows: Sequence[dict[str, Any]], ladder: Ladder) -> bytes:
     axes.annotate(
         f"best {test[best]:.3f}, step {steps[best]}",
         (steps[best], test[best]),
-        xytext=(0, -16),
+        xytext=(0, 12),
         textcoords="offset points",
         ha="right" if best else "left",
         color=_TEST,
@@ -38,7 +38,7 @@ def draw_losses(rows: Sequence[dict[str, Any]], ladder: Ladder) -> bytes:
             transform=axes.get_yaxis_transform(),
         )  # fmt: skip
     axes.set(xlabel="step", ylabel="loss (nats per character)")
-    axes.legend(loc="upper right", frameon=False)
+    axes.legend(loc="upper right", framealpha=1, edgecolor="none")
     axes.spines[["top", "right"]].set_visible(False)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
