@@ -56,7 +56,7 @@ def main() -> None:
         print("In minutes instead: zigpt train input.txt")
 
     def sample() -> None:
-        for character in write(state.model, corpus.tokenizer, "\n", 300, SampleConfig(seed=1337)):
+        for character in write(state.model, corpus.tokenizer, "", 300, SampleConfig(seed=1337)):
             print(character, end="", flush=True)
         print("\n")
 

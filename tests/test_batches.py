@@ -178,9 +178,10 @@ def test_most_windows_are_whole_and_evenly_spread(whole, rest, share, batch_size
         assert max(gaps) - min(gaps) <= 1
 
 
-def test_more_windows_than_there_are_means_all_of_them_with_the_short_one():
+@pytest.mark.parametrize("most", [6, 7, 100])
+def test_as_many_windows_as_there_are_or_more_means_all_of_them_with_the_short_one(most):
     corpus = counting(1 + 5 * 10 + 4)
-    assert starts(corpus, "train", 10, 3, most=100) == starts(corpus, "train", 10, 3)
+    assert starts(corpus, "train", 10, 3, most) == [0, 10, 20, 30, 40, 50]
 
 
 def test_no_more_windows_than_most_are_walked():

@@ -13,6 +13,7 @@ import torch
 from tests.conftest import story
 from zigpt.cli.main import guarded, main
 from zigpt.runs import load_model
+from zigpt.runs.model_file import save_model
 
 SMALL = ["--preset", "tiny", "--n-layer", "1", "--n-embd", "16", "--block-size", "16",
          "--batch-size", "4", "--eval-interval", "10", "--eval-chars", "160"]  # fmt: skip
@@ -64,7 +65,7 @@ def test_a_training_says_what_it_does_from_the_text_to_the_next_command(trained)
         "step     30  writes: ",
         "exact over the whole split",
         "verdict   ",
-        f"sample {run} --prompt",
+        f"sample {run} --prompt=",
         f"eval {run}",
     ):
         assert part in out
@@ -73,11 +74,10 @@ def test_a_training_says_what_it_does_from_the_text_to_the_next_command(trained)
 def test_a_run_folder_holds_what_the_design_says(trained):
     run, _, _ = trained
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    step = "checkpoints/step-00000060"
+    parts = ("weights.safetensors", "optimizer.safetensors", "counters.json", "MANIFEST.json")
     assert names == {
         "run.json", "metrics.jsonl", "samples.txt", "loss.png", "model.safetensors",
-        f"{step}/weights.safetensors", f"{step}/optimizer.safetensors", f"{step}/counters.json",
-        f"{step}/MANIFEST.json",
+        *(f"checkpoints/step-000000{step}/{part}" for step in ("00", "60") for part in parts),
     }  # fmt: skip
     rows = [json.loads(line) for line in lines_of((run / "metrics.jsonl").read_text())]
     assert [row["step"] for row in rows] == [0, 10, 20, 30, 40, 50, 60]
@@ -191,7 +191,7 @@ def test_plan_tells_people_and_programs_the_same(trained, capsys):
     [
         ("model", "position embedding 16 x 16"),
         ("window", "One window is 16 training examples"),
-        ("mask", "moves the scores before it by 0.0"),
+        ("mask", "moves the scores before it by 0,"),
         ("batch", "64 windows x 256 characters = 16,384 predictions"),
         ("characters", "50,257"),
     ],
@@ -230,6 +230,33 @@ def test_bad_texts_are_refused_each_for_its_own_reason(refused, tmp_path):
         assert said in f"{what} {why}", what
         assert not (tmp_path / "run").exists()
     assert "--block-size 9" in fix
+
+
+def test_a_time_and_a_number_of_steps_cannot_both_decide(refused, trained, tmp_path):
+    _, _, text = trained
+    code, what, _, _ = refused("train", text, "--minutes", 1, "--max-steps", 5)
+    assert code == 2
+    assert "--minutes cannot be combined" in what
+
+
+def test_a_model_that_scores_nothing_is_refused_by_eval(refused, trained, tmp_path):
+    run, _, text = trained
+    saved = load_model(run, torch.device("cpu"))
+    with torch.no_grad():
+        saved.model.head.weight.fill_(float("nan"))
+    save_model(tmp_path / "model.safetensors", saved)
+    code, what, _, _ = refused("eval", tmp_path, text)
+    assert code == 3
+    assert "the loss is not a number" in what
+
+
+def test_a_text_of_white_space_trains_to_the_end(tmp_path, capsys):
+    text = tmp_path / "b\udcff d.txt"
+    text.write_text(" \t \n" * 500, encoding="utf-8")
+    assert (
+        main(["train", str(text), *SMALL, "--max-steps", "3", "--run", str(tmp_path / "r n")]) == 0
+    )
+    assert f"sample '{tmp_path}/r n'" in capsys.readouterr().out
 
 
 def test_impossible_settings_are_all_named_at_once(refused, trained, tmp_path):
@@ -379,6 +406,22 @@ def test_resuming_refuses_other_settings_and_another_text(trained, refused, tmp_
     other.write_text(story(6000, seed=2), encoding="utf-8")
     assert refused("train", other, "--resume", "--run", run)[0] == 3
     assert refused("train", "--resume", "--run", tmp_path / "nothing")[0] == 3
+
+
+def test_a_run_on_the_default_text_finds_it_again_whatever_has_come_since(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("zigpt.corpus.source._download", _no_network)
+    assert main(["train", *SMALL, "--max-steps", "3", "--run", "run"]) == 0
+    assert "the Python language reference" in capsys.readouterr().out
+    (tmp_path / "input.txt").write_text(story(500), encoding="utf-8")
+    assert main(["eval", "run"]) == 0
+    assert main(["train", "--resume", "--run", "run", "--max-steps", "5"]) == 0
+
+
+def _no_network(url, sha256):
+    raise ConnectionError
 
 
 def test_a_training_whose_reader_goes_away_still_finishes(tmp_path):

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zigpt import device as devices
 from zigpt.device import autocast, describe, micro_batch_size, pick_device, pick_precision
 from zigpt.errors import UsageError
 
@@ -144,4 +143,4 @@ def test_elsewhere_than_on_a_cpu_the_whole_batch_goes_through_at_once(device):
 
 
 def test_nothing_about_a_window_is_too_large_for_a_micro_batch_of_one():
-    assert devices.micro_batch_size(7, 10**6, 10**6, CPU) == 1
+    assert micro_batch_size(7, 10**6, 10**6, CPU) == 1

@@ -1,7 +1,9 @@
 """What a run costs: arithmetic over a measured step, budgets that are filled, memory that grows."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +16,17 @@ from zigpt import plan as planning
 from zigpt.config import PRESETS, GPTConfig, TrainConfig, configure
 from zigpt.corpus import Corpus
 from zigpt.device import micro_batch_size
+from zigpt.errors import OutOfMemoryError
 from zigpt.model import GPT, next_character_loss
-from zigpt.plan import Plan, advise_preset, fit_to_minutes, make_plan, memory_bytes, time_step
+from zigpt.plan import (
+    Plan,
+    advise_preset,
+    fit_to_minutes,
+    make_plan,
+    memory_bytes,
+    require_memory,
+    time_step,
+)
 from zigpt.train import TrainState, train
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -135,7 +146,10 @@ def test_what_is_timed_is_the_real_model_learning_the_real_text(clock):
     time_step(MODEL, TRAINING, TEXT, CPU, budget=0.0)
     state, inputs, targets = watch.steps[0]
     expected = TEXT.batch(0, 4, 16, TRAINING.seed)
-    assert (state.model.config, state.config) == (MODEL, TRAINING)
+    assert state.model.config == MODEL
+    # The same work, with steps too small to diverge.
+    assert 0 < state.config.learning_rate < 1e-6
+    assert replace(TRAINING, learning_rate=1e-9, final_learning_rate=1e-9) == state.config
     assert inputs.tolist() == expected[0].tolist()
     assert targets.tolist() == expected[1].tolist()
 
@@ -204,6 +218,54 @@ def test_activations_are_estimated_close_to_what_autograd_keeps(n_layer, vocab_s
     )
     # Never much less; more where the logits are large, whose gradients backward needs as well.
     assert 0.9 * real < estimate < 2.5 * real
+
+
+def test_a_training_that_just_fits_is_let_through_and_one_byte_less_is_not(monkeypatch):
+    needed = memory_bytes(MODEL, TRAINING, CPU)
+    monkeypatch.setattr(planning, "_memory_of", lambda device: needed)
+    require_memory(MODEL, TRAINING, CPU)
+    monkeypatch.setattr(planning, "_memory_of", lambda device: needed - 1)
+    with pytest.raises(OutOfMemoryError):
+        require_memory(MODEL, TRAINING, CPU)
+
+
+def test_a_training_that_does_not_fit_is_refused_word_for_word(monkeypatch):
+    monkeypatch.setattr(planning, "_memory_of", lambda device: 8.0 * 2**30)
+    model = GPTConfig(vocab_size=65, block_size=256, n_layer=48, n_head=25, n_embd=1600)
+    needed = memory_bytes(model, TRAINING, CPU) / 2**30
+    with pytest.raises(OutOfMemoryError) as refusal:
+        require_memory(model, TRAINING, CPU)
+    assert str(refusal.value) == (
+        f"{model.n_parameters:,} parameters do not fit into 8 GB of memory\n"
+        f"why: this training needs about {needed:,.0f} GB\n"
+        "fix: use a smaller --n-embd, --n-layer or --block-size, or --preset laptop"
+    )
+    assert refusal.value.exit_code == 7
+
+
+def test_the_memory_of_a_gpu_is_asked_of_the_gpu_itself(monkeypatch):
+    def properties(device):
+        assert device == torch.device("cuda:1")
+        return SimpleNamespace(total_memory=memory_bytes(MODEL, TRAINING, CUDA) - 1)
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    with pytest.raises(OutOfMemoryError):
+        require_memory(MODEL, TRAINING, torch.device("cuda:1"))
+
+
+def test_the_memory_of_a_cpu_is_all_that_the_machine_has(monkeypatch):
+    pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": memory_bytes(MODEL, TRAINING, CPU) // 1000}
+    monkeypatch.setattr(os, "sysconf_names", dict.fromkeys(pages, 0))
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    with pytest.raises(OutOfMemoryError):
+        require_memory(MODEL, TRAINING, CPU)
+    pages["SC_PHYS_PAGES"] += 1
+    require_memory(MODEL, TRAINING, CPU)
+
+
+def test_a_machine_that_does_not_say_what_memory_it_has_is_trusted(monkeypatch):
+    monkeypatch.setattr(os, "sysconf_names", {})
+    require_memory(replace(MODEL, n_layer=10**6), TRAINING, CPU)
 
 
 def spent(config: TrainConfig, per_step: float, per_look: float) -> float:
@@ -309,6 +371,7 @@ def corpus_for(block_size: int) -> Corpus:
 
 
 LAPTOP = PRESETS["laptop"]["block_size"]
+GPU = configure(65, "gpu", {})[0].block_size
 
 
 @pytest.mark.parametrize(
@@ -316,9 +379,12 @@ LAPTOP = PRESETS["laptop"]["block_size"]
     [
         (LAPTOP - 1, CPU, "tiny"),
         (LAPTOP, CPU, "laptop"),
-        (LAPTOP, torch.device("mps"), "laptop"),
+        (5000, torch.device("mps"), "laptop"),
         (5000, CPU, "laptop"),
         (LAPTOP - 1, CUDA, "tiny"),
+        (LAPTOP, CUDA, "laptop"),
+        (GPU - 1, CUDA, "laptop"),
+        (GPU, CUDA, "gpu"),
         (5000, CUDA, "gpu"),
         (5000, torch.device("cuda:1"), "gpu"),
     ],

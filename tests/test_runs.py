@@ -273,6 +273,14 @@ def test_a_pickle_is_refused_by_name_and_by_magic_and_never_run(tmp_path, name):
         load_model(path, CPU)
 
 
+def test_no_length_of_the_header_looks_like_a_pickle(tmp_path, tiny_model):
+    tokenizer = CharTokenizer("\nabcdefghi字")
+    for padding in range(256):
+        path = tmp_path / "model.safetensors"
+        save_model(path, SavedModel(tiny_model, tokenizer, {"padding": "x" * padding}))
+        assert load_model(path, CPU).about == {"padding": "x" * padding}
+
+
 def test_a_missing_model_is_refused_with_what_to_give(tmp_path):
     with pytest.raises(ModelFileError, match="no model at"):
         load_model(tmp_path / "nothing", CPU)

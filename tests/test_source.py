@@ -271,7 +271,7 @@ def test_the_download_is_checked_kept_and_said(tmp_path: Path, cache: Path, url:
     assert source == Source(
         name="tiny-shakespeare",
         origin="Tiny Shakespeare (downloaded)",
-        paths=(),
+        paths=(cache / "tiny-shakespeare.txt",),
         text=PLAY.decode(),
         encoding="UTF-8",
         notices=(
@@ -329,8 +329,8 @@ def test_a_python_without_its_reference_says_what_to_do(
         default_text(tmp_path, NOWHERE, PLAY_SHA256)
     assert caught.value.what == "there is no text to learn from"
     assert caught.value.why == (
-        "none was given, there is no input.txt, Tiny Shakespeare was not to be had "
-        "(ConnectionError), and Python came without its reference"
+        "no text given and Tiny Shakespeare was not to be had (ConnectionError): "
+        "Python came without its reference"
     )
     assert caught.value.fix == "name a text file, or put one here as input.txt"
 

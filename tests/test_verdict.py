@@ -133,6 +133,15 @@ def test_beating_every_rung_is_not_underfit_where_the_bigram_is_the_lowest():
     assert judge(run(4.2, 1.5, 1.5), small_text).word == "learning"
 
 
+def test_beating_every_rung_is_not_underfit_where_two_rungs_are_equally_low():
+    assert judge(run(4.2, 1.5, 1.5), ladder_of(4.2, 3.3, 2.0, 2.0, 2.0)).word == "learning"
+
+
+def test_a_rung_above_the_lowest_is_not_enough_where_the_bigram_is_the_lowest():
+    small_text = ladder_of(4.2, 3.3, 2.0, 2.2, 2.5)
+    assert judge(run(4.2, 3.0, 3.0), small_text).word == "underfit"
+
+
 @pytest.mark.parametrize(
     ("before", "now", "said"),
     [

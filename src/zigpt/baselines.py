@@ -1,7 +1,7 @@
 """The ladder: what simpler models reach on this very text, so that a loss can be read.
 
-From knowing nothing (uniform) to knowing the last four characters (5-gram). A network that does
-not pass the 5-gram has not yet learned anything that counting would not have found.
+From knowing nothing (uniform) to knowing the last four characters (5-gram). A network that
+passes the 5-gram has found what counting the last four characters cannot find.
 
 All rungs are one idea, interpolated Kneser-Ney smoothing (Kneser & Ney 1995; Chen & Goodman 1998).
 For a context h and its shorter form h', one character less:

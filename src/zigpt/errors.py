@@ -27,7 +27,8 @@ class ZigptError(Exception):
 
     def __init__(self, what: str, why: str, fix: str) -> None:
         super().__init__(what, why, fix)
-        self.what, self.why, self.fix = what, why, fix
+        # A file name may hold a line break; a line stays a line.
+        self.what, self.why, self.fix = (" ".join(part.split("\n")) for part in (what, why, fix))
 
     def __str__(self) -> str:
         return f"{self.what}\nwhy: {self.why}\nfix: {self.fix}"

@@ -1,4 +1,4 @@
-"""AdamW with decay groups, the learning-rate schedule, and gradient clipping."""
+"""AdamW with decay groups, and the learning-rate schedule."""
 
 import math
 

@@ -63,7 +63,10 @@ def time_step(
     Times single micro-batches for about `budget` seconds, the first not counted, and takes the
     fastest: whatever else the machine does can only slow one down.
     """
-    state = TrainState.fresh(model, config, device)
+    # With steps too small to lead anywhere: the same batch again and again might diverge.
+    state = TrainState.fresh(
+        model, replace(config, learning_rate=1e-9, final_learning_rate=1e-9), device
+    )
     size = micro_batch_size(config.batch_size, model.block_size, model.n_embd, device)
     inputs, targets = map(torch.from_numpy, corpus.batch(0, size, model.block_size, config.seed))
     times: list[float] = []

@@ -57,7 +57,7 @@ def judge(points: Sequence[Point], ladder: Ladder) -> Verdict:
     gain = earlier[-1].test_loss - last.test_loss
     lowest = min(ladder.rungs, key=lambda rung: rung.loss)
     low = ("uniform", "unigram", "bigram")
-    if beaten is None or (beaten.name in low and beaten != lowest):
+    if beaten is None or (beaten.name in low and beaten.loss > lowest.loss):
         passed = f"no more than the {beaten.name}" if beaten else "not even chance"
         return Verdict(
             "underfit",

@@ -2,21 +2,32 @@
 
 import json
 import math
+import sys
 
 from zigpt.cli.options import EvalOptions
 from zigpt.cli.source import find_again
 from zigpt.corpus import Corpus, Source, read_texts
 from zigpt.device import pick_device
-from zigpt.errors import TextError
+from zigpt.errors import ModelFileError, TextError
 from zigpt.runs import SavedModel, load_model
 from zigpt.train import split_loss
 
 
 def run(options: EvalOptions) -> int:
-    """Print the loss. Returns the exit code."""
+    """Print the loss. Returns the exit code.
+
+    Raises:
+        ModelFileError: the loss is not finite.
+    """
     saved = load_model(options.run, pick_device(options.device))
     corpus, what = _corpus(options, saved)
     loss = split_loss(saved.model, corpus, "test")
+    if not math.isfinite(loss):
+        raise ModelFileError(
+            "the loss is not a number",
+            "the model's weights are damaged, or the device miscalculates",
+            "try --device cpu, another copy, or train again",
+        )
     count = len(corpus.test) - 1
     if options.json:
         numbers = {
@@ -40,6 +51,8 @@ def _corpus(options: EvalOptions, saved: SavedModel) -> tuple[Corpus, str]:
     """The test split of the model's own text, or the whole of another."""
     own = saved.about["text"]
     source: Source = read_texts([options.text]) if options.text else find_again(own)
+    for notice in source.notices:
+        print(f"note: {notice}", file=sys.stderr)
     if source.sha256 == own["sha256"]:
         return Corpus.from_text(source.text, saved.tokenizer), f"the test split of {source.origin}"
     if options.text is None:

@@ -12,7 +12,7 @@ from zigpt.corpus import Corpus
 from zigpt.device import pick_device
 from zigpt.errors import TextError
 from zigpt.runs import SavedModel, load_model, newest_path
-from zigpt.subwords import merge_pairs
+from zigpt.subwords import MOST_CHARACTERS, merge_pairs
 
 _VISIBLE = {"\n": "⏎", "\t": "⇥", " ": "␣"}
 
@@ -105,9 +105,7 @@ def _mask(saved: SavedModel, text: str) -> None:
     changed = len(names) // 2
     moved = influence(saved.model, ids, changed)
     before, after = float(moved[:changed].max()), float(moved[changed:].max())
-    print(
-        f"\nProof: another character at t = {changed} moves the scores before it by {before:.1f},"
-    )
+    print(f"\nProof: another character at t = {changed} moves the scores before it by {before:g},")
     print(f"and those from it on by up to {after:.3f}.")
 
 
@@ -137,7 +135,8 @@ def _characters(saved: SavedModel, text: str) -> None:
     width, block = saved.model.config.n_embd, saved.model.config.block_size
     text = text or find_again(saved.about["text"]).text
     print(
-        "Joining the most frequent neighbours of your text again and again (byte-pair encoding):\n"
+        "Joining the most frequent neighbours of your text again and again (byte-pair encoding;\n"
+        f"the first {min(len(text), MOST_CHARACTERS):,} characters of it):\n"
     )
     print(
         f"{'vocabulary':>10}{'chars a piece':>15}"

@@ -18,7 +18,7 @@ from zigpt.cli.options import (
     SampleOptions,
     TrainOptions,
 )
-from zigpt.errors import OutOfMemoryError, UsageError, ZigptError
+from zigpt.errors import OutOfMemoryError, StorageError, UsageError, ZigptError
 
 _COMMANDS: Mapping[str, Callable[..., Any]] = {
     "train": TrainOptions,
@@ -31,6 +31,9 @@ _COMMANDS: Mapping[str, Callable[..., Any]] = {
 
 def run_and_exit() -> None:
     """Run the command line of this process."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell: 2>&-
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="replace")
@@ -107,8 +110,14 @@ def _usage_error(arguments: Sequence[str], panel: str) -> UsageError:
 
 
 def _translate(error: Exception) -> ZigptError:
-    """Tell running out of memory from a mistake of ours."""
+    """Tell a refusal of the machine from a mistake of ours."""
     said = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, OSError):
+        return StorageError(
+            f"the operating system refused: {said[:200]}",
+            error.strerror or type(error).__name__,
+            "check the path, its permissions and the free space",
+        )
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if memory or re.search(r"allocate|out of memory", said, re.IGNORECASE):
         return OutOfMemoryError(

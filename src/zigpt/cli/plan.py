@@ -1,6 +1,7 @@
 """`zigpt plan`: what a text looks like and what training on it would cost."""
 
 import json
+import shlex
 from dataclasses import asdict
 
 from zigpt.cli.options import PlanOptions, said
@@ -42,7 +43,8 @@ def run(options: PlanOptions) -> int:
     print(f"rarest  {rarest}")
     print(f"repeat  {found.repeated:.1%} of the text stood there before, in long passages")
     print(f"overlap {found.overlap:.1%} of the test part stands in the train part as well")
-    print(*(f"note    {line}" for line in advice(found)), sep="\n")
+    for line in advice(found):
+        print(f"note    {line}")
     print()
     print(f"device  {describe(device)}, {precision}")
     print(f"preset  {preset} (advised here: {advised})")
@@ -53,5 +55,9 @@ def run(options: PlanOptions) -> int:
     print(f"steps   {plan.steps:,} of {training.batch_size} x {model.block_size} characters")
     print(f"epochs  {plan.epochs:.1f} times through the train part")
     print(f"time    about {duration(plan.seconds)}, from timed steps")
-    print(f"start   {program()} train {' '.join(map(str, options.texts))} --preset {preset}")
+    overrides = [
+        f"--{name.replace('_', '-')}={value}" for name, value in said(options.settings).items()
+    ]
+    words = ["train", *map(str, options.texts), f"--preset={preset}", *overrides]
+    print(f"start   {program()} {shlex.join(words)}")
     return 0

@@ -8,7 +8,7 @@ import torch
 
 from zigpt.cli.screen import one_line
 from zigpt.config import GPTConfig, TrainConfig, configure
-from zigpt.corpus import Corpus, Source, default_text, read_texts
+from zigpt.corpus import Corpus, Source, default_text, python_reference, read_texts
 from zigpt.plan import advise_preset, require_memory
 
 
@@ -27,7 +27,8 @@ def find_again(info: Mapping[str, Any]) -> Source:
     Raises:
         TextError: it is no longer there.
     """
-    return find_text([Path(path) for path in info["paths"]])
+    paths = [Path(path) for path in info["paths"]]
+    return read_texts(paths) if paths else python_reference()
 
 
 def choose(

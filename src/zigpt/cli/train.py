@@ -49,19 +49,26 @@ def run(options: TrainOptions) -> int:
             "it must be above 0",
             "try --minutes 3",
         )
-    folder, corpus, state, screen = _resume(options) if options.resume else _start(options)
-    with screen, _stop_signals() as stop_asked:
-        try:
-            _learn(folder, corpus, state, screen, stop_asked)
-        except _Stopped as stop:
-            folder.save(state)
-            folder.record.draw(folder.ladder)
-            screen.say(
-                f"stopped and saved at step {state.step}. To go on, type:",
-                f"  {program()} train --resume --run {folder.path}",
-            )
-            return stop.code
-        _finish(folder, corpus, state, screen)
+    if options.minutes is not None and (options.resume or said(options.settings).get("max_steps")):
+        raise UsageError(
+            "--minutes cannot be combined with --max-steps or --resume",
+            "each of them decides the number of steps",
+            "keep one of them",
+        )
+    with _stop_signals() as stop_asked:
+        folder, corpus, state, screen = _resume(options) if options.resume else _start(options)
+        with screen:
+            try:
+                _learn(folder, corpus, state, screen, stop_asked)
+            except _Stopped as stop:
+                folder.save(state)
+                folder.record.draw(folder.ladder)
+                screen.say(
+                    f"stopped and saved at step {state.step}. To go on, type:",
+                    f"  {program()} train --resume --run {shlex.quote(str(folder.path))}",
+                )
+                return stop.code
+            _finish(folder, corpus, state, screen)
     return 0
 
 
@@ -88,9 +95,9 @@ def _start(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen
 def _resume(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen]:
     device = pick_device(options.device)
     folder = RunFolder.open(options.run or newest_path())
-    folder.change(said(options.settings))
     source = find_text(options.texts) if options.texts else find_again(folder.info["text"])
     folder.require_text(source)
+    folder.change(said(options.settings))
     corpus = Corpus.from_text(source.text)
     model, training = folder.configs
     screen = Screen(training.max_steps)
@@ -121,7 +128,8 @@ def _learn(
             folder.record.add_sample(progress.step, text)
             written = text.removeprefix(folder.info["prompt"])
             screen.say(f"step {progress.step:>6}  writes: {one_line(written)}")
-        if state.is_finished or time.monotonic() - saved > _SAVE_EVERY:
+        # At step 0 as well: from then on there is always something to go on from.
+        if not state.step or state.is_finished or time.monotonic() - saved > _SAVE_EVERY:
             folder.save(state)
             saved = time.monotonic()
         if stop_asked and not state.is_finished:
@@ -137,6 +145,8 @@ def _finish(folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen
     beaten = ladder.beaten(loss)
     above = f"beats the {beaten.name} ({beaten.loss:.3f})" if beaten else "beats no baseline"
     text = _sample(replace(state, model=best.model), corpus, folder.info["prompt"], 500)
+    path, words = shlex.quote(str(folder.path)), text.split()
+    prompt = shlex.quote(f"--prompt={words[0][:20]}") if words else ""
     rows = folder.record.rows()
     points = [Point(row["step"], row["train_loss"], row["test_loss"]) for row in rows]
     if state.out_of_patience:
@@ -152,9 +162,9 @@ def _finish(folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen
         text,
         "",
         f"in {folder.path}: model.safetensors, loss.png, samples.txt, metrics.jsonl. Type next:",
-        f"  {program()} sample {folder.path} --prompt {shlex.quote(text.strip().split()[0][:20])}",
-        f"  {program()} eval {folder.path}",
-        f"  {program()} explain window {folder.path}",
+        f"  {program()} sample {path} {prompt}",
+        f"  {program()} eval {path}",
+        f"  {program()} explain window {path}",
     )
 
 

@@ -91,12 +91,13 @@ def default_text(
         file = _download(url, sha256)
     # requests raises its own kinds of OSError; pooch a ValueError when the hash is another one.
     except (OSError, ValueError) as error:
-        return _python_reference(f"Tiny Shakespeare was not to be had ({type(error).__name__})")
+        return python_reference(
+            f"no text given and Tiny Shakespeare was not to be had ({type(error).__name__}): "
+        )
     return replace(
         read_texts([file]),
         name="tiny-shakespeare",
         origin="Tiny Shakespeare (downloaded)",
-        paths=(),
         notices=(f"no text given: taking Tiny Shakespeare, kept as {_shown(file)}",),
     )
 
@@ -113,13 +114,18 @@ def _download(url: str, sha256: str) -> Path:
     return Path(pooch.retrieve(url, f"sha256:{sha256}", fname, cache, downloader=downloader))
 
 
-def _python_reference(why: str) -> Source:
+def python_reference(why: str = "") -> Source:
+    """Take the text that every Python carries; `why` begins the notice that says so.
+
+    Raises:
+        TextError: this Python was installed without it.
+    """
     try:
         from pydoc_data.topics import topics
     except ImportError:
         raise TextError(
             "there is no text to learn from",
-            f"none was given, there is no input.txt, {why}, and Python came without its reference",
+            f"{why}Python came without its reference",
             "name a text file, or put one here as input.txt",
         ) from None
     return Source(
@@ -128,7 +134,7 @@ def _python_reference(why: str) -> Source:
         paths=(),
         text=_joined([topics[topic] for topic in sorted(topics)]),
         encoding="UTF-8",
-        notices=(f"no text given and {why}: taking the Python language reference",),
+        notices=(f"{why}taking the Python language reference",),
     )
 
 
@@ -149,6 +155,9 @@ def _files(path: Path) -> list[Path]:
 
 def _visible_files(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder, onerror=_refuse):
+        if "run.json" in files:  # what a training wrote is not what it should read
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(parent, name) for name in files if not name.startswith("."))
 

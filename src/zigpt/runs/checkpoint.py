@@ -18,6 +18,8 @@ from zigpt.train import TrainState
 
 _KEEP = 2
 _MANIFEST = "MANIFEST.json"
+# What reading a damaged file may raise; RuntimeError: load_state_dict met other shapes.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 _COUNTERS = ("step", "seconds", "best_step", "best_loss", "looks_since_best")
 
 
@@ -47,7 +49,8 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Name the finished checkpoints of a run, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if path.name[5:].isdigit())
+    found = [path for path in folder.glob("step-*") if path.name[5:].isdigit()]
+    return sorted(found, key=lambda path: int(path.name[5:]))
 
 
 def restore_newest(folder: Path, state: TrainState, say: Callable[[str], None]) -> None:
@@ -85,9 +88,7 @@ def _restore(path: Path, state: TrainState) -> None:
         counters = json.loads(files["counters.json"])
         state.model.load_state_dict(load(files["weights.safetensors"]))
         _load_moments(state.optimizer, load(files["optimizer.safetensors"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise _damaged(path, error) from error
-    except RuntimeError as error:  # load_state_dict: other shapes
+    except _DAMAGE as error:
         raise _damaged(path, error) from error
     for name in _COUNTERS:
         setattr(state, name, counters[name])

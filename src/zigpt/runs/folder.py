@@ -14,7 +14,7 @@ from zigpt.baselines import Ladder, Rung
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Source
 from zigpt.errors import ConfigError, ModelFileError, RunBusyError, TextError
-from zigpt.runs.checkpoint import list_checkpoints, restore_newest, save_checkpoint
+from zigpt.runs.checkpoint import restore_newest, save_checkpoint
 from zigpt.runs.model_file import MODEL_FILE, SavedModel, damaged, save_model
 from zigpt.runs.record import Record
 from zigpt.runs.storage import storage_errors, write_file
@@ -167,13 +167,10 @@ class RunFolder:
         restore_newest(self.path / "checkpoints", state, say)
         self.record.forget_after(state.step)
 
-    def has_checkpoint(self) -> bool:
-        """Whether there is something to go on from."""
-        return bool(list_checkpoints(self.path / "checkpoints"))
-
     def _write_info(self) -> None:
         data = json.dumps(self.info, indent=2, ensure_ascii=False) + "\n"
-        write_file(self.path / _RUN_FILE, data.encode())
+        # A file name may hold bytes that are no text; JSON can escape them.
+        write_file(self.path / _RUN_FILE, data.encode(errors="backslashreplace"))
 
 
 def fingerprint(source: Source) -> dict[str, Any]:

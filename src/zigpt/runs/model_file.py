@@ -94,8 +94,10 @@ def _refuse_others(path: Path) -> None:
             "give a run folder or a model.safetensors",
         )
     with path.open("rb") as file:
-        magic = file.read(4)
-    if path.suffix.lower() in _PICKLES or magic == b"PK\x03\x04" or magic[:1] == b"\x80":
+        magic = file.read(9)
+    # A safetensors file begins with a length, which may look like a pickle's first bytes, and "{".
+    pickled = magic[:1] == b"\x80" and magic[8:] != b"{"
+    if path.suffix.lower() in _PICKLES or magic.startswith(b"PK\x03\x04") or pickled:
         raise ModelFileError(
             f"{path} is a pickle, not a model.safetensors",
             "loading a pickle runs whatever code it holds, so zigpt never does",
