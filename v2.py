@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from zigpt.cli.main import guarded
+from zigpt.cli.screen import duration
 from zigpt.config import GPTConfig, SampleConfig, TrainConfig
 from zigpt.corpus import Corpus, read_texts
 from zigpt.device import pick_device
@@ -51,8 +52,8 @@ def main() -> None:
     device = pick_device()
     print(f"{model.n_parameters:,} parameters on {device}")
     if device.type == "cpu":
-        hours = MAX_STEPS * time_step(model, config, corpus, device) / 3600
-        print(f"{MAX_STEPS} steps will take about {hours:.1f} hours on this machine.")
+        seconds = MAX_STEPS * time_step(model, config, corpus, device)
+        print(f"{MAX_STEPS} steps will take about {duration(seconds)} on this machine.")
         print("In minutes instead: zigpt train input.txt")
 
     def sample() -> None:

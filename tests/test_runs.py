@@ -142,7 +142,7 @@ def test_an_existing_folder_is_never_overwritten(source, tmp_path):
 
 def test_unnamed_runs_are_numbered_and_the_newest_is_found(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelFileError, match="no run to go on with"):
+    with pytest.raises(ModelFileError, match="no run was named"):
         newest_path()
     assert [str(free_path("book", "tiny"))] == ["runs/book-tiny"]
     start(source, free_path("book", "tiny"))

@@ -82,7 +82,7 @@ class GPTConfig:
         return sum(self.parameter_table().values())
 
     def parameter_table(self) -> dict[str, int]:
-        """Count the trainable values of each part; a row for `blocks` holds all of them."""
+        """Count the trainable values of each part; the parts of all blocks together."""
         width = self.n_embd
         layer_norm = 2 * width
         attention = (width + 1) * 3 * width + (width + 1) * width

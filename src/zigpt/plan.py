@@ -113,10 +113,13 @@ def fit_to_minutes(
 ) -> TrainConfig:
     """Choose the number of steps that fills a time budget, and shape the schedule to it."""
     plan = make_plan(model, config, corpus, device)
-    exact = plan.seconds_per_step / (config.batch_size * model.block_size) * len(corpus.test)
-    budget = 0.95 * 60 * minutes - exact  # a twentieth is left for samples, pictures and saving
-    # A look every eval_interval steps, but at least ten and the first: whatever costs more.
-    spaced = budget / (plan.seconds_per_step + plan.seconds_per_look / config.eval_interval)
+    per_char = _FORWARD_SHARE * plan.seconds_per_step / (config.batch_size * model.block_size)
+    # A twentieth is left for samples, pictures and saving.
+    budget = 0.95 * 60 * minutes - per_char * len(corpus.test)
+    # A look every eval_interval steps and at both ends, but at least ten: whatever costs more.
+    spaced = (budget - 2 * plan.seconds_per_look) / (
+        plan.seconds_per_step + plan.seconds_per_look / config.eval_interval
+    )
     at_least_ten = (budget - 11 * plan.seconds_per_look) / plan.seconds_per_step
     steps = max(10, int(min(spaced, at_least_ten)))
     return replace(

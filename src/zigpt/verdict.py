@@ -58,10 +58,10 @@ def judge(points: Sequence[Point], ladder: Ladder) -> Verdict:
     lowest = min(ladder.rungs, key=lambda rung: rung.loss)
     low = ("uniform", "unigram", "bigram")
     if beaten is None or (beaten.name in low and beaten.loss > lowest.loss):
-        passed = f"no more than the {beaten.name}" if beaten else "not even chance"
+        passed = f"beats no more than the {beaten.name}" if beaten else "is no better than chance"
         return Verdict(
             "underfit",
-            f"the test loss of {best.test_loss:.3f} beats {passed}",
+            f"the test loss of {best.test_loss:.3f} {passed}",
             "Train longer with --max-steps, or raise --learning-rate",
         )
     if gain > _CLEAR:

@@ -6,6 +6,7 @@ import torch
 
 from zigpt.anatomy import attention_maps, influence, predictions
 from zigpt.cli.options import ExplainOptions
+from zigpt.cli.screen import column
 from zigpt.cli.source import find_again
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus
@@ -83,9 +84,10 @@ def _window(saved: SavedModel, text: str) -> None:
     print(f"One window is {len(rows)} training examples, all answered by one forward pass.\n")
     print(f"{'t':>4}  {'context -> target':<42}{'p(target)':>10}{'rank':>6}  first guess")
     for t, row in enumerate(rows):
-        context = _visible(saved.tokenizer.decode(row.context))[-34:]
+        context = column(_visible(saved.tokenizer.decode(row.context)), 34, ">")
         target, guess = (_visible(saved.tokenizer.decode([i])) for i in (row.target, row.guess))
-        print(f"{t:>4}  {context:>34} -> {target:<4}{row.probability:>10.4f}{row.rank:>6}  {guess}")
+        shown = f"{context} -> {column(target, 4)}"
+        print(f"{t:>4}  {shown}{row.probability:>10.4f}{row.rank:>6}  {guess}")
     mean = -sum(torch.tensor([row.probability for row in rows]).log().tolist()) / len(rows)
     print(
         f"\nThe loss is the mean of -ln p(target) over these rows: {mean:.4f} nats per character."
@@ -98,10 +100,10 @@ def _mask(saved: SavedModel, text: str) -> None:
     weights = attention_maps(saved.model, ids)[0, 0]
     print("Row t may look at columns 0 to t. The numbers are the share of attention in layer 0,")
     print("head 0; ░ is the future: its score is set to -inf, so its share is exactly 0.\n")
-    print("    " + "".join(f"{name:>6}" for name in names))
+    print("    " + "".join(column(name, 6, ">") for name in names))
     for t, name in enumerate(names):
         row = [f"{weights[t, s]:6.2f}" if s <= t else "     ░" for s in range(len(names))]
-        print(f"{name:>4}" + "".join(row))
+        print(column(name, 4, ">") + "".join(row))
     changed = len(names) // 2
     moved = influence(saved.model, ids, changed)
     before, after = float(moved[:changed].max()), float(moved[changed:].max())

@@ -67,9 +67,10 @@ def guarded(action: Callable[[], int | None]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
-    # Where another program wants the same core, a thread that waits by spinning keeps the very
-    # thread it waits for from running. OpenMP reads this once, when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A thread that waits by spinning answers fast, but where another program wants the same core
+    # it keeps the very thread it waits for from running. So it spins briefly, then sleeps
+    # (docs/experiments.md, "Waiting threads"). OpenMP reads this once, when torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     # Imported only now, so that help and refusals do not wait for torch.
     command = next(name for name, kind in _COMMANDS.items() if type(options) is kind)
     return int(import_module(f"zigpt.cli.{command}").run(options))

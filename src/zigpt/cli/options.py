@@ -11,16 +11,23 @@ from typing import Annotated, Any, Literal, get_args
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from zigpt.config import GPTConfig, SampleConfig, TrainConfig
+from zigpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig
 from zigpt.tokenizer import Unknown
 
+Preset = Literal["auto", PresetName]
 Topic = Literal["model", "window", "mask", "batch", "characters"]
 
 _Texts = Annotated[
     Positional[tuple[Path, ...]],
-    arg(help="text file(s), or a folder of them; none: input.txt, or else a default text"),
+    arg(
+        metavar="[TEXT ...]",
+        help="file(s), or a folder of them; none: input.txt, or else a default text",
+        help_behavior_hint="",
+    ),
 ]
-_Run = Annotated[Positional[Path], arg(help="run folder, or a model.safetensors alone")]
+_Run = Annotated[
+    Positional[Path], arg(metavar="RUN", help="run folder, or a model.safetensors alone")
+]
 _Device = Annotated[str, arg(help="auto, cpu, cuda, cuda:1 or mps")]
 _Json = Annotated[bool, arg(help="print one JSON object instead")]
 _Unknown = Annotated[Unknown, arg(help="what becomes of characters that the model has never seen")]
@@ -66,14 +73,16 @@ class TrainOptions:
 
     texts: _Texts = ()
     preset: Annotated[
-        Literal["auto", "tiny", "laptop", "gpu", "seed"],
+        Preset,
         arg(help="a tested set of all settings; auto: by device and length of the text"),
     ] = "auto"
     run: Annotated[
-        Path | None, arg(help="run folder", help_behavior_hint="(default: runs/<text>-<preset>)")
+        Path | None,
+        arg(metavar="DIR", help="run folder", help_behavior_hint="(default: runs/<text>-<preset>)"),
     ] = None
     minutes: Annotated[
-        float | None, arg(help="fit the number of steps to this time", help_behavior_hint="")
+        float | None,
+        arg(metavar="M", help="fit the number of steps to this time", help_behavior_hint=""),
     ] = None
     device: _Device = "auto"
     resume: Annotated[bool, arg(help="go on with a stopped run: that of --run, or the newest")] = (
@@ -109,7 +118,11 @@ class EvalOptions:
     run: _Run
     text: Annotated[
         Positional[Path | None],
-        arg(help="another text, scored whole; none: the test split of the model's own text"),
+        arg(
+            metavar="[TEXT]",
+            help="another text, scored whole; none: the test split of the model's own text",
+            help_behavior_hint="",
+        ),
     ] = None
     unknown: _Unknown = "error"
     device: _Device = "auto"
@@ -121,9 +134,7 @@ class PlanOptions:
     """Say what a text looks like and what training on it would cost, before training."""
 
     texts: _Texts = ()
-    preset: Annotated[
-        Literal["auto", "tiny", "laptop", "gpu", "seed"], arg(help="the settings to plan for")
-    ] = "auto"
+    preset: Annotated[Preset, arg(help="the settings to plan for")] = "auto"
     device: _Device = "auto"
     json: _Json = False
     settings: Annotated[Any, OmitArgPrefixes, arg(constructor=_TrainSettings)] = field(
@@ -145,9 +156,17 @@ class ExplainOptions:
     ]
     run: Annotated[
         Positional[Path | None],
-        arg(help="run folder or model.safetensors; none: the newest in runs/"),
+        arg(
+            metavar="[RUN]",
+            help="run folder or model.safetensors; none: the newest in runs/",
+            help_behavior_hint="",
+        ),
     ] = None
     text: Annotated[
-        str, arg(help="the text to look at; none: the start of the run's test split")
+        str,
+        arg(
+            help="the text to look at; none: the start of the run's test split",
+            help_behavior_hint="",
+        ),
     ] = ""
     device: _Device = "auto"

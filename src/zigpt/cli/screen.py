@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -80,3 +81,11 @@ def one_line(text: str, width: int = 72) -> str:
     marked = text.replace("\n", "⏎")
     shown = "".join(c if c.isprintable() else "\ufffd" for c in marked)
     return shown[: width - 1] + "…" if len(shown) > width else shown
+
+
+def column(text: str, width: int, align: str = "<") -> str:
+    """Fill a column of `width` terminal cells (a Chinese character takes two); keep the end."""
+    while cell_len(text) > width:
+        text = text[1:]
+    room = " " * (width - cell_len(text))
+    return text + room if align == "<" else room + text

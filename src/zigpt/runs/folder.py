@@ -204,8 +204,8 @@ def newest_path() -> Path:
     found = [file.parent for file in Path("runs").glob(f"*/{_RUN_FILE}")]
     if not found:
         raise ModelFileError(
-            "no run to go on with",
-            "the folder runs/ here holds none",
-            "name the run folder with --run, or start one: zigpt train TEXT",
+            "no run was named",
+            "and the folder runs/ here holds none",
+            "name a run folder, or train one: zigpt train TEXT",
         )
     return max(found, key=lambda path: path.stat().st_mtime)
