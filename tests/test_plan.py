@@ -336,8 +336,8 @@ def test_time_decides_the_steps_and_the_schedule_is_shaped_to_them(machine):
     short, long = machine(1.0, 0.5, 0.0), machine(100.0, 0.5, 0.0)
     for config in (short, long):
         assert config.warmup_steps == min(50, config.max_steps // 10)
-        assert config.eval_interval == min(20, config.max_steps // 10)
-    assert (short.warmup_steps, short.eval_interval) == (11, 11)
+        assert config.eval_interval == min(20, -(-config.max_steps // 10))
+    assert (short.warmup_steps, short.eval_interval) == (11, 12)
     assert (long.warmup_steps, long.eval_interval) == (50, 20)
 
 

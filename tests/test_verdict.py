@@ -50,18 +50,18 @@ def test_a_rise_within_the_noise_of_two_looks_is_not_overfit(rise, overfit):
 @pytest.mark.parametrize(
     ("loss", "passed"),
     [
-        (4.3, "no better than chance"),
-        (4.2, "no better than chance"),
-        (4.1, "no more than the uniform"),
-        (3.0, "no more than the unigram"),
-        (2.4, "no more than the bigram"),
+        (4.3, "is no better than chance"),
+        (4.2, "is no better than chance"),
+        (4.1, "beats no more than the uniform"),
+        (3.0, "beats no more than the unigram"),
+        (2.4, "beats no more than the bigram"),
     ],
 )
 def test_not_beating_pairs_and_triples_is_underfit(loss, passed):
     verdict = judge(run(4.5, loss + 0.1, loss), LADDER)
     assert verdict == Verdict(
         "underfit",
-        f"the test loss of {loss:.3f} beats {passed}",
+        f"the test loss of {loss:.3f} {passed}",
         "Train longer with --max-steps, or raise --learning-rate",
     )
 
