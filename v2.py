@@ -15,7 +15,8 @@ from zigpt.cli.screen import duration
 from zigpt.config import GPTConfig, SampleConfig, TrainConfig
 from zigpt.corpus import Corpus, read_texts
 from zigpt.device import pick_device
-from zigpt.generate import write
+from zigpt.generate.loop import write
+from zigpt.generate.reference import ReferenceDecoder
 from zigpt.plan import time_step
 from zigpt.train import TrainState, train
 
@@ -57,7 +58,8 @@ def main() -> None:
         print("In minutes instead: zigpt train input.txt")
 
     def sample() -> None:
-        for character in write(state.model, corpus.tokenizer, "", 300, SampleConfig(seed=1337)):
+        decoder = ReferenceDecoder(state.model)
+        for character in write(decoder, corpus.tokenizer, "", 300, SampleConfig(seed=1337)):
             print(character, end="", flush=True)
         print("\n")
 

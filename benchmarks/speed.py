@@ -9,9 +9,11 @@ passes or fails: a busy machine only makes the spread wide.
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +23,11 @@ from benchmarks import textbook
 from zigpt.config import GPTConfig, SampleConfig, TrainConfig, configure
 from zigpt.corpus import Corpus
 from zigpt.device import describe, micro_batch_size, pick_device, pick_precision
-from zigpt.generate import generate
+from zigpt.generate.loop import Decoder, generate
+from zigpt.generate.quick import QuickDecoder
+from zigpt.generate.reference import ReferenceDecoder
 from zigpt.model import GPT
+from zigpt.runs.saved_model import SavedModel, save_model
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState, train_step
 
@@ -49,9 +54,14 @@ def report(title: str, unit: str, rates: dict[str, list[float]]) -> None:
         median = statistics.median(values)
         ratio = median / statistics.median(base)
         print(
-            f"  {name:<34}{median:>12,.1f} {unit:<10}"
-            f"{min(values):>12,.1f} ... {max(values):<12,.1f}{ratio:>7.2f} x"
+            f"  {name:<34}{shown(median):>12} {unit:<10}"
+            f"{shown(min(values)):>12} ... {shown(max(values)):<12}{ratio:>7.2f} x"
         )
+
+
+def shown(number: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def rate(work: Callable[[], object], amount: float) -> float:
@@ -126,31 +136,37 @@ def bench_limit(device: torch.device) -> None:
 
 
 def bench_writing(device: torch.device) -> None:
-    """Writing one character after another, the window full."""
+    """Writing one character after another, from the first on to a full window and past it."""
     model = GPT(GPTConfig()).to(device).eval()
-    prompt = [i % 65 for i in range(256)]
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
-    def cached(length: int) -> None:
-        for _ in generate(model, prompt, length, SampleConfig()):
-            pass
+    def decode(decoder: Decoder, length: int) -> float:
+        steps = generate(decoder, [0], length + 1, SampleConfig())
+        next(steps)  # a session is built, memory touched: the steady state is what is asked for
+        return rate(lambda: list(steps), decoder.count * length)
 
     @torch.inference_mode()
     def whole_window(length: int) -> None:
-        ids = torch.tensor([prompt], device=device)
+        ids = torch.zeros(1, 256, dtype=torch.int64, device=device)
         for _ in range(length):
             drawn = torch.multinomial(model(ids[:, -256:])[:, -1].softmax(-1), 1)
             ids = torch.cat([ids, drawn], dim=1)
 
-    report(
-        "writing, textbook shape, batch 1, from a full window on",
-        "chars/s",
-        take_turns(
-            **{
-                "zigpt": lambda: rate(lambda: cached(256), 256),
-                "whole window for each": lambda: rate(lambda: whole_window(16), 16),
-            }
-        ),
-    )
+    def quick(count: int) -> float:
+        return decode(QuickDecoder(model.config, weights, count), 400)
+
+    title = "writing, textbook shape"
+    sides = {
+        "zigpt sample (8-bit weights)": lambda: quick(1),
+        "torch, float32, cached": lambda: decode(ReferenceDecoder(model), 100),
+        "whole window for each": lambda: rate(lambda: whole_window(16), 16),
+    }
+    report(f"{title}, one text", "chars/s", take_turns(**sides))
+    sides = {
+        "zigpt sample --count 64": lambda: quick(64),
+        "torch, float32, cached": lambda: decode(ReferenceDecoder(model, 64), 100),
+    }
+    report(f"{title}, 64 texts side by side", "chars/s", take_turns(**sides))
 
 
 def bench_encoding() -> None:
@@ -171,22 +187,24 @@ def bench_encoding() -> None:
 
 
 def bench_start() -> None:
-    """From pressing Enter to the help text."""
+    """From pressing Enter to the help text, and to the first character written."""
+    model = GPT(GPTConfig())
+    tokenizer = CharTokenizer("".join(map(chr, range(40, 40 + model.config.vocab_size))))
 
     def run(*arguments: str) -> float:
-        command = [sys.executable, *arguments]
-        return 1 / rate(lambda: subprocess.run(command, capture_output=True, check=True), 1)
+        with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            return 1 / rate(partial(process.stdout.read, 1), 1)
 
-    report(
-        "start",
-        "seconds",
-        take_turns(
-            **{
-                "zigpt --help": lambda: run("-m", "zigpt", "--help"),
-                "python, doing nothing": lambda: run("-c", ""),
-            }
-        ),
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.safetensors")
+        save_model(path, SavedModel(model, tokenizer, {}))
+        sides = {
+            "zigpt sample, first character": partial(run, "-m", "zigpt", "sample", str(path)),
+            "zigpt --help": partial(run, "-m", "zigpt", "--help"),
+            "python, doing nothing": partial(run, "-c", "print()"),
+        }
+        report("start", "seconds", take_turns(**sides))
 
 
 def main() -> None:

@@ -12,8 +12,7 @@ import torch
 
 from tests.conftest import story
 from zigpt.cli.main import guarded, main
-from zigpt.runs import load_model
-from zigpt.runs.model_file import save_model
+from zigpt.runs.saved_model import load_model, save_model
 
 SMALL = ["--preset", "tiny", "--n-layer", "1", "--n-embd", "16", "--block-size", "16",
          "--batch-size", "4", "--eval-interval", "10", "--eval-chars", "160"]  # fmt: skip

@@ -20,7 +20,8 @@ FLOORS = {
 # Inside a folder the same: each module imports only from those before it.
 INSIDE = {
     "corpus": ["decode", "source", "batches"],
-    "runs": ["storage", "model_file", "checkpoint", "plot", "record", "folder"],
+    "generate": ["sampling", "loop", "graph", "quick", "reference"],
+    "runs": ["storage", "model_file", "saved_model", "checkpoint", "plot", "record", "folder"],
     "cli": ["options", "screen", "source", "train", "sample", "eval", "plan", "explain", "main"],
 }
 WITHOUT_TORCH = {"errors", "config", "tokenizer", "corpus", "subwords", "baselines", "survey"}

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,22 +10,17 @@ from hypothesis import strategies as st
 
 from zigpt.config import GPTConfig, SampleConfig
 from zigpt.errors import ModelFileError, VocabularyError
-from zigpt.generate import (
-    context_start,
-    generate,
-    next_probabilities,
-    pick,
-    stop_before,
-    write,
-)
+from zigpt.generate.loop import context_start, generate, stop_before, write
+from zigpt.generate.reference import ReferenceDecoder
+from zigpt.generate.sampling import next_probabilities, pick
 from zigpt.model import GPT
 from zigpt.tokenizer import CharTokenizer
 
 
 def ids_of(model, length, prompt=(1, 2, 3), **options):
     count, cached = options.pop("count", 1), options.pop("cached", True)
-    config = SampleConfig(**options)
-    return torch.stack(list(generate(model, prompt, length, config, count, cached)), dim=1)
+    decoder = ReferenceDecoder(model, count, cached)
+    return np.stack(list(generate(decoder, prompt, length, SampleConfig(**options))), axis=1)
 
 
 @pytest.mark.parametrize("prompt_length", [1, 5, 8, 9, 30])
@@ -33,30 +29,30 @@ def test_the_cache_writes_the_same_text_also_past_the_block(tiny_model, prompt_l
     prompt = [i % 11 for i in range(prompt_length)]
     slow = ids_of(tiny_model, 40, prompt, seed=seed, temperature=1.3, count=2, cached=False)
     fast = ids_of(tiny_model, 40, prompt, seed=seed, temperature=1.3, count=2, cached=True)
-    assert torch.equal(fast, slow)
+    assert np.array_equal(fast, slow)
     assert len(set(fast[0].tolist())) > 3
 
 
 @pytest.mark.parametrize("block_size", [1, 2, 3])
 def test_the_smallest_blocks_write_on_as_well(block_size):
     model = GPT(GPTConfig(5, block_size, n_layer=1, n_head=1, n_embd=4), torch.Generator())
-    assert torch.equal(ids_of(model, 12, [0]), ids_of(model, 12, [0], cached=False))
+    assert np.array_equal(ids_of(model, 12, [0]), ids_of(model, 12, [0], cached=False))
 
 
 def test_the_same_seed_writes_the_same_text_and_another_one_another(tiny_model):
-    assert torch.equal(ids_of(tiny_model, 30, seed=1), ids_of(tiny_model, 30, seed=1))
-    assert not torch.equal(ids_of(tiny_model, 30, seed=1), ids_of(tiny_model, 30, seed=2))
+    assert np.array_equal(ids_of(tiny_model, 30, seed=1), ids_of(tiny_model, 30, seed=1))
+    assert not np.array_equal(ids_of(tiny_model, 30, seed=1), ids_of(tiny_model, 30, seed=2))
 
 
 def test_continuation_i_is_the_one_that_seed_plus_i_alone_would_give(tiny_model):
     together = ids_of(tiny_model, 20, seed=5, count=3)
     for i in range(3):
-        assert torch.equal(together[i : i + 1], ids_of(tiny_model, 20, seed=5 + i))
+        assert np.array_equal(together[i : i + 1], ids_of(tiny_model, 20, seed=5 + i))
 
 
 def test_temperature_zero_takes_the_likeliest_whatever_the_seed(tiny_model):
     first = ids_of(tiny_model, 20, temperature=0.0, seed=1)
-    assert torch.equal(first, ids_of(tiny_model, 20, temperature=0.0, seed=2))
+    assert np.array_equal(first, ids_of(tiny_model, 20, temperature=0.0, seed=2))
     expected = tiny_model(torch.tensor([[1, 2, 3]]))[0, -1].argmax()
     assert first[0, 0] == expected
 
@@ -64,20 +60,20 @@ def test_temperature_zero_takes_the_likeliest_whatever_the_seed(tiny_model):
 def test_writing_uses_no_dropout_and_gives_the_mode_back():
     config = GPTConfig(vocab_size=11, block_size=8, n_layer=1, n_head=1, n_embd=8, dropout=0.9)
     model = GPT(config, torch.Generator().manual_seed(0)).train()
-    assert torch.equal(ids_of(model, 20), ids_of(model, 20))
+    assert np.array_equal(ids_of(model, 20), ids_of(model, 20))
     assert model.training
 
 
 def test_an_empty_prompt_is_refused(tiny_model):
     with pytest.raises(ValueError, match="at least one character"):
-        next(generate(tiny_model, [], 1))
+        next(generate(ReferenceDecoder(tiny_model), [], 1))
 
 
 def test_damaged_weights_are_refused_not_sampled(tiny_model):
     with torch.no_grad():
         tiny_model.head.weight[3] = float("nan")
     with pytest.raises(ModelFileError, match="scores are not numbers"):
-        next(generate(tiny_model, [1], 1))
+        next(generate(ReferenceDecoder(tiny_model), [1], 1))
 
 
 @given(st.integers(1, 600), st.integers(1, 64))
@@ -88,12 +84,12 @@ def test_the_window_always_fits_and_is_never_shorter_than_half(length, block_siz
     assert start <= context_start(length + 1, block_size)
 
 
-LOGITS = torch.tensor([[0.0, 3.0, 1.0, 2.0, -1.0]])
+LOGITS = np.array([[0.0, 3.0, 1.0, 2.0, -1.0]], np.float32)
 
 
 def test_without_filters_the_probabilities_are_the_softmax():
     result = next_probabilities(LOGITS, SampleConfig(temperature=0.5))
-    torch.testing.assert_close(result, (LOGITS.double() / 0.5).softmax(-1))
+    np.testing.assert_allclose(result, np.exp(LOGITS / 0.5) / np.exp(LOGITS / 0.5).sum(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +97,7 @@ def test_without_filters_the_probabilities_are_the_softmax():
 )
 def test_top_k_keeps_the_k_likeliest_and_their_proportions(k, kept):
     result = next_probabilities(LOGITS, SampleConfig(temperature=1.0, top_k=k))[0]
-    assert set(result.nonzero().flatten().tolist()) == kept
+    assert set(result.nonzero()[0].tolist()) == kept
     assert result.sum().item() == pytest.approx(1)
     if len(kept) > 1:
         assert (result[1] / result[3]).item() == pytest.approx(math.e)
@@ -113,18 +109,15 @@ def test_top_k_keeps_the_k_likeliest_and_their_proportions(k, kept):
 )
 def test_top_p_keeps_the_smallest_set_that_reaches_p(p, kept):
     # softmax of LOGITS: 0.031, 0.631, 0.085, 0.232, 0.012... in order 1, 3, 2, 0, 4
-    logits = LOGITS.double().softmax(-1)
-    expected = [0.0316, 0.6364, 0.0861, 0.2341, 0.0117]
-    assert logits[0].tolist() == pytest.approx(expected, abs=1e-3)
     result = next_probabilities(LOGITS, SampleConfig(temperature=1.0, top_p=p))[0]
-    assert set(result.nonzero().flatten().tolist()) == kept
+    assert set(result.nonzero()[0].tolist()) == kept
     assert result.sum().item() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 1e-6, 1e6, 1e300])
 def test_no_temperature_overflows(temperature):
     result = next_probabilities(LOGITS * 1e4, SampleConfig(temperature=temperature))
-    assert torch.isfinite(result).all()
+    assert np.isfinite(result).all()
     assert result.sum().item() == pytest.approx(1)
 
 
@@ -133,23 +126,25 @@ def test_no_temperature_overflows(temperature):
     st.floats(0, 1, exclude_max=True),
 )
 def test_what_is_picked_is_where_u_falls_and_never_impossible(weights, u):
-    probabilities = torch.tensor([weights], dtype=torch.float64)
-    probabilities = probabilities / probabilities.sum()
-    chosen = int(pick(probabilities, torch.tensor([u], dtype=torch.float64)))
+    probabilities = np.array([weights])
+    probabilities /= probabilities.sum()
+    chosen = int(pick(probabilities, np.array([u]))[0])
     assert weights[chosen] > 0 or probabilities[0, chosen] > 0
-    cumulative = probabilities[0].cumsum(0)
+    cumulative = probabilities[0].cumsum()
     assert cumulative[chosen] > u * cumulative[-1]
     assert chosen == 0 or cumulative[chosen - 1] <= u * cumulative[-1]
 
 
 def test_written_text_continues_the_prompt_character_by_character(tiny_model):
     tokenizer = CharTokenizer("\nabcdefghij")
-    pieces = list(write(tiny_model, tokenizer, "abc", 25))
+    pieces = list(write(ReferenceDecoder(tiny_model), tokenizer, "abc", 25))
     assert [len(piece) for piece in pieces] == [1] * 25
-    assert pieces == list(write(tiny_model, tokenizer, "abc", 25))
-    assert list(write(tiny_model, tokenizer, "", 5)) == list(write(tiny_model, tokenizer, "\n", 5))
+    assert pieces == list(write(ReferenceDecoder(tiny_model), tokenizer, "abc", 25))
+    assert list(write(ReferenceDecoder(tiny_model), tokenizer, "", 5)) == list(
+        write(ReferenceDecoder(tiny_model), tokenizer, "\n", 5)
+    )
     with pytest.raises(VocabularyError):
-        next(write(tiny_model, tokenizer, "字", 1))
+        next(write(ReferenceDecoder(tiny_model), tokenizer, "字", 1))
 
 
 @given(st.text("ab", max_size=12), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))

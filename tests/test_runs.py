@@ -14,9 +14,10 @@ from zigpt.baselines import build_ladder
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus, read_texts
 from zigpt.errors import ConfigError, ModelFileError, RunBusyError, StorageError, TextError
-from zigpt.runs import RunFolder, free_path, load_model, newest_path, sample_steps
 from zigpt.runs.checkpoint import list_checkpoints, restore_newest, save_checkpoint
-from zigpt.runs.model_file import SavedModel, save_model
+from zigpt.runs.folder import RunFolder, free_path, newest_path
+from zigpt.runs.record import sample_steps
+from zigpt.runs.saved_model import SavedModel, load_model, save_model
 from zigpt.runs.storage import append_line, write_file, write_folder
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState, train

@@ -96,6 +96,28 @@ class GPTConfig:
             "head": self.vocab_size * width,
         }
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name every weight of the model and say its shape; PyTorch stores a layer (out, in)."""
+        width = self.n_embd
+        layers = {
+            "attn.qkv": (3 * width, width),
+            "attn.project": (width, width),
+            "ffn.expand": (4 * width, width),
+            "ffn.project": (width, 4 * width),
+        }
+        shapes: dict[str, tuple[int, ...]] = {
+            "token_embedding.weight": (self.vocab_size, width),
+            "position_embedding.weight": (self.block_size, width),
+        }
+        for block in range(self.n_layer):
+            for name, shape in layers.items():
+                shapes[f"blocks.{block}.{name}.weight"] = shape
+                shapes[f"blocks.{block}.{name}.bias"] = shape[:1]
+            for norm in ("ln_1", "ln_2"):
+                shapes |= {f"blocks.{block}.{norm}.{part}": (width,) for part in ("weight", "bias")}
+        shapes |= {f"ln_f.{part}": (width,) for part in ("weight", "bias")}
+        return shapes | {"head.weight": (self.vocab_size, width)}
+
 
 @dataclass(frozen=True)
 class TrainConfig:

@@ -9,7 +9,7 @@ from zigpt.cli.source import find_again
 from zigpt.corpus import Corpus, Source, read_texts
 from zigpt.device import pick_device
 from zigpt.errors import ModelFileError, TextError
-from zigpt.runs import SavedModel, load_model
+from zigpt.runs.saved_model import SavedModel, load_model
 from zigpt.train import split_loss
 
 

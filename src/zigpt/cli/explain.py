@@ -12,7 +12,8 @@ from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus
 from zigpt.device import pick_device
 from zigpt.errors import TextError
-from zigpt.runs import SavedModel, load_model, newest_path
+from zigpt.runs.folder import newest_path
+from zigpt.runs.saved_model import SavedModel, load_model
 from zigpt.subwords import MOST_CHARACTERS, merge_pairs
 
 _VISIBLE = {"\n": "⏎", "\t": "⇥", " ": "␣"}

@@ -105,7 +105,9 @@ class SampleOptions:
         tuple[str, ...], arg(help="end before any of these appears", help_behavior_hint="")
     ] = ()
     unknown: _Unknown = "error"
-    device: _Device = "auto"
+    device: Annotated[
+        str, arg(help="auto: 8-bit weights on the CPU; cpu, cuda, mps: float32, by torch")
+    ] = "auto"
     settings: Annotated[Any, OmitArgPrefixes, arg(constructor=_SampleSettings)] = field(
         default_factory=_SampleSettings
     )

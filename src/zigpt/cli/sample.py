@@ -1,14 +1,14 @@
 """`zigpt sample`: the model writes; the text alone goes to stdout, everything else to stderr."""
 
 import sys
-from collections.abc import Iterator
+from pathlib import Path
 
 from zigpt.cli.options import SampleOptions, said
 from zigpt.config import SampleConfig
-from zigpt.device import pick_device
 from zigpt.errors import UsageError
-from zigpt.generate import generate, opening, stop_before
-from zigpt.runs import SavedModel, load_model
+from zigpt.generate.loop import Decoder, generate, opening, stop_before
+from zigpt.runs.model_file import read_model_file
+from zigpt.tokenizer import CharTokenizer
 
 
 def run(options: SampleOptions) -> int:
@@ -24,27 +24,34 @@ def run(options: SampleOptions) -> int:
             "--count must be at least 1 and --chars at least 0",
             "try --count 1 --chars 500",
         )
-    saved = load_model(options.run, pick_device(options.device))
-    prompt = saved.tokenizer.decode(saved.tokenizer.encode(options.prompt, options.unknown))
+    decoder, tokenizer = _load(options.run, options.device, options.count)
+    prompt = tokenizer.decode(tokenizer.encode(options.prompt, options.unknown))
+    start = tokenizer.encode(prompt or opening(tokenizer))
+    rows = map(tokenizer.decode, generate(decoder, start, options.chars, config))
     stops = [stop for stop in options.stop if stop]
     if options.count == 1:
-        pieces = (text for (text,) in _continue(saved, prompt, options, config))
         sys.stdout.write(prompt)
-        for piece in stop_before(pieces, stops):
+        for piece in stop_before(rows, stops):
             sys.stdout.write(piece)
             sys.stdout.flush()
         sys.stdout.write("\n")
         return 0
     # Several at once share every pass through the model, so none can be shown before the others.
-    columns = zip(*_continue(saved, prompt, options, config), strict=True)
-    texts = ["".join(stop_before(column, stops)) for column in columns]
+    texts = ["".join(stop_before(column, stops)) for column in zip(*rows, strict=True)]
     sys.stdout.write("---\n".join(f"{prompt}{text}\n" for text in texts or [""] * options.count))
     return 0
 
 
-def _continue(
-    saved: SavedModel, prompt: str, options: SampleOptions, config: SampleConfig
-) -> Iterator[list[str]]:
-    start = saved.tokenizer.encode(prompt or opening(saved.tokenizer))
-    for ids in generate(saved.model, start, options.chars, config, options.count):
-        yield list(saved.tokenizer.decode(ids))
+def _load(path: Path, device: str, count: int) -> tuple[Decoder, CharTokenizer]:
+    """The quick decoder, unless a device was asked for; either is imported only if needed."""
+    if device == "auto":
+        from zigpt.generate.quick import QuickDecoder
+
+        file = read_model_file(path)
+        return QuickDecoder(file.config, file.weights, count), file.tokenizer
+    from zigpt.device import pick_device
+    from zigpt.generate.reference import ReferenceDecoder
+    from zigpt.runs.saved_model import load_model
+
+    saved = load_model(path, pick_device(device))
+    return ReferenceDecoder(saved.model, count), saved.tokenizer

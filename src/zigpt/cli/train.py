@@ -18,9 +18,12 @@ from zigpt.config import GPTConfig, SampleConfig, TrainConfig
 from zigpt.corpus import Corpus
 from zigpt.device import describe, pick_device, pick_precision
 from zigpt.errors import UsageError
-from zigpt.generate import opening, write
+from zigpt.generate.loop import opening, write
+from zigpt.generate.reference import ReferenceDecoder
 from zigpt.plan import fit_to_minutes, make_plan
-from zigpt.runs import RunFolder, free_path, load_model, newest_path, sample_steps
+from zigpt.runs.folder import RunFolder, free_path, newest_path
+from zigpt.runs.record import sample_steps
+from zigpt.runs.saved_model import load_model
 from zigpt.survey import advice, survey
 from zigpt.train import Progress, TrainState, split_loss, train
 from zigpt.verdict import Point, judge, milestone
@@ -219,7 +222,9 @@ def _prompt(corpus: Corpus) -> str:
 
 def _sample(state: TrainState, corpus: Corpus, prompt: str, length: int = _SAMPLE_CHARS) -> str:
     config = SampleConfig(seed=state.config.seed)
-    return prompt + "".join(write(state.model, corpus.tokenizer, prompt, length, config))
+    return prompt + "".join(
+        write(ReferenceDecoder(state.model), corpus.tokenizer, prompt, length, config)
+    )
 
 
 @contextmanager

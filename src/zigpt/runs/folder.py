@@ -15,8 +15,9 @@ from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Source
 from zigpt.errors import ConfigError, ModelFileError, RunBusyError, TextError
 from zigpt.runs.checkpoint import restore_newest, save_checkpoint
-from zigpt.runs.model_file import MODEL_FILE, SavedModel, damaged, save_model
+from zigpt.runs.model_file import MODEL_FILE, damaged
 from zigpt.runs.record import Record
+from zigpt.runs.saved_model import SavedModel, save_model
 from zigpt.runs.storage import storage_errors, write_file
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState

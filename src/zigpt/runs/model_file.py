@@ -1,18 +1,20 @@
-"""`model.safetensors`: weights, config, vocabulary and origin in one file that runs no code."""
+"""`model.safetensors`: weights, config, vocabulary and origin in one file that runs no code.
+
+Weights are numpy arrays here, so that a model can be read without waiting for torch.
+"""
 
 import json
-import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.numpy import save
 
 from zigpt.config import GPTConfig
 from zigpt.errors import ModelFileError
-from zigpt.model import GPT
 from zigpt.runs.storage import write_file
 from zigpt.tokenizer import CharTokenizer
 
@@ -23,15 +25,33 @@ _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
-class SavedModel:
-    """A model with the vocabulary it was trained on; `about` says on which text and how well."""
+class ModelFile:
+    """All that a model file holds; `about` says on which text it was trained and how well."""
 
-    model: GPT
+    config: GPTConfig
+    weights: Mapping[str, np.ndarray]
     tokenizer: CharTokenizer
     about: dict[str, Any]
 
 
-def save_model(path: Path, saved: SavedModel) -> None:
+class _StoredWeights(Mapping[str, np.ndarray]):
+    """Weights that are read when they are asked for: seldom are all of them needed at once."""
+
+    def __init__(self, path: Path, names: list[str]) -> None:
+        self._path, self._names = path, names
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        with safe_open(self._path, framework="np") as file:
+            return file.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def write_model_file(path: Path, content: ModelFile) -> None:
     """Write one self-contained file, whole or not at all.
 
     Raises:
@@ -39,17 +59,16 @@ def save_model(path: Path, saved: SavedModel) -> None:
     """
     header = {
         "format": _FORMAT,
-        "config": asdict(saved.model.config),
-        "characters": saved.tokenizer.characters,
-        "about": saved.about,
+        "config": asdict(content.config),
+        "characters": content.tokenizer.characters,
+        "about": content.about,
     }
-    weights = {name: tensor.detach().cpu() for name, tensor in saved.model.state_dict().items()}
     # One key, because safetensors writes several in random order: equal models, equal files.
-    write_file(path, save(weights, {_KEY: json.dumps(header)}))
+    write_file(path, save(dict(content.weights), {_KEY: json.dumps(header)}))
 
 
-def load_model(path: Path, device: torch.device) -> SavedModel:
-    """Read a model from its file, or from the run folder that holds it; in eval mode.
+def read_model_file(path: Path) -> ModelFile:
+    """Read a model's file, or that of the run folder that holds it.
 
     Raises:
         ModelFileError: missing, damaged, a pickle, or not a model of ours.
@@ -64,17 +83,15 @@ def load_model(path: Path, device: torch.device) -> SavedModel:
         path = path / MODEL_FILE
     _refuse_others(path)
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {})[_KEY])
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-            model, tokenizer, about = _rebuild(path, header, shapes)
-            weights = {name: file.get_tensor(name).float() for name in shapes}
-            model.load_state_dict(weights, assign=True)
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            config, tokenizer = _check(path, header, slices)
     except ModelFileError:
         raise
-    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(path, str(error).splitlines()[0][:200] if str(error) else "") from error
-    return SavedModel(model.to(device).eval(), tokenizer, about)
+    return ModelFile(config, _StoredWeights(path, list(slices)), tokenizer, header["about"])
 
 
 def damaged(path: Path, detail: str) -> ModelFileError:
@@ -105,18 +122,20 @@ def _refuse_others(path: Path) -> None:
         )
 
 
-def _rebuild(
-    path: Path, header: dict[str, Any], shapes: dict[str, list[int]]
-) -> tuple[GPT, CharTokenizer, dict[str, Any]]:
+def _check(
+    path: Path, header: dict[str, Any], slices: dict[str, Any]
+) -> tuple[GPTConfig, CharTokenizer]:
+    """Compare what the file says of itself, before anything is read: it may claim any size."""
     if header["format"] != _FORMAT:
         raise damaged(path, f"its format is {header['format']!r}, this zigpt reads {_FORMAT}")
     config = GPTConfig(**header["config"])
-    # Before building anything: a header may claim any size.
-    if sum(math.prod(shape) for shape in shapes.values()) != config.n_parameters:
+    shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+    if config.n_layer > len(shapes) or shapes != config.shapes():
         raise damaged(path, "its config and its weights are of different sizes")
+    if any(part.get_dtype() != "F32" for part in slices.values()):
+        raise damaged(path, "its weights are not all float32")
     tokenizer = CharTokenizer(header["characters"])
     if tokenizer.vocab_size != config.vocab_size:
         raise damaged(path, "its vocabulary and its weights are of different sizes")
-    with torch.device("meta"):  # shapes only: the weights come from the file
-        model = GPT(config)
-    return model, tokenizer, header["about"]
+    _ = header["about"]
+    return config, tokenizer

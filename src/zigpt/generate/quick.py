@@ -1,0 +1,56 @@
+"""A `Decoder` for the CPU that needs no torch: onnxruntime steps through `zigpt.generate.graph`."""
+
+import numpy as np
+import onnxruntime
+from jaxtyping import Float, Int
+
+from zigpt.config import GPTConfig
+from zigpt.generate.graph import Weights, build_graph, cache_names, cache_shape
+from zigpt.generate.loop import context_start
+
+_ONLY_ERRORS = 3
+
+
+class QuickDecoder:
+    """A model with 8-bit weights that writes `count` texts side by side.
+
+    Its scores differ a little from those of the reference (docs/experiments.md says by how much).
+    Each text is computed for itself: it does not depend on those beside it.
+    """
+
+    def __init__(self, config: GPTConfig, weights: Weights, count: int = 1) -> None:
+        self.count = count
+        self._config = config
+        self._start, self._end = 0, 0  # the stretch of text that is remembered
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _ONLY_ERRORS
+        graph = build_graph(config, weights).SerializeToString()
+        self._session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
+        self._binding = self._session.io_binding()
+        for layer in range(config.n_layer):
+            names = zip(cache_names("past", layer), cache_names("present", layer), strict=True)
+            for past, present in names:
+                # One memory for both: the session extends the cache in place.
+                zeros = np.zeros(cache_shape(config, count), np.float32)
+                cache = onnxruntime.OrtValue.ortvalue_from_numpy(zeros)
+                self._binding.bind_ortvalue_input(past, cache)
+                self._binding.bind_ortvalue_output(present, cache)
+
+    def next_scores(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
+        """Score the character after `ids`, which continue what the call before was given."""
+        start = context_start(ids.shape[1], self._config.block_size)
+        if start != self._start:
+            self._start = self._end = start
+        fresh = np.ascontiguousarray(ids[:, self._end :])
+        known, length = self._end - start, ids.shape[1] - start
+        self._end = ids.shape[1]
+        positions = np.broadcast_to(np.arange(known, length), fresh.shape)
+        scores = np.empty((*fresh.shape, self._config.vocab_size), np.float32)
+        bind = self._binding.bind_cpu_input
+        bind("ids", fresh)
+        bind("positions", np.ascontiguousarray(positions))
+        bind("last", np.full(self.count, length - 1, np.int32))
+        bind("length", np.array(length, np.int32))
+        self._binding.bind_output("logits", "cpu", 0, np.float32, scores.shape, scores.ctypes.data)
+        self._session.run_with_iobinding(self._binding)
+        return scores[:, -1]

@@ -1,0 +1,70 @@
+"""The model itself as a `Decoder`: float32, on any device, with or without a key-value cache."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from zigpt.config import GPTConfig
+from zigpt.generate.loop import context_start
+from zigpt.model import GPT
+
+
+class KVCache:
+    """Keys and values of the positions already read; an `Attend` that reads them with the new."""
+
+    def __init__(self, config: GPTConfig, batch_size: int, like: Tensor) -> None:
+        head_size = config.n_embd // config.n_head
+        shape = (config.n_layer, batch_size, config.n_head, config.block_size, head_size)
+        self._keys, self._values = like.new_zeros(shape), like.new_zeros(shape)
+        self._start, self._end = 0, 0  # the stretch of text that is remembered
+
+    def __call__(
+        self,
+        layer: int,
+        q: Float[Tensor, "B H T D"],
+        k: Float[Tensor, "B H T D"],
+        v: Float[Tensor, "B H T D"],
+    ) -> Float[Tensor, "B H T D"]:
+        """Remember k and v of this layer and attend to all that is remembered."""
+        known = self._end - self._start
+        stop = known + q.size(2)
+        keys, values = self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]
+        keys[:, :, known:], values[:, :, known:] = k, v
+        # A single query is the newest position and may see everything: no mask.
+        return F.scaled_dot_product_attention(q, keys, values, is_causal=q.size(2) > 1)
+
+    def next_logits(self, model: GPT, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
+        """Score the character after `ids`, computing only what is not remembered."""
+        start = context_start(ids.size(1), model.config.block_size)
+        if start != self._start:
+            self._start = self._end = start
+        logits = model(ids[:, self._end :], attend=self, start=self._end - self._start)
+        self._end = ids.size(1)
+        return logits[:, -1]
+
+
+class ReferenceDecoder:
+    """A GPT that writes `count` texts side by side; always without dropout.
+
+    Without the cache the same scores are computed the slow way.
+    """
+
+    def __init__(self, model: GPT, count: int = 1, cached: bool = True) -> None:
+        self.count = count
+        self._model, self._cached = model, cached
+        self._cache = KVCache(model.config, count, model.head.weight)
+
+    @torch.inference_mode()
+    def next_scores(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
+        """Score the character after `ids`, which continue what the call before was given."""
+        was_training, model = self._model.training, self._model.eval()
+        known = torch.from_numpy(ids).to(model.head.weight.device)
+        if self._cached:
+            logits = self._cache.next_logits(model, known)
+        else:
+            window = known[:, context_start(ids.shape[1], model.config.block_size) :]
+            logits = model(window)[:, -1]
+        model.train(was_training)
+        return logits.float().cpu().numpy()

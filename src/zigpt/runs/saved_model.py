@@ -1,0 +1,45 @@
+"""A model file as a model: what torch makes of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zigpt.model import GPT
+from zigpt.runs.model_file import ModelFile, read_model_file, write_model_file
+from zigpt.tokenizer import CharTokenizer
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model with the vocabulary it was trained on; `about` says on which text and how well."""
+
+    model: GPT
+    tokenizer: CharTokenizer
+    about: dict[str, Any]
+
+
+def save_model(path: Path, saved: SavedModel) -> None:
+    """Write one self-contained file, whole or not at all.
+
+    Raises:
+        StorageError: the disk is full, or the folder is not writable.
+    """
+    state = saved.model.state_dict()
+    weights = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+    write_model_file(path, ModelFile(saved.model.config, weights, saved.tokenizer, saved.about))
+
+
+def load_model(path: Path, device: torch.device) -> SavedModel:
+    """Read a model from its file, or from the run folder that holds it; in eval mode.
+
+    Raises:
+        ModelFileError: missing, damaged, a pickle, or not a model of ours.
+    """
+    file = read_model_file(path)
+    with torch.device("meta"):  # shapes only: the weights come from the file
+        model = GPT(file.config)
+    weights = {name: torch.from_numpy(array) for name, array in file.weights.items()}
+    model.load_state_dict(weights, assign=True)
+    return SavedModel(model.to(device).eval(), file.tokenizer, file.about)

@@ -1,0 +1,122 @@
+"""The quick decoder computes what the model computes, within what eight bits can say."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import story
+from zigpt.config import GPTConfig, SampleConfig, TrainConfig
+from zigpt.corpus import Corpus
+from zigpt.errors import ModelFileError
+from zigpt.generate.graph import quantize
+from zigpt.generate.loop import generate
+from zigpt.generate.quick import QuickDecoder
+from zigpt.generate.reference import ReferenceDecoder
+from zigpt.model import GPT
+from zigpt.runs.saved_model import SavedModel, save_model
+from zigpt.train import TrainState, split_loss, train
+
+SHAPES = [
+    GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=16),
+    GPTConfig(vocab_size=5, block_size=1, n_layer=1, n_head=1, n_embd=4),
+    GPTConfig(vocab_size=7, block_size=9, n_layer=1, n_head=5, n_embd=35),
+    GPTConfig(vocab_size=300, block_size=16, n_layer=1, n_head=3, n_embd=72),
+]
+
+
+def numbers(model):
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def quick(model, count=1):
+    return QuickDecoder(model.config, numbers(model), count)
+
+
+def scores_along(decoder, ids, first):
+    """Scores after each prefix of `ids`, the first of them read at once."""
+    lengths = range(first, ids.shape[1] + 1)
+    return np.stack([decoder.next_scores(ids[:, :length]) for length in lengths])
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model that has learned something, and its text."""
+    corpus = Corpus.from_text(story(20_000))
+    config = GPTConfig(corpus.tokenizer.vocab_size, block_size=32, n_layer=2, n_head=2, n_embd=64)
+    training = TrainConfig(batch_size=16, learning_rate=3e-3, max_steps=150, eval_interval=150)
+    state = TrainState.fresh(config, training, torch.device("cpu"))
+    for _ in train(state, corpus):
+        pass
+    return state.model.eval(), corpus
+
+
+@pytest.mark.parametrize("config", SHAPES, ids=lambda c: f"{c.n_head} heads of {c.n_embd}")
+@pytest.mark.parametrize("first", [1, 5])
+def test_scores_are_those_of_the_model_to_a_few_percent(config, first):
+    model = GPT(config, torch.Generator().manual_seed(0)).eval()
+    with torch.no_grad():  # weights large enough for attention to choose, small enough to be usual
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator()), alpha=0.05)
+    ids = np.random.default_rng(0).integers(config.vocab_size, size=(3, 3 * config.block_size + 5))
+    exact = scores_along(ReferenceDecoder(model, 3), ids, first)
+    rounded = scores_along(quick(model, 3), ids, first)
+    assert np.sqrt(((rounded - exact) ** 2).mean()) < 0.03 * exact.std()
+
+
+def test_rounding_costs_less_than_a_thousandth_of_a_nat(trained):
+    model, corpus = trained
+    windows = corpus.windows("test", model.config.block_size, 16, 16)
+    inputs, targets = next(windows)
+    decoder = quick(model, len(inputs))
+    scores = scores_along(decoder, inputs, 1).transpose(1, 0, 2)
+    loss = torch.nn.functional.cross_entropy(
+        torch.from_numpy(scores).flatten(0, 1), torch.from_numpy(targets).flatten()
+    )
+    exact = split_loss(model, corpus, "test", 16)
+    assert abs(float(loss) - exact) < 1e-3
+    assert exact < 2.0  # it has learned something that could have been lost
+
+
+def test_a_text_does_not_depend_on_those_beside_it(trained):
+    model, _ = trained
+    together = list(generate(quick(model, 3), [1, 2], 80, SampleConfig(seed=5)))
+    for i in range(3):
+        alone = list(generate(quick(model), [1, 2], 80, SampleConfig(seed=5 + i)))
+        assert [int(ids[i]) for ids in together] == [int(ids[0]) for ids in alone]
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(poison):
+    model = GPT(SHAPES[0], torch.Generator().manual_seed(0)).eval()
+    with torch.no_grad():
+        model.blocks[1].ffn.expand.weight[3, 3] = poison
+    with pytest.raises(ModelFileError, match="weights are not numbers"):
+        quick(model)
+
+
+@pytest.mark.parametrize("columns", [1, 31, 32, 33, 100])
+def test_quantized_weights_are_off_by_half_a_step_at_most(columns):
+    weight = np.random.default_rng(columns).normal(size=(7, columns)).astype(np.float32)
+    weight[2] = 0
+    bytes_, scales = quantize(weight)
+    back = ((bytes_.astype(np.float32) - 128) * scales[..., None]).reshape(7, -1)[:, :columns]
+    steps = np.repeat(scales, 32, axis=1)[:, :columns]
+    assert (np.abs(back - weight) <= 0.5001 * steps).all()
+    assert (back[2] == 0).all()
+
+
+def test_writing_does_not_wait_for_torch(trained, tmp_path):
+    model, corpus = trained
+    path = tmp_path / "model.safetensors"
+    save_model(path, SavedModel(model, corpus.tokenizer, {}))
+    program = (
+        "import sys; from zigpt.cli.main import main; "
+        f"code = main(['sample', {str(path)!r}, '--chars', '20']); "
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout) == 21
