@@ -1,5 +1,6 @@
 """What decays and what does not; the learning rate from the first step to the last."""
 
+import copy
 import math
 
 import pytest
@@ -8,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zigpt.config import TrainConfig
-from zigpt.optim import build_optimizer, learning_rate, set_learning_rate
+from zigpt.optim import AdamW, Muon, build_optimizers, learning_rate, orthogonalise
 
-CONSTANT = TrainConfig(learning_rate=3e-4, final_learning_rate=3e-4, warmup_steps=0)
 COSINE = TrainConfig(
     learning_rate=1e-2, final_learning_rate=1e-3, warmup_steps=10, max_steps=110, beta2=0.95
 )
@@ -32,40 +32,62 @@ def schedule(shape: tuple[float, float, int, int]) -> TrainConfig:
     )
 
 
-def test_the_groups_hold_every_parameter_exactly_once(tiny_model):
-    optimizer = build_optimizer(tiny_model, CONSTANT)
-    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
-    assert sorted(held) == sorted(id(p) for p in tiny_model.parameters())
+def names_of(optimizer):
+    return {key.rpartition(".")[0] for key in optimizer.memory}
 
 
-def test_matrices_decay_and_vectors_do_not(tiny_model):
-    optimizer = build_optimizer(tiny_model, TrainConfig(weight_decay=0.25))
-    decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_every_parameter_has_exactly_one_optimizer(tiny_model, kind):
+    optimizers = build_optimizers(tiny_model, TrainConfig(optimizer=kind))
+    held = [name for optimizer in optimizers for name in names_of(optimizer)]
+    assert sorted(held) == sorted(name for name, _ in tiny_model.named_parameters())
+
+
+def test_muon_has_the_matrices_inside_the_blocks_and_no_others(tiny_model):
+    optimizers = build_optimizers(tiny_model, TrainConfig(optimizer="muon"))
+    held = set().union(*(names_of(o) for o in optimizers if isinstance(o, Muon)))
     for name, parameter in tiny_model.named_parameters():
-        is_vector = name.endswith("bias") or "ln_" in name
-        assert decay[id(parameter)] == (0.0 if is_vector else 0.25), name
+        assert (name in held) == (name.startswith("blocks.") and parameter.dim() == 2), name
 
 
-def test_a_step_without_gradient_only_shrinks_the_matrices(tiny_model):
-    config = TrainConfig(learning_rate=0.1, final_learning_rate=0.1, weight_decay=0.5)
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_a_step_without_gradient_only_shrinks_the_matrices(tiny_model, kind):
     before = {name: p.detach().clone() for name, p in tiny_model.named_parameters()}
     for parameter in tiny_model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    build_optimizer(tiny_model, config).step()
+    for optimizer in build_optimizers(tiny_model, TrainConfig(optimizer=kind, weight_decay=0.5)):
+        optimizer.step(0.1)
     for name, parameter in tiny_model.named_parameters():
         kept = 1 - 0.1 * 0.5 if parameter.dim() > 1 else 1.0
         assert torch.allclose(parameter, before[name] * kept, rtol=1e-6), name
 
 
-def test_the_first_step_is_adamw_by_hand(tiny_model):
-    optimizer = build_optimizer(tiny_model, COSINE)
-    assert isinstance(optimizer, torch.optim.AdamW)
-    gain = tiny_model.ln_f.weight
+def test_the_textbook_steps_are_those_of_torchs_adamw_to_the_last_bit(tiny_model):
+    twin = copy.deepcopy(tiny_model)
+    matrices = [p for p in twin.parameters() if p.dim() >= 2]
+    vectors = [p for p in twin.parameters() if p.dim() < 2]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    theirs = torch.optim.AdamW(groups, lr=3e-3, betas=(0.9, 0.95), fused=True)
+    ours = build_optimizers(tiny_model, TrainConfig(weight_decay=0.1, beta2=0.95))
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(4):
+        for mine, other in zip(tiny_model.parameters(), twin.parameters(), strict=True):
+            mine.grad = torch.randn(mine.shape, generator=generator)
+            other.grad = mine.grad.clone()
+        for optimizer in ours:
+            optimizer.step(3e-3)
+        theirs.step()
+    for mine, other in zip(tiny_model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_three_steps_are_adamw_by_hand():
+    gain = torch.nn.Parameter(torch.ones(5))
+    optimizer = AdamW({"gain": gain}, beta2=0.95, weight_decay=0.0)
     value, moment, square = gain.detach().clone(), 0.0, 0.0
     for step, gradient in enumerate([2.0, -1.0, 0.5], start=1):
-        tiny_model.zero_grad()
         gain.grad = torch.full_like(gain, gradient)
-        optimizer.step()
+        optimizer.step(1e-2)
         moment = 0.9 * moment + 0.1 * gradient
         square = 0.95 * square + 0.05 * gradient**2
         size = (moment / (1 - 0.9**step)) / (math.sqrt(square / (1 - 0.95**step)) + 1e-8)
@@ -73,10 +95,63 @@ def test_the_first_step_is_adamw_by_hand(tiny_model):
         assert torch.allclose(gain, value, atol=1e-7)
 
 
-def test_a_new_rate_reaches_every_group(tiny_model):
-    optimizer = build_optimizer(tiny_model, CONSTANT)
-    set_learning_rate(optimizer, 0.0123)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.0123, 0.0123]
+@pytest.mark.parametrize("shape", [(8, 8), (32, 8), (8, 32), (1, 8)])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_orthogonalised_matrices_keep_their_directions_and_lose_their_sizes(shape, precision):
+    matrices = torch.randn(5, *shape, generator=torch.Generator().manual_seed(0))
+    left, sizes, right = torch.linalg.svd(matrices, full_matrices=False)
+    matrices = left @ torch.diag_embed(sizes.clamp(min=0.3)) @ right  # what is nearly 0 may stay so
+    result = orthogonalise(1e-4 * matrices, precision)
+    sizes = torch.linalg.svdvals(result)
+    assert 0.6 < float(sizes.min()) <= float(sizes.max()) < 1.3
+    alike = torch.nn.functional.cosine_similarity(result.flatten(1), (left @ right).flatten(1))
+    assert float(alike.min()) > 0.95
+
+
+def muon(parameters, parts=1):
+    named = {str(i): parameter for i, parameter in enumerate(parameters)}
+    return Muon(named, parts, 0.0, torch.float32)
+
+
+def test_matrices_that_share_a_parameter_are_turned_apart():
+    packed = torch.nn.Parameter(torch.zeros(12, 4))
+    packed.grad = torch.zeros_like(packed)
+    packed.grad[:4] = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    muon([packed], parts=3).step(0.1)
+    assert float(packed[:4].detach().square().mean().sqrt()) == pytest.approx(0.2 * 0.1, rel=0.2)
+    assert (packed[4:] == 0).all()
+
+
+def test_muons_momentum_looks_ahead():
+    """Two gradients by hand: the direction is 0.05 g + 0.95 m, where m remembers both."""
+    parameter = torch.nn.Parameter(torch.zeros(6, 6))
+    optimizer = muon([parameter])
+    generator = torch.Generator().manual_seed(1)
+    first, second = (torch.randn(6, 6, generator=generator) for _ in range(2))
+    parameter.grad = first.clone()
+    optimizer.step(1.0)
+    before = parameter.detach().clone()
+    parameter.grad = second.clone()
+    optimizer.step(1.0)
+    moment = 0.95 * 0.05 * first + 0.05 * second
+    expected = orthogonalise((0.05 * second + 0.95 * moment)[None], torch.float32)[0]
+    torch.testing.assert_close(
+        before - parameter.detach(), 0.2 * math.sqrt(6) * expected, rtol=1e-3, atol=1e-4
+    )
+
+
+def test_matrices_that_go_through_together_move_as_they_would_alone():
+    gradients = [torch.randn(24, 8, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+
+    def moved(chosen):
+        parameters = [torch.nn.Parameter(torch.zeros(24, 8)) for _ in chosen]
+        for parameter, gradient in zip(parameters, chosen, strict=True):
+            parameter.grad = gradient.clone()
+        muon(parameters, parts=3).step(0.1)
+        return [parameter.detach() for parameter in parameters]
+
+    for gradient, other in zip(gradients, moved(gradients), strict=True):
+        torch.testing.assert_close(moved([gradient])[0], other)
 
 
 @given(step=st.integers(0, 10_000), rate=st.floats(1e-6, 10))

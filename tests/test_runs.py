@@ -52,13 +52,16 @@ def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("stop_after", [1, 4, 7, 12])
-def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(source, tmp_path, stop_after):
-    whole, corpus, state = start(source, tmp_path / "whole")
+def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
+    source, tmp_path, stop_after, optimizer
+):
+    whole, corpus, state = start(source, tmp_path / "whole", optimizer=optimizer)
     follow(whole, corpus, state)
     expected = weights(state.model)
 
-    _, _, early = start(source, tmp_path / "parts")
+    _, _, early = start(source, tmp_path / "parts", optimizer=optimizer)
     run = RunFolder.open(tmp_path / "parts")
     follow(run, corpus, early, stop_after)  # yields step 0 first: stop_after - 1 updates
     run.save(early)

@@ -14,6 +14,7 @@ from zigpt.errors import ConfigError
 Problem = tuple[str, str]
 _RATE_LIMIT = 100
 Precision = Literal["auto", "float32", "bfloat16"]
+OptimizerName = Literal["adamw", "muon"]
 PresetName = Literal["tiny", "laptop", "gpu", "seed"]
 
 
@@ -128,7 +129,8 @@ class TrainConfig:
     """
 
     batch_size: int = option(64, "B: windows of text in each step")
-    learning_rate: float = option(3e-4, "peak learning rate of AdamW")
+    optimizer: OptimizerName = option("adamw", "muon: for the matrices inside the blocks")
+    learning_rate: float = option(3e-4, "peak learning rate")
     final_learning_rate: float = option(3e-4, "learning rate at the end of the cosine")
     warmup_steps: int = option(0, "steps in which the learning rate rises from 0 to its peak")
     weight_decay: float = option(0.01, "decay of the weight matrices, per step and learning rate")
@@ -207,19 +209,19 @@ class SampleConfig:
 
 
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
-    # A few seconds: for a first look and for very short texts.
+    # A quarter of a minute: for a first look and for short texts.
     "tiny": {
-        "block_size": 32, "n_layer": 2, "n_head": 2, "n_embd": 64, "dropout": 0.0,
-        "batch_size": 32, "learning_rate": 3e-3, "final_learning_rate": 3e-4, "warmup_steps": 20,
-        "weight_decay": 0.1, "beta2": 0.99, "grad_clip": 1.0,
-        "max_steps": 600, "eval_interval": 100, "patience": 4,
+        "block_size": 48, "n_layer": 2, "n_head": 2, "n_embd": 128, "dropout": 0.0,
+        "batch_size": 32, "optimizer": "muon", "learning_rate": 1.6e-2,
+        "final_learning_rate": 1e-3, "warmup_steps": 30, "weight_decay": 0.1, "beta2": 0.99,
+        "grad_clip": 1.0, "max_steps": 320, "eval_interval": 80, "patience": 4,
     },
-    # The best model of three minutes on two cores; how it was chosen: docs/experiments.md.
+    # The best model of two to three minutes on two cores; how it was chosen: docs/experiments.md.
     "laptop": {
         "block_size": 64, "n_layer": 4, "n_head": 4, "n_embd": 128, "dropout": 0.0,
-        "batch_size": 16, "learning_rate": 6e-3, "final_learning_rate": 1e-4, "warmup_steps": 100,
-        "weight_decay": 0.1, "beta2": 0.99, "grad_clip": 1.0,
-        "max_steps": 3000, "eval_interval": 200, "patience": 5,
+        "batch_size": 32, "optimizer": "muon", "learning_rate": 1e-2,
+        "final_learning_rate": 1e-4, "warmup_steps": 100, "weight_decay": 0.3, "beta2": 0.99,
+        "grad_clip": 1.0, "max_steps": 1500, "eval_interval": 100, "patience": 5,
     },
     # The textbook's shape with a schedule that uses a GPU well.
     "gpu": {

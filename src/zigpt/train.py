@@ -21,7 +21,7 @@ from zigpt.corpus.batches import Corpus, Split
 from zigpt.device import autocast, micro_batch_size, pick_precision
 from zigpt.errors import DivergedError
 from zigpt.model import GPT, next_character_loss
-from zigpt.optim import build_optimizer, learning_rate, set_learning_rate
+from zigpt.optim import Optimizer, build_optimizers, learning_rate
 
 
 @dataclass
@@ -35,10 +35,10 @@ class TrainState:
     best_step: int = 0
     best_loss: float = math.inf  # lowest test loss seen, nats per character
     looks_since_best: int = 0
-    optimizer: torch.optim.Optimizer = field(init=False)
+    optimizers: tuple[Optimizer, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.optimizer = build_optimizer(self.model, self.config)
+        self.optimizers = build_optimizers(self.model, self.config)
 
     @classmethod
     def fresh(cls, model: GPTConfig, config: TrainConfig, device: torch.device) -> "TrainState":
@@ -123,8 +123,7 @@ def train_step(state: TrainState, inputs: Int[Tensor, "B T"], targets: Int[Tenso
         DivergedError: before the update, if the loss or a gradient is not finite.
     """
     model, config, device = state.model.train(), state.config, state.device
-    set_learning_rate(state.optimizer, learning_rate(state.step, config))
-    state.optimizer.zero_grad(set_to_none=True)
+    model.zero_grad(set_to_none=True)
     precision = pick_precision(device, config.precision)
     size = micro_batch_size(len(inputs), inputs.size(1), model.config.n_embd, device)
     share = size / len(inputs)
@@ -143,7 +142,8 @@ def train_step(state: TrainState, inputs: Int[Tensor, "B T"], targets: Int[Tenso
             "the steps were too large; the weights are still those of the step before",
             f"start again with --learning-rate {config.learning_rate / 3:.2g}",
         )
-    state.optimizer.step()
+    for optimizer in state.optimizers:
+        optimizer.step(learning_rate(state.step, config))
     state.step += 1
     return float(total)
 

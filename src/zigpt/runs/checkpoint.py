@@ -33,7 +33,7 @@ def save_checkpoint(folder: Path, state: TrainState) -> Path:
     if not path.exists():
         files = {
             "weights.safetensors": save(_on_cpu(state.model.state_dict())),
-            "optimizer.safetensors": save(_on_cpu(_moments(state.optimizer))),
+            "optimizer.safetensors": save(_on_cpu(_memory(state))),
             "counters.json": _json({name: getattr(state, name) for name in _COUNTERS}),
         }
         described = {
@@ -87,7 +87,7 @@ def _restore(path: Path, state: TrainState) -> None:
                 raise ValueError(f"{name} is not as it was written")
         counters = json.loads(files["counters.json"])
         state.model.load_state_dict(load(files["weights.safetensors"]))
-        _load_moments(state.optimizer, load(files["optimizer.safetensors"]))
+        _remember(_memory(state), load(files["optimizer.safetensors"]))
     except _DAMAGE as error:
         raise _damaged(path, error) from error
     for name in _COUNTERS:
@@ -99,18 +99,15 @@ def _damaged(path: Path, error: Exception) -> ModelFileError:
     return ModelFileError(f"{path.name} is damaged", detail, "take the checkpoint before it")
 
 
-def _moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{i}.{key}": value for i, part in state.items() for key, value in part.items()}
+def _memory(state: TrainState) -> dict[str, torch.Tensor]:
+    return {n: tensor for part in state.optimizers for n, tensor in part.memory.items()}
 
 
-def _load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, key = name.split(".")
-        state.setdefault(int(index), {})[key] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+def _remember(memory: dict[str, torch.Tensor], saved: dict[str, torch.Tensor]) -> None:
+    for name, tensor in memory.items():
+        if tensor.shape != saved[name].shape:
+            raise ValueError(f"{name} is of another shape")
+        tensor.copy_(saved[name])
 
 
 def _on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
