@@ -95,7 +95,7 @@ def test_three_steps_are_adamw_by_hand():
         assert torch.allclose(gain, value, atol=1e-7)
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (32, 8), (8, 32), (1, 8)])
+@pytest.mark.parametrize("shape", [(8, 8), (8, 32), (1, 8)])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_orthogonalised_matrices_keep_their_directions_and_lose_their_sizes(shape, precision):
     matrices = torch.randn(5, *shape, generator=torch.Generator().manual_seed(0))
@@ -110,7 +110,7 @@ def test_orthogonalised_matrices_keep_their_directions_and_lose_their_sizes(shap
 
 def muon(parameters, parts=1):
     named = {str(i): parameter for i, parameter in enumerate(parameters)}
-    return Muon(named, parts, 0.0, torch.float32)
+    return Muon(named, dict.fromkeys(named, parts), 0.0, torch.float32)
 
 
 def test_matrices_that_share_a_parameter_are_turned_apart():
@@ -141,10 +141,15 @@ def test_muons_momentum_looks_ahead():
 
 
 def test_matrices_that_go_through_together_move_as_they_would_alone():
-    gradients = [torch.randn(24, 8, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    shapes = [(24, 8), (24, 8), (8, 8), (24, 72), (8, 24)]  # in thirds, and two of them tall
+    shapes = [(3 * rows, columns) for rows, columns in shapes]
+    gradients = [
+        torch.randn(*shape, generator=torch.Generator().manual_seed(i))
+        for i, shape in enumerate(shapes)
+    ]
 
     def moved(chosen):
-        parameters = [torch.nn.Parameter(torch.zeros(24, 8)) for _ in chosen]
+        parameters = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in chosen]
         for parameter, gradient in zip(parameters, chosen, strict=True):
             parameter.grad = gradient.clone()
         muon(parameters, parts=3).step(0.1)

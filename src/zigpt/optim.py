@@ -48,11 +48,9 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> tuple[Optimizer, 
     if not muon:
         return adamw
     precision = pick_precision(next(model.parameters()).device, config.precision)
-    # One matrix holds the projections to q, k and v, which have nothing to do with each other.
-    packed = {name: p for name, p in inside.items() if name.endswith("qkv.weight")}
-    single = {name: p for name, p in inside.items() if name not in packed}
-    decay = config.weight_decay
-    return Muon(packed, 3, decay, precision), Muon(single, 1, decay, precision), *adamw
+    # One parameter holds the projections to q, k and v, which have nothing to do with each other.
+    parts = {name: 3 if name.endswith("qkv.weight") else 1 for name in inside}
+    return Muon(inside, parts, config.weight_decay, precision), *adamw
 
 
 class AdamW:
@@ -85,35 +83,42 @@ class Muon:
     """Momentum, orthogonalised: a step turns every direction of a matrix by the same amount.
 
     Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; scaled as in
-    arXiv:2502.16982, so that one learning rate suits it and AdamW alike. Each parameter holds
-    `parts` matrices, one above the other. Matrices of one shape go through together.
+    arXiv:2502.16982, so that one learning rate suits it and AdamW alike. `parts` says how many
+    matrices a parameter holds, one above the other. Matrices of one shape go through together.
     """
 
     def __init__(
-        self, parameters: Parameters, parts: int, weight_decay: float, precision: torch.dtype
+        self,
+        parameters: Parameters,
+        parts: Mapping[str, int],
+        weight_decay: float,
+        precision: torch.dtype,
     ) -> None:
-        self._parts, self._weight_decay, self._precision = parts, weight_decay, precision
-        self.memory = {f"{n}.momentum": torch.zeros_like(p) for n, p in parameters.items()}
-        self._by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
-        for name, parameter in parameters.items():
-            pair = parameter, self.memory[f"{name}.momentum"]
-            self._by_shape.setdefault(parameter.shape, []).append(pair)
+        self._weight_decay, self._precision = weight_decay, precision
+        self._parameters: list[Tensor] = list(parameters.values())
+        self._parts = [parts[name] for name in parameters]
+        self._moments = [torch.zeros_like(p) for p in self._parameters]
+        names = (f"{name}.momentum" for name in parameters)
+        self.memory = dict(zip(names, self._moments, strict=True))
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Make one update with the gradients that the weights hold now."""
-        for shape, pairs in self._by_shape.items():
-            parameters, moments = (list(column) for column in zip(*pairs, strict=True))
-            gradients = _gradients(parameters)
-            torch._foreach_lerp_(moments, gradients, 1 - _MOMENTUM)
-            # Nesterov: look where the momentum will be.
-            ahead = torch.stack(gradients).lerp(torch.stack(moments), _MOMENTUM)
-            matrices = ahead.unflatten(1, (self._parts, -1)).flatten(0, 1)
-            turned = orthogonalise(matrices, self._precision)
-            size = _ADAMW_LIKE * math.sqrt(max(turned.shape[-2:]))
-            torch._foreach_mul_(parameters, 1 - rate * self._weight_decay)
-            updates = list(turned.view(len(pairs), *shape))
-            torch._foreach_add_(parameters, updates, alpha=-rate * size)
+        gradients = _gradients(self._parameters)
+        torch._foreach_lerp_(self._moments, gradients, 1 - _MOMENTUM)
+        # Nesterov: look where the momentum will be.
+        ahead = torch._foreach_lerp(gradients, self._moments, _MOMENTUM)
+        torch._foreach_mul_(self._parameters, 1 - rate * self._weight_decay)
+        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+        for parameter, direction, parts in zip(self._parameters, ahead, self._parts, strict=True):
+            for pair in zip(parameter.chunk(parts), direction.chunk(parts), strict=True):
+                upright = pair if pair[0].size(0) <= pair[0].size(1) else (pair[0].mT, pair[1].mT)
+                by_shape.setdefault(upright[0].shape, []).append(upright)
+        for shape, pairs in by_shape.items():
+            matrices, directions = (list(column) for column in zip(*pairs, strict=True))
+            turned = orthogonalise(torch.stack(directions), self._precision)
+            size = _ADAMW_LIKE * math.sqrt(max(shape))
+            torch._foreach_add_(matrices, list(turned), alpha=-rate * size)
 
 
 def _gradients(parameters: list[Tensor]) -> list[Tensor]:
@@ -126,16 +131,15 @@ def orthogonalise(
     """Bring all singular values of each matrix near 1 and keep its directions: U S Vᵀ to U Vᵀ.
 
     A polynomial that pulls every number in (0, 1] towards 1, applied to the singular values by
-    matrix products alone.
+    matrix products alone. Cheapest where R <= C.
     """
     a, b, c = _QUINTIC
-    tall = matrices.size(-2) > matrices.size(-1)
-    x = (matrices.mT if tall else matrices).to(precision)
+    x = matrices.to(precision)
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     for _ in range(_STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).to(matrices.dtype)
+    return x.to(matrices.dtype)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

@@ -19,6 +19,7 @@ Unknown = Literal["error", "drop", "replace"]
 
 _CHUNK = 1 << 16  # characters per conversion: their code points fit the second-level cache
 _N_CODE_POINTS = 0x110000
+_ASCII_STRANGER = 255  # in code point order ASCII comes first: its ids are below 128
 _STAND_INS = "\ufffd?？□ "  # what `replace` writes: the first of these that the vocabulary has
 
 
@@ -26,6 +27,11 @@ def _code_points(text: str) -> Iterator[NDArray[np.uint32]]:
     for start in range(0, len(text), _CHUNK):
         chunk = text[start : start + _CHUNK].encode("utf-32-le", "surrogatepass")
         yield np.frombuffer(chunk, dtype="<u4")
+
+
+def _ascii_chunks(text: str) -> Iterator[bytes]:
+    for start in range(0, len(text), _CHUNK):
+        yield text[start : start + _CHUNK].encode("ascii")
 
 
 class CharTokenizer:
@@ -44,6 +50,8 @@ class CharTokenizer:
         self._stranger = len(characters)
         self._id_of = np.full(_N_CODE_POINTS, self._stranger, np.min_scalar_type(self._stranger))
         self._id_of[self._code_points] = np.arange(self.vocab_size)
+        of_ascii = np.where(self._id_of[:128] == self._stranger, _ASCII_STRANGER, self._id_of[:128])
+        self._ascii_table = of_ascii.astype(np.uint8).tobytes() + bytes([_ASCII_STRANGER] * 128)
 
     @classmethod
     def from_text(cls, text: str) -> "CharTokenizer":
@@ -52,6 +60,11 @@ class CharTokenizer:
         Raises:
             ValueError: the text is empty.
         """
+        if text.isascii():  # known to str, so this costs nothing; bytes have faster ways
+            known: set[int] = set()
+            for chunk in _ascii_chunks(text):
+                known.update(chunk.translate(None, delete=bytes(known)))
+            return cls("".join(map(chr, sorted(known))))
         seen = np.zeros(_N_CODE_POINTS, dtype=bool)
         for codes in _code_points(text):
             seen[codes] = True
@@ -79,15 +92,26 @@ class CharTokenizer:
         Raises:
             VocabularyError: naming each unknown character, its code point and first position.
         """
-        ids: Ids = np.empty_like(self._id_of, shape=len(text))
-        for chunk, codes in enumerate(_code_points(text)):
-            start = chunk * _CHUNK
-            # The table covers all of Unicode; "clip" only spares numpy a second check of bounds.
-            np.take(self._id_of, codes, out=ids[start : start + _CHUNK], mode="clip")
-        strange = ids == self._stranger
+        ids, stranger = self._look_up(text)
+        strange = ids == stranger
         if strange.any():
             ids = self._settle(text, ids, strange, unknown)
         return ids.astype(self.dtype, copy=False)
+
+    def _look_up(self, text: str) -> tuple[Ids, int]:
+        """Every character's id, and the number that marks one outside the vocabulary."""
+        if text.isascii():
+            table = self._ascii_table
+            ids: Ids = np.empty(len(text), np.uint8)
+            for i, chunk in enumerate(_ascii_chunks(text)):
+                looked_up = np.frombuffer(chunk.translate(table), np.uint8)
+                ids[i * _CHUNK : (i + 1) * _CHUNK] = looked_up
+            return ids, _ASCII_STRANGER
+        ids = np.empty_like(self._id_of, shape=len(text))
+        for i, codes in enumerate(_code_points(text)):
+            # The table covers all of Unicode; "clip" only spares numpy a second check of bounds.
+            np.take(self._id_of, codes, out=ids[i * _CHUNK : (i + 1) * _CHUNK], mode="clip")
+        return ids, self._stranger
 
     def decode(self, ids: Any) -> str:
         """Turn ids (anything numpy takes as an array of integers) back into text.

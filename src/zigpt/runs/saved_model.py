@@ -38,8 +38,6 @@ def load_model(path: Path, device: torch.device) -> SavedModel:
         ModelFileError: missing, damaged, a pickle, or not a model of ours.
     """
     file = read_model_file(path)
-    with torch.device("meta"):  # shapes only: the weights come from the file
-        model = GPT(file.config)
-    weights = {name: torch.from_numpy(array) for name, array in file.weights.items()}
-    model.load_state_dict(weights, assign=True)
+    model = GPT(file.config, torch.Generator())
+    model.load_state_dict({name: torch.from_numpy(w) for name, w in file.weights.items()})
     return SavedModel(model.to(device).eval(), file.tokenizer, file.about)
