@@ -10,6 +10,7 @@ from zigpt import model as model_module
 from zigpt.config import GPTConfig
 from zigpt.model import (
     GPT,
+    Dropout,
     attention_weights,
     causal_mask,
     fused_attention,
@@ -163,3 +164,41 @@ def test_dropout_acts_on_the_embedding_sum_and_on_both_residual_branches(tiny_co
     dropped = [name for name, module in model.named_modules() if name.endswith("dropout")]
     branches = [f"blocks.{n}.{part}.dropout" for n in range(2) for part in ("attn", "ffn")]
     assert dropped == ["dropout", *branches]
+
+
+@pytest.mark.parametrize("share", [0.001, 0.2, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(share):
+    torch.manual_seed(0)
+    ones = torch.ones(7, 301, 33)
+    result = Dropout(share)(ones)
+    kept = float((result != 0).float().mean())
+    assert kept == pytest.approx(1 - share, abs=0.01)
+    assert len(result.unique()) <= 2
+    assert float(result[result != 0].mean()) == pytest.approx(1 / (1 - share), rel=1e-2)
+    assert float(result.mean()) == pytest.approx(1, abs=0.03)
+
+
+def test_dropout_is_a_function_of_the_seed_and_its_gradient_has_the_same_mask():
+    x = torch.ones(3, 5, 7, requires_grad=True)
+    torch.manual_seed(1)
+    first = Dropout(0.4)(x)
+    torch.manual_seed(1)
+    assert torch.equal(first, Dropout(0.4)(x))
+    assert not torch.equal(first, Dropout(0.4)(x))
+    first.sum().backward()
+    assert torch.equal(x.grad, first.detach())
+
+
+def test_dropped_values_do_not_come_in_groups():
+    """Four masks come from one draw of 64 bits: neighbours must be independent all the same."""
+    torch.manual_seed(2)
+    kept = (Dropout(0.5)(torch.ones(1, 1, 1 << 16)) != 0).float().flatten()
+    for apart in range(1, 9):
+        both = float((kept[:-apart] * kept[apart:]).mean())
+        assert both == pytest.approx(0.25, abs=0.01), apart
+
+
+def test_without_training_dropout_does_nothing():
+    x = torch.randn(2, 3, 4)
+    assert Dropout(0.9).eval()(x) is x or torch.equal(Dropout(0.9).eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)

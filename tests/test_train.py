@@ -54,7 +54,7 @@ def test_one_batch_can_be_learned_by_heart(corpus):
 def test_the_first_steps_are_golden(corpus):
     state = fresh(corpus, dropout=0.1)
     losses = [train_step(state, *batch(corpus, state, step)) for step in range(3)]
-    assert losses == pytest.approx([3.09757, 3.11671, 2.97614], abs=1e-3), (
+    assert losses == pytest.approx([3.09359, 3.11039, 2.97315], abs=1e-3), (
         "the first steps have changed: if that was meant, say why in the commit and put the new "
         "numbers here; if not, something in the model, the batches or the optimizer has moved"
     )

@@ -107,6 +107,28 @@ def next_character_loss(
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
+class Dropout(nn.Module):
+    """While training, set a share of the values to 0 and scale up the others to make up for it.
+
+    As torch's own, but quicker on a CPU, where drawing one number for each value takes an eighth of
+    a training step: here one draw of 64 bits decides about four values.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        """Draw the mask from torch's global generator."""
+        if not self.training or self.share == 0 or x.device.type != "cpu":
+            return F.dropout(x, self.share, self.training)
+        dropped = min(round(self.share * 2**16), 2**16 - 1)  # of 65,536 equally likely numbers
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        numbers = draws.view(torch.int16)[: x.numel()].view(x.shape)
+        kept = (numbers >= dropped - 2**15).to(x.dtype)
+        return x * kept.mul_(2**16 / (2**16 - dropped))
+
+
 class SelfAttention(nn.Module):
     """Every position asks (q), every earlier one offers a label (k) and a content (v)."""
 
@@ -116,7 +138,7 @@ class SelfAttention(nn.Module):
         self.n_head = config.n_head
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.project = nn.Linear(config.n_embd, config.n_embd)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "B T C"], attend: Attend) -> Float[Tensor, "B T C"]:
         """project(attend(q, k, v)), all heads at once."""
@@ -137,7 +159,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.expand = nn.Linear(config.n_embd, 4 * config.n_embd)
         self.project = nn.Linear(4 * config.n_embd, config.n_embd)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
         """GELU in GPT-2's tanh form (arXiv:1606.08415)."""
@@ -171,7 +193,7 @@ class GPT(nn.Module):
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
         self.position_embedding = nn.Embedding(config.block_size, config.n_embd)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd)
         self.head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
