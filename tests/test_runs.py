@@ -7,10 +7,12 @@ import pickle
 import struct
 
 import pytest
+import safetensors.numpy as safetensors_numpy
 import torch
 
 from tests.conftest import story
 from zigpt.baselines import build_ladder
+from zigpt.cli.source import text_of
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus, read_texts
 from zigpt.errors import ConfigError, ModelFileError, RunBusyError, StorageError, TextError
@@ -236,6 +238,19 @@ def test_a_truncated_model_is_refused_wherever_it_ends(model_file):
         assert refusal.value.exit_code == 3
 
 
+def test_a_header_nested_without_end_is_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors_numpy.save({}, {"zigpt": "[" * 200_000}))
+    with pytest.raises(ModelFileError, match="damaged"):
+        load_model(path, CPU)
+
+
+@pytest.mark.parametrize("about", [{}, "x", None, {"text": "x"}, {"text": {"sha256": "0"}}])
+def test_a_model_that_does_not_know_its_text_says_so(about):
+    with pytest.raises(ModelFileError, match="does not say"):
+        text_of(about)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -243,6 +258,8 @@ def test_a_truncated_model_is_refused_wherever_it_ends(model_file):
         (b'\\"n_layer\\": 2', b'\\"n_layer\\": 3'),
         (b'\\"n_head\\": 2', b'\\"n_head\\": 5'),
         (b'\\"n_embd\\": 16', b'\\"n_embd\\": 1e'),
+        (b'\\"n_head\\": 2,', b'\\"n_head\\":2.,'),
+        (b'\\"n_head\\": 2, ', b'\\"n_head\\":2.0,'),
         (b"abcdefghi", b"aacdefghi"),
     ],
 )

@@ -49,6 +49,12 @@ def test_unknown_characters_are_named_with_code_point_and_first_position():
     assert "--unknown drop" in refusal.value.fix
 
 
+def test_what_is_written_for_unknown_ascii_may_have_a_number_beyond_a_byte():
+    tokenizer = CharTokenizer("".join(map(chr, range(0x4E00, 0x4E00 + 3000))) + "\ufffd")
+    assert tokenizer.decode(tokenizer.encode("ab", "replace")) == "\ufffd\ufffd"
+    assert len(tokenizer.encode("ab", "drop")) == 0
+
+
 def test_many_unknown_characters_are_counted_not_listed():
     with pytest.raises(VocabularyError, match="and 3 more"):
         CharTokenizer("a").encode("bcdefghi")

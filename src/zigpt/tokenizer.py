@@ -135,6 +135,7 @@ class CharTokenizer:
                     "the vocabulary has no U+FFFD, question mark, box or space to write instead",
                     "use --unknown drop",
                 )
+            ids = ids.astype(self.dtype)  # those of ASCII were looked up as bytes
             ids[strange] = self._id_of[ord(stand_in)]
             return ids
         first: dict[str, int] = {}

@@ -5,7 +5,7 @@ import math
 import sys
 
 from zigpt.cli.options import EvalOptions
-from zigpt.cli.source import find_again
+from zigpt.cli.source import find_again, text_of
 from zigpt.corpus import Corpus, Source, read_texts
 from zigpt.device import pick_device
 from zigpt.errors import ModelFileError, TextError
@@ -49,7 +49,7 @@ def run(options: EvalOptions) -> int:
 
 def _corpus(options: EvalOptions, saved: SavedModel) -> tuple[Corpus, str]:
     """The test split of the model's own text, or the whole of another."""
-    own = saved.about["text"]
+    own = text_of(saved.about)
     source: Source = read_texts([options.text]) if options.text else find_again(own)
     for notice in source.notices:
         print(f"note: {notice}", file=sys.stderr)

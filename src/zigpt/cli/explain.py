@@ -7,7 +7,7 @@ import torch
 from zigpt.anatomy import attention_maps, influence, predictions
 from zigpt.cli.options import ExplainOptions
 from zigpt.cli.screen import column
-from zigpt.cli.source import find_again
+from zigpt.cli.source import find_again, text_of
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus
 from zigpt.device import pick_device
@@ -39,7 +39,7 @@ def _text(saved: SavedModel, text: str) -> str:
     """The text that was given, or else the beginning of the model's own test split."""
     if text:
         return text
-    corpus = Corpus.from_text(find_again(saved.about["text"]).text, saved.tokenizer)
+    corpus = Corpus.from_text(find_again(text_of(saved.about)).text, saved.tokenizer)
     return saved.tokenizer.decode(corpus.test[: saved.model.config.block_size + 1])
 
 
@@ -136,7 +136,7 @@ def _batch(saved: SavedModel, text: str) -> None:
 
 def _characters(saved: SavedModel, text: str) -> None:
     width, block = saved.model.config.n_embd, saved.model.config.block_size
-    text = text or find_again(saved.about["text"]).text
+    text = text or find_again(text_of(saved.about)).text
     print(
         "Joining the most frequent neighbours of your text again and again (byte-pair encoding;\n"
         f"the first {min(len(text), MOST_CHARACTERS):,} characters of it):\n"

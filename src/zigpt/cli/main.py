@@ -101,6 +101,7 @@ def _usage_error(arguments: Sequence[str], panel: str) -> UsageError:
     body = "\n".join(lines[1:])
     parts = [part for part in re.split("[─-]{3,}", body) if part.strip()]
     complaint = " ".join(parts[0].split()) if parts else ""
+    complaint = re.sub(r"'None', |, 'None'", "", complaint)  # how tyro calls leaving it out
     near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", body)
     command = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
     see = " ".join(filter(None, ["see zigpt", command, "--help"]))

@@ -10,6 +10,8 @@ from zigpt.generate.loop import Decoder, generate, opening, stop_before
 from zigpt.runs.model_file import read_model_file
 from zigpt.tokenizer import CharTokenizer
 
+_MOST_CHARS, _MOST_TEXTS = 10**9, 10**4  # beyond that no machine at hand has the memory
+
 
 def run(options: SampleOptions) -> int:
     """Write `count` continuations of the prompt. Returns the exit code.
@@ -18,10 +20,10 @@ def run(options: SampleOptions) -> int:
         UsageError: no text of that length or number can be written.
     """
     config = SampleConfig(**said(options.settings))
-    if options.chars < 0 or options.count < 1:
+    if not (0 <= options.chars <= _MOST_CHARS and 1 <= options.count <= _MOST_TEXTS):
         raise UsageError(
             f"cannot write {options.count} texts of {options.chars} characters",
-            "--count must be at least 1 and --chars at least 0",
+            f"--count goes from 1 to {_MOST_TEXTS:,} and --chars from 0 to {_MOST_CHARS:,}",
             "try --count 1 --chars 500",
         )
     decoder, tokenizer = _load(options.run, options.device, options.count)

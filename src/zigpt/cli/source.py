@@ -9,6 +9,7 @@ import torch
 from zigpt.cli.screen import one_line
 from zigpt.config import GPTConfig, TrainConfig, configure
 from zigpt.corpus import Corpus, Source, default_text, python_reference, read_texts
+from zigpt.errors import ModelFileError
 from zigpt.plan import advise_preset, require_memory
 
 
@@ -19,6 +20,23 @@ def find_text(texts: Sequence[Path]) -> Source:
         TextError: one of them is missing, empty or not text.
     """
     return read_texts(texts) if texts else default_text(Path.cwd())
+
+
+def text_of(about: Any) -> Mapping[str, Any]:
+    """Take from what a model says of itself the text that it was trained on.
+
+    Raises:
+        ModelFileError: it does not say.
+    """
+    text = about.get("text") if isinstance(about, dict) else None
+    kinds = {"sha256": str, "paths": list}
+    if isinstance(text, dict) and all(isinstance(text.get(k), v) for k, v in kinds.items()):
+        return text
+    raise ModelFileError(
+        "the model does not say what text it was trained on",
+        "its file was made or changed by something else",
+        "use the model.safetensors that `zigpt train` wrote",
+    )
 
 
 def find_again(info: Mapping[str, Any]) -> Source:

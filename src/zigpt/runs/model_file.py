@@ -21,6 +21,10 @@ from zigpt.tokenizer import CharTokenizer
 MODEL_FILE = "model.safetensors"
 _KEY = "zigpt"
 _FORMAT = 1
+# What reading a damaged file may raise; RecursionError: JSON nested without end.
+_DAMAGE = (
+    SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+)  # fmt: skip
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 
 
@@ -89,7 +93,7 @@ def read_model_file(path: Path) -> ModelFile:
             config, tokenizer = _check(path, header, slices)
     except ModelFileError:
         raise
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         raise damaged(path, str(error).splitlines()[0][:200] if str(error) else "") from error
     return ModelFile(config, _StoredWeights(path, list(slices)), tokenizer, header["about"])
 
@@ -128,7 +132,14 @@ def _check(
     """Compare what the file says of itself, before anything is read: it may claim any size."""
     if header["format"] != _FORMAT:
         raise damaged(path, f"its format is {header['format']!r}, this zigpt reads {_FORMAT}")
-    config = GPTConfig(**header["config"])
+    settings = dict(header["config"])
+    dropout = settings.pop("dropout")
+    if any(type(size) is not int for size in settings.values()) or type(dropout) not in (
+        int,
+        float,
+    ):
+        raise damaged(path, "its config is not made of numbers of the right kind")
+    config = GPTConfig(**settings, dropout=dropout)
     shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
     if config.n_layer > len(shapes) or shapes != config.shapes():
         raise damaged(path, "its config and its weights are of different sizes")
