@@ -14,7 +14,7 @@ from zigpt.cli.main import guarded
 from zigpt.cli.screen import duration
 from zigpt.config import GPTConfig, SampleConfig, TrainConfig
 from zigpt.corpus import Corpus, read_texts
-from zigpt.device import pick_device
+from zigpt.device import keep_freed_memory, pick_device
 from zigpt.generate.loop import write
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.plan import time_step
@@ -33,6 +33,7 @@ MAX_STEPS = 5000
 
 def main() -> None:
     """Read, write, train, write."""
+    keep_freed_memory()
     corpus = Corpus.from_text(read_texts([Path("input.txt")]).text)
     corpus.require(BLOCK_SIZE)
     model = GPTConfig(

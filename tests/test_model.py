@@ -14,6 +14,7 @@ from zigpt.model import (
     attention_weights,
     causal_mask,
     fused_attention,
+    gelu,
     next_character_loss,
     readable_attention,
 )
@@ -202,3 +203,12 @@ def test_without_training_dropout_does_nothing():
     x = torch.randn(2, 3, 4)
     assert Dropout(0.9).eval()(x) is x or torch.equal(Dropout(0.9).eval()(x), x)
     assert torch.equal(Dropout(0.0)(x), x)
+
+
+def test_gelu_in_bfloat16_is_the_tanh_form_to_within_its_rounding():
+    x = torch.linspace(-8, 8, 10_001)
+    exact = reference.gelu(x.bfloat16().float())
+    assert gelu(x.bfloat16()).float().sub(exact).abs().max() < 0.0005 + 8 * 2**-8 / 2
+    small = x.abs() < 1
+    assert gelu(x[small].bfloat16()).float().sub(exact[small]).abs().max() < 0.0005 + 2**-9
+    torch.testing.assert_close(gelu(x), reference.gelu(x), rtol=0, atol=1e-6)

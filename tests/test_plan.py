@@ -135,10 +135,10 @@ def test_three_steps_are_timed_however_slow_and_then_until_the_budget_is_spent(c
 
 def test_a_step_of_many_micro_batches_is_timed_by_one_of_them(clock):
     model, config = replace(MODEL, block_size=128, n_embd=1024), replace(TRAINING, batch_size=48)
-    assert micro_batch_size(48, 128, 1024, CPU) == 8
+    assert micro_batch_size(48, 128, 1024, CPU) == 16
     watch = clock(1.0, 1.0, 1.0)
-    assert time_step(model, config, TEXT, CPU, budget=0.0) == 6.0
-    assert {tuple(inputs.shape) for _, inputs, _ in watch.steps} == {(8, 128)}
+    assert time_step(model, config, TEXT, CPU, budget=0.0) == 3.0
+    assert {tuple(inputs.shape) for _, inputs, _ in watch.steps} == {(16, 128)}
 
 
 def test_what_is_timed_is_the_real_model_learning_the_real_text(clock):
@@ -190,10 +190,10 @@ def test_even_the_smallest_model_needs_the_memory_of_python_and_torch():
 
 def test_on_a_cpu_only_one_micro_batch_is_in_memory_at_a_time():
     model = replace(MODEL, block_size=128, n_embd=1024)
-    assert micro_batch_size(64, 128, 1024, CPU) == 8
-    of = {b: replace(TRAINING, batch_size=b) for b in (8, 64)}
-    assert memory_bytes(model, of[64], CPU) == memory_bytes(model, of[8], CPU)
-    assert memory_bytes(model, of[64], CUDA) > memory_bytes(model, of[8], CUDA)
+    assert micro_batch_size(64, 128, 1024, CPU) == 16
+    of = {b: replace(TRAINING, batch_size=b) for b in (16, 64)}
+    assert memory_bytes(model, of[64], CPU) == memory_bytes(model, of[16], CPU)
+    assert memory_bytes(model, of[64], CUDA) > memory_bytes(model, of[16], CUDA)
 
 
 @pytest.mark.parametrize("n_layer", [1, 4])

@@ -60,10 +60,12 @@ def test_the_first_steps_are_golden(corpus):
     )
 
 
-def test_micro_batches_learn_the_same_as_the_whole_batch(corpus, monkeypatch):
+@pytest.mark.parametrize("size", [1, 3])
+def test_micro_batches_learn_the_same_as_the_whole_batch(corpus, monkeypatch, size):
     whole, parts = fresh(corpus), fresh(corpus)
+    assert whole.config.batch_size % 3, "the last micro-batch of 3 must be a smaller one"
     train_step(whole, *batch(corpus, whole))
-    monkeypatch.setattr(train_module, "micro_batch_size", lambda *sizes: 1)
+    monkeypatch.setattr(train_module, "micro_batch_size", lambda *sizes: size)
     train_step(parts, *batch(corpus, parts))
     for one, other in zip(parts.model.parameters(), whole.model.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-6)

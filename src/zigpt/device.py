@@ -1,6 +1,8 @@
 """Which device, which arithmetic, how much at once: what this machine is good at."""
 
 import contextlib
+import ctypes
+import os
 from contextlib import AbstractContextManager
 
 import torch
@@ -9,7 +11,9 @@ from zigpt.config import Precision
 from zigpt.errors import UsageError
 
 # Activations of one micro-batch that still live in a CPU's caches: B x T x C values.
-_CACHE_FRIENDLY = 1 << 20
+_CACHE_FRIENDLY = 1 << 21
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # names of the C library's <malloc.h>
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -57,6 +61,18 @@ def pick_precision(device: torch.device, wanted: Precision = "auto") -> torch.dt
     return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
+def keep_freed_memory() -> None:
+    """Let this process keep the memory it frees, for the next step of a training to use again.
+
+    By default the GNU C library hands large blocks back at once, and every step begins by getting
+    them again page by page: a tenth to a quarter of its time on a CPU. Elsewhere does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
     """Run matrix products in `precision`; weights, sums and the loss stay float32."""
     if precision == torch.float32:
@@ -67,10 +83,11 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
 def micro_batch_size(batch_size: int, block_size: int, n_embd: int, device: torch.device) -> int:
     """Decide how many windows go through the model at once; the gradients of all add up.
 
-    On a CPU few enough that activations stay in the caches; elsewhere the whole batch. Always a
-    divisor of `batch_size`, so that every micro-batch weighs the same.
+    On a CPU few enough that activations stay near its caches, in micro-batches as equal as can be;
+    elsewhere the whole batch.
     """
     if device.type != "cpu":
         return batch_size
     most = max(1, _CACHE_FRIENDLY // (block_size * n_embd))
-    return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= most)
+    parts = -(-batch_size // most)
+    return -(-batch_size // parts)

@@ -107,6 +107,14 @@ def next_character_loss(
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
+def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """GELU in GPT-2's tanh form (arXiv:1606.08415); in bfloat16 the exact form.
+
+    They differ by less than 0.0005, and on a CPU the exact one costs a third in bfloat16.
+    """
+    return F.gelu(x, approximate="none" if x.dtype == torch.bfloat16 else "tanh")
+
+
 class Dropout(nn.Module):
     """While training, set a share of the values to 0 and scale up the others to make up for it.
 
@@ -125,7 +133,7 @@ class Dropout(nn.Module):
         dropped = min(round(self.share * 2**16), 2**16 - 1)  # of 65,536 equally likely numbers
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         numbers = draws.view(torch.int16)[: x.numel()].view(x.shape)
-        kept = (numbers >= dropped - 2**15).to(x.dtype)
+        kept = numbers.ge_(dropped - 2**15).to(x.dtype)  # in place: a bool would convert slowly
         return x * kept.mul_(2**16 / (2**16 - dropped))
 
 
@@ -162,8 +170,8 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
-        """GELU in GPT-2's tanh form (arXiv:1606.08415)."""
-        return self.dropout(self.project(F.gelu(self.expand(x), approximate="tanh")))
+        """Expand, GELU, project, drop."""
+        return self.dropout(self.project(gelu(self.expand(x))))
 
 
 class Block(nn.Module):

@@ -126,10 +126,10 @@ def train_step(state: TrainState, inputs: Int[Tensor, "B T"], targets: Int[Tenso
     model.zero_grad(set_to_none=True)
     precision = pick_precision(device, config.precision)
     size = micro_batch_size(len(inputs), inputs.size(1), model.config.n_embd, device)
-    share = size / len(inputs)
     total = torch.zeros((), device=device)
     with _seeded(config.seed, state.step, device):
         for x, y in zip(inputs.split(size), targets.split(size), strict=True):
+            share = len(x) / len(inputs)
             with autocast(device, precision):
                 logits = model(x.to(device))
             loss = next_character_loss(logits.float(), y.to(device)) * share

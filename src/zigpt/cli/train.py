@@ -16,7 +16,7 @@ from zigpt.cli.screen import Screen, duration, one_line, program
 from zigpt.cli.source import choose, describe_text, find_again, find_text
 from zigpt.config import GPTConfig, SampleConfig, TrainConfig
 from zigpt.corpus import Corpus
-from zigpt.device import describe, pick_device, pick_precision
+from zigpt.device import describe, keep_freed_memory, pick_device, pick_precision
 from zigpt.errors import UsageError
 from zigpt.generate.loop import opening, write
 from zigpt.generate.reference import ReferenceDecoder
@@ -58,6 +58,7 @@ def run(options: TrainOptions) -> int:
             "each of them decides the number of steps",
             "keep one of them",
         )
+    keep_freed_memory()
     with _stop_signals() as stop_asked:
         folder, corpus, state, screen = _resume(options) if options.resume else _start(options)
         with screen:
