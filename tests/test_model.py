@@ -28,20 +28,22 @@ def ids(tiny_config):
     return torch.randint(tiny_config.vocab_size, (3, tiny_config.block_size), generator=generator)
 
 
-@pytest.fixture(params=[256, 0], ids=["short windows", "long windows"])
-def both_lengths(request, monkeypatch):
-    """Run a test through both ways the fused form may take."""
-    monkeypatch.setattr(model_module, "_SHORT", request.param)
+@pytest.fixture(params=[(256, 2048), (3, 2048), (256, 0)], ids=["at once", "by rows", "library"])
+def every_way(request, monkeypatch):
+    """Run a test through every way the fused form may take."""
+    rows, longest = request.param
+    monkeypatch.setattr(model_module, "_ROWS", rows)
+    monkeypatch.setattr(model_module, "_LONGEST", longest)
 
 
-@pytest.mark.usefixtures("both_lengths")
+@pytest.mark.usefixtures("every_way")
 def test_fused_and_readable_form_give_the_textbooks_logits(tiny_model, ids):
     expected = torch.stack([reference.logits(tiny_model, row.tolist()) for row in ids])
     torch.testing.assert_close(tiny_model(ids), expected, **CLOSE)
     torch.testing.assert_close(tiny_model(ids, readable_attention), expected, **CLOSE)
 
 
-@pytest.mark.usefixtures("both_lengths")
+@pytest.mark.usefixtures("every_way")
 def test_fused_and_readable_form_give_the_same_gradients(tiny_model, ids):
     def gradients(attend):
         loss = next_character_loss(tiny_model(ids, attend), ids.roll(-1, dims=1))
@@ -81,7 +83,7 @@ def test_hugging_faces_gpt2_gives_the_same_logits_on_equal_weights(tiny_model, i
         torch.testing.assert_close(tiny_model(ids), theirs(ids).logits, **CLOSE)
 
 
-@pytest.mark.usefixtures("both_lengths")
+@pytest.mark.usefixtures("every_way")
 @pytest.mark.parametrize("attend", [fused_attention, readable_attention])
 def test_the_gradient_of_a_positions_loss_on_later_characters_is_exactly_zero(tiny_model, attend):
     ids = torch.randint(11, (1, 8), generator=torch.Generator().manual_seed(4))
@@ -100,7 +102,7 @@ def test_the_gradient_of_a_positions_loss_on_later_characters_is_exactly_zero(ti
         assert (gradient[: t + 1] > 0).all()
 
 
-@pytest.mark.usefixtures("both_lengths")
+@pytest.mark.usefixtures("every_way")
 def test_later_characters_cannot_change_earlier_predictions(tiny_model, ids):
     changed = ids.clone()
     changed[:, 5:] = (changed[:, 5:] + 1) % 11

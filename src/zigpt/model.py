@@ -24,7 +24,8 @@ from torch.nn import functional as F
 
 from zigpt.config import GPTConfig
 
-_SHORT = 256  # positions; beyond it the (T, T) weights no longer fit a CPU's caches
+# On a CPU: queries that go through attention together, and the longest window done that way.
+_ROWS, _LONGEST = 256, 2048
 
 
 @runtime_checkable
@@ -81,23 +82,31 @@ def fused_attention(
 ) -> Float[Tensor, "B H T D"]:
     """The same, quickly: one library call that never stores the weights (arXiv:2205.14135).
 
-    Short windows on a CPU take three calls instead, which are faster there.
+    All but the longest windows on a CPU take matrix products instead, which are faster there.
     """
-    if q.device.type == "cpu" and q.size(-2) <= _SHORT:
-        return _short_attention(q, k, v)
+    if q.device.type == "cpu" and q.size(-2) <= _LONGEST:
+        return _attention_by_rows(q, k, v)
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
-def _short_attention(
+def _attention_by_rows(
     q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"], v: Float[Tensor, "B H T D"]
 ) -> Float[Tensor, "B H T D"]:
-    """softmax(mask + q kᵀ / √D) v, with scale and mask folded into the first matrix product."""
+    """softmax(mask + q kᵀ / √D) v, a stretch of queries at a time with the keys up to its end.
+
+    Scale and mask are folded into the first matrix product.
+    """
     # (B, H, T, D) -> (B * H, T, D), the shape of one batched matrix product
     queries, keys, values = (x.flatten(0, 1) for x in (q, k, v))
     length, head_size = q.shape[-2:]
-    mask = torch.full((length, length), float("-inf"), dtype=q.dtype).triu(1)
-    scores = torch.baddbmm(mask, queries, keys.transpose(1, 2), alpha=head_size**-0.5)
-    return (scores.softmax(-1) @ values).view_as(q)
+    mixed = []
+    for start in range(0, length, _ROWS):
+        end = min(start + _ROWS, length)
+        mask = torch.full((end - start, end), float("-inf"), dtype=q.dtype).triu(start + 1)
+        labels = keys[:, :end].transpose(1, 2)
+        scores = torch.baddbmm(mask, queries[:, start:end], labels, alpha=head_size**-0.5)
+        mixed.append(scores.softmax(-1) @ values[:, :end])
+    return torch.cat(mixed, dim=1).view_as(q)
 
 
 def next_character_loss(
