@@ -22,7 +22,7 @@ check: .venv/dev
 	.venv/bin/mypy
 
 bench: .venv/run
-	.venv/bin/python -m benchmarks.speed
+	.venv/bin/zigpt bench
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -15,14 +15,27 @@ FLOORS = {
     "optim": 3, "baselines": 3, "survey": 3, "generate": 3, "anatomy": 3,
     "train": 4, "verdict": 4,
     "runs": 5, "plan": 5,
+    "bench": 6,
     "cli": 7,
 }  # fmt: skip
 # Inside a folder the same: each module imports only from those before it.
 INSIDE = {
+    "bench": ["textbook", "rounds", "limits", "cost", "speed", "growth", "plot"],
     "corpus": ["decode", "source", "batches"],
     "generate": ["sampling", "loop", "graph", "quick", "reference"],
     "runs": ["storage", "model_file", "saved_model", "checkpoint", "plot", "record", "folder"],
-    "cli": ["options", "screen", "source", "train", "sample", "eval", "plan", "explain", "main"],
+    "cli": [
+        "options",
+        "screen",
+        "source",
+        "train",
+        "sample",
+        "eval",
+        "plan",
+        "explain",
+        "bench",
+        "main",
+    ],
 }
 WITHOUT_TORCH = {"errors", "config", "tokenizer", "corpus", "subwords", "baselines", "survey"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")

@@ -150,9 +150,9 @@ def test_unnamed_runs_are_numbered_and_the_newest_is_found(source, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelFileError, match="no run was named"):
         newest_path()
-    assert [str(free_path("book", "tiny"))] == ["runs/book-tiny"]
-    start(source, free_path("book", "tiny"))
-    second = free_path("book", "tiny")
+    assert [str(free_path("book-tiny"))] == ["runs/book-tiny"]
+    start(source, free_path("book-tiny"))
+    second = free_path("book-tiny")
     assert str(second) == "runs/book-tiny-2"
     start(source, second)
     os.utime("runs/book-tiny", (1, 1))

@@ -12,6 +12,7 @@ from typing import Any
 import tyro
 
 from zigpt.cli.options import (
+    BenchOptions,
     EvalOptions,
     ExplainOptions,
     PlanOptions,
@@ -26,6 +27,7 @@ _COMMANDS: Mapping[str, Callable[..., Any]] = {
     "eval": EvalOptions,
     "plan": PlanOptions,
     "explain": ExplainOptions,
+    "bench": BenchOptions,
 }
 
 

@@ -15,6 +15,7 @@ from zigpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig
 from zigpt.tokenizer import Unknown
 
 Preset = Literal["auto", PresetName]
+BenchPart = Literal["limits", "training", "writing", "text", "start", "growth"]
 Topic = Literal["model", "window", "mask", "batch", "characters"]
 
 _Texts = Annotated[
@@ -172,3 +173,24 @@ class ExplainOptions:
         ),
     ] = ""
     device: _Device = "auto"
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """Measure this machine: zigpt against a plain textbook and against the machine's own limits."""
+
+    parts: Annotated[
+        Positional[tuple[BenchPart, ...]],
+        arg(help="what to measure; none: everything, in about six minutes", help_behavior_hint=""),
+    ] = ()
+    rounds: Annotated[int, arg(help="turns that every side takes; the median counts")] = 3
+    run: Annotated[
+        Path | None,
+        arg(
+            metavar="DIR",
+            help="folder for bench.json and growth.png",
+            help_behavior_hint="(default: runs/bench)",
+        ),
+    ] = None
+    device: _Device = "auto"
+    json: _Json = False

@@ -20,10 +20,12 @@ class _PatientConsole(Console):
 
 
 class Screen:
-    """Lines and a live status line on stdout; use it as a context manager."""
+    """Lines and a live status line, by default on stdout; use it as a context manager."""
 
-    def __init__(self, total_steps: int = 1) -> None:
-        console = _PatientConsole(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    def __init__(self, total_steps: int = 1, on_stderr: bool = False) -> None:
+        console = _PatientConsole(
+            highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=on_stderr
+        )
         self._console = console
         self._bar = Progress(
             BarColumn(bar_width=24),

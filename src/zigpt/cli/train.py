@@ -81,7 +81,7 @@ def _start(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen
     source = find_text(options.texts)
     corpus = Corpus.from_text(source.text)
     preset, model, training = choose(options.preset, corpus, device, said(options.settings))
-    path = options.run or free_path(source.name, preset)
+    path = options.run or free_path(f"{source.name}-{preset}")
     RunFolder.require_free(path)
     if options.minutes is not None:
         training = fit_to_minutes(options.minutes, model, training, corpus, device)

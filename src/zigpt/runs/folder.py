@@ -186,9 +186,9 @@ def fingerprint(source: Source) -> dict[str, Any]:
     }
 
 
-def free_path(name: str, preset: str) -> Path:
-    """Choose the run folder for a text where none was named: runs/<text>-<preset>, numbered."""
-    first = Path("runs") / f"{name}-{preset}"
+def free_path(name: str) -> Path:
+    """Choose a run folder where none was named: runs/<name>, numbered if it is taken."""
+    first = Path("runs") / name
     path, number = first, 1
     while path.exists():
         number += 1

@@ -1,11 +1,12 @@
 """What a lecture writes down: a GPT in plain PyTorch, head by head, fp32, no cache.
 
 The yardstick for our own speed. It has the shape of our model, dropout included, and none of the
-care: heads in a Python loop, dropout inside the attention, all windows at once, characters looked
-up one by one.
+care: heads in a Python loop, dropout inside the attention, all windows at once, the whole window
+again for each character written, characters looked up one by one.
 """
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -73,6 +74,28 @@ class Textbook(nn.Module):
         """(B, T) -> (B, T, V)."""
         x = self.tokens(ids) + self.positions(torch.arange(ids.size(1)))
         return self.head(self.ln_f(self.blocks(x)))
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Int[Tensor, "B T"],
+    targets: Int[Tensor, "B T"],
+) -> None:
+    """Forward, backward, update: all windows at once."""
+    loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+@torch.no_grad()
+def write(model: nn.Module, ids: Int[Tensor, "B T"], length: int, block_size: int) -> None:
+    """Continue `ids` by `length` characters."""
+    model.eval()
+    for _ in range(length):
+        probabilities = F.softmax(model(ids[:, -block_size:])[:, -1], dim=-1)
+        ids = torch.cat([ids, torch.multinomial(probabilities, 1)], dim=1)
 
 
 def encode(text: str) -> list[int]:

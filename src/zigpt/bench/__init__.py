@@ -1,0 +1,1 @@
+"""Speed as ratios taken in one run: ours, a plain reference, this machine's own limit."""

@@ -1,0 +1,61 @@
+"""What this machine could do at most: arithmetic, memory, and the price of asking for anything."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+
+from zigpt.bench.rounds import Comparison, compare, rate
+
+_SIDE = 2048  # of a square matrix: large enough for full speed, small enough for a short turn
+_PRODUCTS = 5
+_BYTES = 1 << 28  # far beyond any cache
+_CALLS = 2000
+
+
+def matrix_products(device: torch.device, precision: torch.dtype) -> float:
+    """Multiply square matrices: FLOP per second."""
+    matrix = torch.ones(_SIDE, _SIDE, device=device, dtype=precision)
+    product = torch.empty_like(matrix)
+
+    def multiply() -> None:
+        for _ in range(_PRODUCTS):
+            torch.mm(matrix, matrix, out=product)
+        product[0, 0].item()  # a GPU is waited for
+
+    multiply()
+    return rate(multiply, _PRODUCTS * 2 * _SIDE**3)
+
+
+def memory_read(device: torch.device) -> float:
+    """Add up a large array: bytes per second."""
+    array = torch.ones(_BYTES // 4, device=device)
+    return rate(lambda: array.sum().item(), _BYTES)
+
+
+def call(device: torch.device) -> float:
+    """Ask for the sum of two numbers, again and again: seconds for each."""
+    number = torch.zeros(1, device=device)
+
+    def ask() -> None:
+        for _ in range(_CALLS):
+            number.add_(1)
+
+    return 1 / rate(ask, _CALLS)
+
+
+def measure_limits(device: torch.device, rounds: int) -> Iterator[Comparison]:
+    """Measure all of them."""
+    products = {
+        str(precision).removeprefix("torch."): partial(_giga, matrix_products, device, precision)
+        for precision in (torch.float32, torch.bfloat16)
+    }
+    yield compare("matrix products", "GFLOP/s", rounds, products)
+    yield compare("memory", "GB/s", rounds, {"read": partial(_giga, memory_read, device)})
+    calls = {"sum of two numbers": lambda: 1e6 * call(device)}
+    yield compare("one call of torch", "microseconds", rounds, calls, less_is_better=True)
+
+
+def _giga(measure: Callable[..., float], *arguments: Any) -> float:
+    return measure(*arguments) / 1e9

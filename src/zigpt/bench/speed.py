@@ -1,0 +1,178 @@
+"""Training, writing, reading text and starting: ours, the textbook, the machine's own limit."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from zigpt.bench import textbook
+from zigpt.bench.cost import training_flops
+from zigpt.bench.limits import matrix_products, memory_read
+from zigpt.bench.rounds import Comparison, Measure, compare, rate
+from zigpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig, configure
+from zigpt.corpus import Corpus
+from zigpt.device import pick_precision
+from zigpt.generate.loop import Decoder, generate
+from zigpt.generate.quick import QuickDecoder
+from zigpt.generate.reference import ReferenceDecoder
+from zigpt.model import GPT
+from zigpt.runs.saved_model import SavedModel, save_model
+from zigpt.tokenizer import CharTokenizer
+from zigpt.train import TrainState, train_step
+
+_ASCII = "etaoin shrdlu\nETAOIN.,;cmfwypvbgkjqxz"
+_LAUNCHER = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+_HANZI = "".join(map(chr, range(0x4E00, 0x4E00 + 3000)))
+
+
+def random_text(length: int, alphabet: str = _ASCII) -> str:
+    """Make a text that a tokenizer and a model find as much work as a real one."""
+    numbers = np.random.default_rng(0).integers(len(alphabet), size=length)
+    return "".join(map(alphabet.__getitem__, numbers.tolist()))
+
+
+def measure_training(device: torch.device, rounds: int) -> Iterator[Comparison]:
+    """Whole steps (forward, backward, update) of the textbook run and of the laptop preset."""
+    presets: dict[PresetName, int] = {"seed": 1, "laptop": 10}  # steps in a turn
+    for preset, n_steps in presets.items():
+        yield compare_training(*configure(len(_ASCII), preset, {}), device, rounds, n_steps)
+
+
+def compare_training(
+    model: GPTConfig, config: TrainConfig, device: torch.device, rounds: int, n_steps: int = 1
+) -> Comparison:
+    """Train one batch, `n_steps` times in a turn."""
+    state = TrainState.fresh(model, config, device)
+    corpus = Corpus.from_text(random_text(20 * model.block_size))
+    batch = corpus.batch(0, config.batch_size, model.block_size, 0)
+    inputs, targets = (torch.from_numpy(ids) for ids in batch)
+    plain = textbook.Textbook(model).to(device)
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=config.learning_rate)
+    precision = pick_precision(device)
+
+    def steps(step: Callable[[], object]) -> float:
+        return rate(lambda: [step() for _ in range(n_steps)], n_steps * inputs.numel())
+
+    ours = partial(train_step, state, inputs, targets)
+    theirs = partial(textbook.train_step, plain, optimizer, inputs.to(device), targets.to(device))
+    limit = f"limit: {str(precision).removeprefix('torch.')} products"
+    return compare(
+        f"training {model.n_layer}/{model.n_head}/{model.n_embd}, block {model.block_size}",
+        "chars/s",
+        rounds,
+        {
+            "zigpt": lambda: steps(ours),
+            "textbook": lambda: steps(theirs),
+            limit: lambda: matrix_products(device, precision) / training_flops(model),
+        },
+        "textbook",
+        limit,
+    )
+
+
+def measure_writing(device: torch.device, rounds: int) -> Iterator[Comparison]:
+    """One character after another at the textbook shape: one text, then 64 side by side."""
+    yield compare_writing(GPTConfig(), 1, device, rounds, (400, 100, 16))
+    yield compare_writing(GPTConfig(), 64, device, rounds, (200, 100, 2))
+
+
+def compare_writing(
+    config: GPTConfig, count: int, device: torch.device, rounds: int, chars: tuple[int, int, int]
+) -> Comparison:
+    """Write `count` texts; `chars` for the quick way, the reference and the textbook."""
+    model = GPT(config).eval()
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    model, plain = model.to(device), textbook.Textbook(config).to(device)
+    quick, cached, whole = chars
+
+    def decode(decoder: Decoder, length: int) -> float:
+        steps = generate(decoder, [0], length + 1, SampleConfig())
+        next(steps)  # memory is touched: the steady state is what is asked for
+        return rate(lambda: list(steps), count * length)
+
+    window = torch.zeros(count, config.block_size, dtype=torch.int64, device=device)
+    read = partial(textbook.write, plain, window, whole, config.block_size)
+    sides: dict[str, Measure] = {
+        "zigpt sample, 8-bit weights": lambda: decode(QuickDecoder(config, weights, count), quick),
+        "the model itself, float32, cached": lambda: decode(ReferenceDecoder(model, count), cached),
+        "textbook": lambda: rate(read, count * whole),
+    }
+    flops, bytes_read = training_flops(config) / 3, 9 / 8 * config.n_parameters
+    if count == 1:
+        limit = "limit: reading 8-bit weights"
+        sides[limit] = lambda: memory_read(device) / bytes_read
+    else:
+        limit = "limit: bfloat16 products"
+        sides[limit] = lambda: matrix_products(device, torch.bfloat16) / flops
+    texts = "one text" if count == 1 else f"{count} texts"
+    return compare(f"writing {texts}", "chars/s", rounds, sides, "textbook", limit)
+
+
+def measure_text(
+    device: torch.device, rounds: int, length: int = 4_000_000
+) -> Iterator[Comparison]:
+    """Text to ids; the limit is reading the text and writing ids of one or two bytes."""
+    for name, alphabet in (("ASCII", _ASCII), ("Chinese", _HANZI)):
+        text = random_text(length // 4, alphabet) * 4
+        tokenizer, megabytes = CharTokenizer.from_text(text), len(text.encode()) / 1e6
+        traffic = 1 + tokenizer.encode(text).nbytes / len(text.encode())
+        sides: dict[str, Measure] = {
+            "zigpt": partial(rate, partial(tokenizer.encode, text), megabytes),
+            "zigpt, vocabulary included": partial(rate, partial(Corpus.from_text, text), megabytes),
+            "textbook": partial(rate, partial(textbook.encode, text), megabytes),
+        }
+        limit = "limit: memory"
+        sides[limit] = partial(_memory_limit, 1e6 * traffic)
+        yield compare(f"text to ids, {name}", "MB/s", rounds, sides, "textbook", limit)
+
+
+def _memory_limit(traffic: float) -> float:
+    return memory_read(torch.device("cpu")) / traffic
+
+
+def measure_start(device: torch.device, rounds: int) -> Iterator[Comparison]:
+    """From pressing Enter to the first character of the textbook shape, and peak memory."""
+    model = GPT(GPTConfig())
+    tokenizer = CharTokenizer("".join(map(chr, range(40, 40 + model.config.vocab_size))))
+    nothing = "python, doing nothing"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.safetensors")
+        save_model(path, SavedModel(model, tokenizer, {}))
+        commands = {
+            "zigpt sample": ("-m", "zigpt", "sample", str(path), "--chars=20"),
+            "zigpt --help": ("-m", "zigpt", "--help"),
+            "importing torch": ("-c", "import torch; print()"),
+            nothing: ("-c", "print()"),
+        }
+        for title, unit, measure in (
+            ("first character", "seconds", _first_character),
+            ("peak memory", "MB", _peak_memory),
+        ):
+            sides = {name: partial(measure, words) for name, words in commands.items()}
+            yield compare(title, unit, rounds, sides, limit=nothing, less_is_better=True)
+
+
+def _first_character(words: Sequence[str]) -> float:
+    """Run a Python process: seconds until its first character."""
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        return 1 / rate(partial(process.stdout.read, 1), 1)
+
+
+def _peak_memory(words: Sequence[str]) -> float:
+    """Run a Python process: the most memory it had, in MB.
+
+    A small process in between starts it: a child counts what its parent has as its own.
+    """
+    command = [sys.executable, "-c", _LAUNCHER, sys.executable, *words]
+    peak = int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)  # counted in bytes there

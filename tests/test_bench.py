@@ -1,0 +1,213 @@
+"""The benchmark measures what it says; how fast anything is, is not tested."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from zigpt.bench import growth as growth_module
+from zigpt.bench import limits, textbook
+from zigpt.bench.cost import Prices, Step, deviations, matrix_flops, training_flops
+from zigpt.bench.growth import Case, measure_growth, standard_cases
+from zigpt.bench.plot import draw_growth
+from zigpt.bench.rounds import Comparison, compare, rate, shown
+from zigpt.bench.speed import (
+    compare_training,
+    compare_writing,
+    measure_start,
+    measure_text,
+    random_text,
+)
+from zigpt.cli.main import main
+from zigpt.config import GPTConfig, TrainConfig
+
+CPU = torch.device("cpu")
+SMALL = GPTConfig(vocab_size=65, block_size=16, n_layer=2, n_head=2, n_embd=16)
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch):
+    monkeypatch.setattr(limits, "_SIDE", 32)
+    monkeypatch.setattr(limits, "_BYTES", 1 << 16)
+    monkeypatch.setattr(limits, "_CALLS", 20)
+    monkeypatch.setattr(growth_module, "_TURN", 0.0)
+
+
+def is_sound(comparison: Comparison, rounds: int) -> bool:
+    numbers = [number for values in comparison.values.values() for number in values]
+    compared = {comparison.reference, comparison.limit} - {None}
+    return (
+        all(len(values) == rounds for values in comparison.values.values())
+        and all(0 < number < math.inf for number in numbers)
+        and compared <= comparison.values.keys()
+        and len(comparison.lines()) == 1 + len(comparison.values)
+    )
+
+
+def test_sides_take_turns_after_warming_up():
+    calls = []
+    sides = {name: lambda name=name: calls.append(name) or float(len(calls)) for name in "ab"}
+    comparison = compare("order", "calls", 2, sides)
+    assert calls == ["a", "b", "a", "b", "a", "b"]
+    assert comparison.values == {"a": [3, 5], "b": [4, 6]}
+
+
+@pytest.mark.parametrize(("less_is_better", "times"), [(False, 0.5), (True, 2.0)])
+def test_better_means_less_of_what_should_be_little(less_is_better, times):
+    values = {"ours": [1.0, 9.0, 2.0], "theirs": [4.0, 0.0, 5.0]}
+    comparison = Comparison("x", "s", values, less_is_better=less_is_better)
+    assert comparison.median("ours") == 2.0
+    assert comparison.times_better("ours", "theirs") == times
+
+
+def test_a_rate_is_the_amount_over_the_time_it_took(monkeypatch):
+    times = iter([10.0, 10.5])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    assert rate(lambda: None, 20) == 40
+
+
+def test_numbers_are_shown_with_three_digits():
+    assert [shown(x) for x in (12345.6, 99.94, 0.12345)] == ["12,346", "99.9", "0.123"]
+
+
+def test_every_side_of_training_and_writing_runs_at_any_shape():
+    config = TrainConfig(batch_size=2)
+    training = compare_training(SMALL, config, CPU, 2)
+    assert is_sound(training, 2)
+    assert list(training.values)[:2] == ["zigpt", "textbook"]
+    for count in (1, 3):
+        assert is_sound(compare_writing(SMALL, count, CPU, 2, (4, 4, 2)), 2)
+
+
+def test_text_to_ids_and_the_limits_are_measured():
+    for measured in (measure_text(CPU, 2, 4000), limits.measure_limits(CPU, 2)):
+        assert all(is_sound(comparison, 2) for comparison in measured)
+
+
+def test_memory_and_first_character_are_those_of_real_processes():
+    first, memory = measure_start(CPU, 1)
+    assert is_sound(first, 1)
+    assert is_sound(memory, 1)
+    assert memory.median("python, doing nothing") < memory.median("zigpt --help")
+    assert memory.median("zigpt --help") < memory.median("importing torch") / 2
+
+
+def test_the_textbook_cannot_see_the_future_and_learns():
+    torch.manual_seed(0)
+    model = textbook.Textbook(GPTConfig(5, 8, 1, 2, 8, dropout=0.0))
+    ids = torch.randint(5, (1, 8))
+    changed = ids.clone()
+    changed[0, -1] = (ids[0, -1] + 1) % 5
+    torch.testing.assert_close(model(ids)[:, :-1], model(changed)[:, :-1], rtol=0, atol=0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+
+    def loss() -> float:
+        return torch.nn.functional.cross_entropy(model(ids)[0], ids[0]).item()
+
+    before = loss()
+    for _ in range(20):
+        textbook.train_step(model, optimizer, ids, ids)
+    assert loss() < before / 2
+    assert textbook.encode("baab") == [1, 0, 0, 1]
+
+
+def test_flops_are_counted_as_by_hand():
+    model = GPTConfig(vocab_size=10, block_size=8, n_layer=3, n_head=2, n_embd=4)
+    weights = 3 * (4 * 12 + 4 * 4 + 4 * 16 + 16 * 4) + 10 * 4
+    assert matrix_flops(model) == 3 * 2 * weights
+    # Each of 8 positions multiplies with 8 / 2 others on average: for scores and for values.
+    assert training_flops(model) == matrix_flops(model) + 3 * 3 * (2 * 2 * 4 * 8 // 2)
+
+
+def test_prices_are_found_again_in_steps_that_cost_exactly_them():
+    prices = Prices(flop=3e-12, score=5e-9, activation=4e-8)
+    steps = []
+    for case in standard_cases():
+        step = Step(case.model, case.batch_size, seconds=1.0)
+        steps.append(Step(case.model, case.batch_size, prices.seconds(step)))
+    found = Prices.fit(steps)
+    assert found.flop == pytest.approx(prices.flop)
+    assert found.score == pytest.approx(prices.score)
+    assert found.activation == pytest.approx(prices.activation)
+    assert deviations(steps) == pytest.approx([0.0] * len(steps), abs=1e-6)
+
+
+def test_a_step_that_breaks_the_formula_shows_in_its_own_deviation():
+    prices = Prices(flop=3e-12, score=5e-9, activation=4e-8)
+    steps = [
+        Step(case.model, case.batch_size, prices.seconds(Step(case.model, case.batch_size, 1.0)))
+        for case in standard_cases()
+    ]
+    slow = Step(steps[3].model, steps[3].batch_size, 2 * steps[3].seconds)
+    off = deviations([*steps[:3], slow, *steps[4:]])
+    assert off[3] == pytest.approx(-0.5, abs=1e-6)
+    assert np.argmax(np.abs(off)) == 3
+
+
+def test_the_sweeps_reach_as_far_as_they_promise():
+    sizes = {
+        sweep: [case.size for case in standard_cases() if case.sweep == sweep]
+        for sweep in ("parameters", "context", "text")
+    }
+    assert sizes["parameters"][0] < 10**6 < 4 * 10**7 < sizes["parameters"][-1]
+    assert (sizes["context"][0], sizes["context"][-1]) == (64, 4096)
+    assert (sizes["text"][0], sizes["text"][-1]) == (10**6, 10**9)
+
+
+def test_growth_is_measured_and_drawn():
+    cases = [
+        *(Case("parameters", GPTConfig(65, 32, n, 2, 16), 2000) for n in (1, 2, 3)),
+        *(Case("context", GPTConfig(65, t, 1, 2, 16), 9000) for t in (64, 8192)),
+        *(Case("text", GPTConfig(65, 16, 1, 2, 16), n) for n in (2000, 50_000)),
+    ]
+    found = measure_growth(cases, CPU, 2)
+    assert [case.batch_size for case in cases] == [128, 128, 128, 64, 1, 256, 256]
+    assert all(len(values) == 2 and min(values) > 0 for values in found.values)
+    assert len(found.deviations) == len(found.steps) == len(cases)
+    assert draw_growth(found).startswith(b"\x89PNG")
+
+
+def test_random_texts_use_their_whole_alphabet():
+    assert set(random_text(1000, "abc")) == set("abc")
+    assert len(random_text(1000)) == 1000
+
+
+class TestTheCommand:
+    def test_prints_one_json_object_and_keeps_it(self, tmp_path, capsys):
+        assert main(["bench", "limits", "--rounds=1", "--json", f"--run={tmp_path / 'b'}"]) == 0
+        captured = capsys.readouterr()
+        printed = json.loads(captured.out)
+        assert printed == json.loads((tmp_path / "b" / "bench.json").read_text())
+        assert printed["growth"] is None
+        sides = printed["comparisons"][0]["sides"]
+        assert list(sides) == ["float32", "bfloat16"]
+        assert sides["bfloat16"]["median"] == sides["bfloat16"]["values"][0] > 0
+        assert "matrix products, GFLOP/s" in captured.err
+
+    def test_draws_the_growth(self, tmp_path, capsys, monkeypatch):
+        cases = [
+            Case(sweep, GPTConfig(65, block_size, 1, 2, width), chars)
+            for sweep in ("parameters", "context", "text")
+            for block_size, width, chars in ((16, 16, 2000), (32, 32, 3000))
+        ]
+        monkeypatch.setattr("zigpt.cli.bench.standard_cases", lambda: cases)
+        assert main(["bench", "growth", "--rounds=1", f"--run={tmp_path / 'b'}"]) == 0
+        assert (tmp_path / "b" / "growth.png").read_bytes().startswith(b"\x89PNG")
+        table = capsys.readouterr().out
+        assert "seconds per training step" in table
+        assert len(json.loads((tmp_path / "b" / "bench.json").read_text())["growth"]["points"]) == 6
+
+    def test_takes_a_free_folder_when_none_is_named(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for _ in range(2):
+            assert main(["bench", "limits", "--rounds=1"]) == 0
+        assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["bench", "bench-2"]
+
+    def test_refuses_no_rounds_and_a_folder_in_use(self, tmp_path, capsys):
+        assert main(["bench", "--rounds=0"]) == 2
+        assert "--rounds 0 measures nothing" in capsys.readouterr().err
+        (tmp_path / "notes.txt").write_text("mine")
+        assert main(["bench", "limits", f"--run={tmp_path}"]) == 4
+        assert main(["bench", "nothing"]) == 2
