@@ -46,7 +46,7 @@ class KVCache:
 
 
 class ReferenceDecoder:
-    """A GPT that writes `count` texts side by side; always without dropout.
+    """A GPT that writes `count` texts side by side, put into evaluation mode: without dropout.
 
     Without the cache the same scores are computed the slow way.
     """
@@ -59,12 +59,13 @@ class ReferenceDecoder:
     @torch.inference_mode()
     def next_scores(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
         """Score the character after `ids`, which continue what the call before was given."""
-        was_training, model = self._model.training, self._model.eval()
+        model = self._model
+        if model.training:
+            model.eval()
         known = torch.from_numpy(ids).to(model.head.weight.device)
         if self._cached:
             logits = self._cache.next_logits(model, known)
         else:
             window = known[:, context_start(ids.shape[1], model.config.block_size) :]
             logits = model(window)[:, -1]
-        model.train(was_training)
         return logits.float().cpu().numpy()
