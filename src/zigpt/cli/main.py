@@ -107,8 +107,9 @@ def _usage_error(arguments: Sequence[str], panel: str) -> UsageError:
     near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", body)
     command = arguments[0] if arguments and arguments[0] in _COMMANDS else ""
     see = " ".join(filter(None, ["see zigpt", command, "--help"]))
-    if wrong := re.match(r"Error parsing (\S+):.*?from \['(.*?)'\]", complaint):
-        complaint, title = f"{wrong[1]} cannot be {wrong[2]!r}", "it is not of the expected kind"
+    # tyro shows the value in a list, Python's own conversions show it last.
+    if wrong := re.match(r"Error parsing (\S+):.*?(?:from \[|: )(['\"].*['\"])", complaint):
+        complaint, title = f"{wrong[1]} cannot be {wrong[2]}", "it is not of the expected kind"
     fix = f"did you mean {near[1]}? {see}" if near and near[1] not in complaint else see
     return UsageError(complaint or title, title, fix)
 

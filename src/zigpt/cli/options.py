@@ -181,7 +181,11 @@ class BenchOptions:
 
     parts: Annotated[
         Positional[tuple[BenchPart, ...]],
-        arg(help="what to measure; none: everything, in about six minutes", help_behavior_hint=""),
+        arg(
+            metavar="[PART ...]",
+            help="limits, training, writing, text, start or growth; none: all, in about 7 minutes",
+            help_behavior_hint="",
+        ),
     ] = ()
     rounds: Annotated[int, arg(help="turns that every side takes; the median counts")] = 3
     run: Annotated[
