@@ -154,11 +154,11 @@ from zigpt.device import keep_freed_memory
 if {keep}: keep_freed_memory()
 for _ in range(3): torch.ones(16_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5): torch.ones(16_000_000)
+for _ in range(30): torch.ones(16_000_000)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     faults = [
         int(subprocess.check_output([sys.executable, "-c", program.format(keep=keep)]))
         for keep in (False, True)
     ]
-    assert faults[1] * 20 < faults[0]
+    assert faults[1] * 5 < faults[0]

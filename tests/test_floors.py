@@ -21,7 +21,7 @@ FLOORS = {
 # Inside a folder the same: each module imports only from those before it.
 INSIDE = {
     "bench": ["textbook", "rounds", "limits", "cost", "speed", "growth", "plot"],
-    "corpus": ["decode", "source", "batches"],
+    "corpus": ["encodings", "decode", "files", "stored", "source", "batches"],
     "generate": ["sampling", "loop", "graph", "quick", "reference"],
     "runs": ["storage", "model_file", "saved_model", "checkpoint", "plot", "record", "folder"],
     "cli": [

@@ -79,6 +79,16 @@ def build_ladder(
     )
 
 
+def extent(n_train: int, n_test: int) -> str:
+    """Say how much of huge texts a ladder is built on; nothing where it is built on all."""
+    if n_train <= MAX_TRAIN and n_test <= MAX_TEST:
+        return ""
+    return (
+        f"counted on the last {min(n_train, MAX_TRAIN):,} characters to learn from, "
+        f"scored on the first {min(n_test, MAX_TEST):,} to be tested on"
+    )
+
+
 def character_probabilities(
     train: UInt[np.ndarray, " train"], test: UInt[np.ndarray, " test"], vocab_size: int
 ) -> Iterator[tuple[int, Float[np.ndarray, " scored"]]]:
@@ -87,8 +97,8 @@ def character_probabilities(
     Raises:
         ValueError: a part is empty, or an id lies outside the vocabulary.
     """
-    _refuse_impossible(train, test, vocab_size)
     train, test = train[-MAX_TRAIN:], test[:MAX_TEST]
+    _refuse_impossible(train, test, vocab_size)
     ids = np.concatenate([train, test]).astype(np.int64)
     n_train = len(train)
 

@@ -14,7 +14,7 @@ from zigpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.corpus import Corpus
 from zigpt.device import micro_batch_size
 from zigpt.errors import OutOfMemoryError
-from zigpt.train import TrainState, train_step
+from zigpt.train import FINAL_CHARS, TrainState, train_step
 
 _PROGRAM_BYTES = 400 << 20  # Python and torch themselves
 _LAYER_COPIES = 20  # values of width C kept per position and layer for the backward pass
@@ -115,7 +115,7 @@ def fit_to_minutes(
     plan = make_plan(model, config, corpus, device)
     per_char = _FORWARD_SHARE * plan.seconds_per_step / (config.batch_size * model.block_size)
     # A twentieth is left for samples, pictures and saving.
-    budget = 0.95 * 60 * minutes - per_char * len(corpus.test)
+    budget = 0.95 * 60 * minutes - per_char * min(len(corpus.test), FINAL_CHARS)
     # A look every eval_interval steps and at both ends, but at least ten: whatever costs more.
     spaced = (budget - 2 * plan.seconds_per_look) / (
         plan.seconds_per_step + plan.seconds_per_look / config.eval_interval

@@ -4,7 +4,7 @@ Two things spoil a loss before the first step. Characters that the train part do
 be learned. Passages of the test part that also stand in the train part can be learned by heart,
 and the test loss flatters the model (arXiv:2107.06499 measures this on web text).
 
-This module takes a str and knows nothing of vocabularies or models.
+This module takes a text and knows nothing of vocabularies or models.
 """
 
 import sys
@@ -14,8 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt
 
+from zigpt.corpus import Text
+
 SPAN = 64  # characters: two texts rarely agree on so many in a row by accident
-MAX_EXAMINED = 8_000_000  # characters searched for repeats; characters are counted in all of them
+MAX_COUNTED = 1 << 26  # characters: in a longer text, only those searched for repeats are counted
+MAX_EXAMINED = 8_000_000  # characters searched for repeats
 EXCERPTS = 64  # pieces of a longer text that are searched instead of the whole
 PIECE = 4_000_000  # characters counted at once, to bound the memory
 
@@ -31,7 +34,8 @@ class Survey:
     """What was found; shares are from 0 to 1.
 
     `repeated` and `overlap` were searched in `examined` characters. Where these are fewer than
-    `characters`, both are lower bounds: the other copy may stand in what was left out.
+    `characters`, both are lower bounds: the other copy may stand in what was left out. Of a text
+    longer than MAX_COUNTED, lines and single characters, too, are those of the examined ones.
     """
 
     characters: int
@@ -44,8 +48,13 @@ class Survey:
     overlap: float  # of the test part: stands in such a span that the train part has, too
     examined: int
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether lines and single characters are those of the whole text."""
+        return self.characters <= MAX_COUNTED
 
-def survey(text: str, n_train: int) -> Survey:
+
+def survey(text: Text, n_train: int) -> Survey:
     """Look at a text whose first `n_train` characters are the train part, the others the test part.
 
     Raises:
@@ -55,16 +64,19 @@ def survey(text: str, n_train: int) -> Survey:
         raise ValueError(
             f"expected n_train from 0 to {len(text)}, got {n_train}: split inside the text"
         )
-    train, test = _counts(text[:n_train]), _counts(text[n_train:])
+    part, n_train_part = _excerpts(text, n_train)
+    all_of_it = len(text) <= MAX_COUNTED
+    counted, n_train_counted = (text, n_train) if all_of_it else (part, n_train_part)
+    train = _counts(counted, 0, n_train_counted)
+    test = _counts(counted, n_train_counted, len(counted))
     counts = train + test
     present = np.flatnonzero(counts)
     # A stable sort leaves equal counts in the order of their code points.
     rarest = present[np.argsort(counts[present], kind="stable")[:10]]
-    part, n_train_part = _excerpts(text, n_train)
     repeated, overlap = _found_again(part, n_train_part)
     return Survey(
         characters=len(text),
-        lines=text.count("\n") + (text != "" and not text.endswith("\n")),
+        lines=int(counts[ord("\n")]) + (counted[-1:] not in ("", "\n")),
         distinct=len(present),
         rarest=tuple((chr(code), int(counts[code])) for code in rarest),
         singletons=int(np.count_nonzero(counts == 1)),
@@ -88,6 +100,12 @@ def _about_the_characters(seen: Survey) -> Iterator[str]:
             f"the text has only {_number(seen.characters)}: the model will soon know it by heart, "
             "so trust the best test loss and not the last"
         )
+    if not seen.is_counted:
+        yield (
+            f"only {seen.examined:,} of {_number(seen.characters)} were counted: which of them are "
+            "rare or in the test part only is not known"
+        )
+        return
     if seen.unseen_in_train:
         yield (
             f"{_number(len(seen.unseen_in_train))} in the test part only: "
@@ -129,17 +147,18 @@ def _codes(text: str) -> UInt[np.ndarray, " characters"]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 
-def _counts(text: str) -> Int[np.ndarray, " codes"]:
+def _counts(text: Text, start: int, stop: int) -> Int[np.ndarray, " codes"]:
     counts = np.zeros(sys.maxunicode + 1, dtype=np.int64)
-    for start in range(0, len(text), PIECE):
-        counts += np.bincount(_codes(text[start : start + PIECE]), minlength=len(counts))
+    for first in range(start, stop, PIECE):
+        piece = text[first : min(first + PIECE, stop)]
+        counts += np.bincount(_codes(piece), minlength=len(counts))
     return counts
 
 
-def _excerpts(text: str, n_train: int) -> tuple[str, int]:
+def _excerpts(text: Text, n_train: int) -> tuple[str, int]:
     """Take what is searched, from the first character to the last, and its number for training."""
     if len(text) <= MAX_EXAMINED:
-        return text, n_train
+        return text[:], n_train
     size = MAX_EXAMINED // EXCERPTS
     starts = [k * (len(text) - size) // (EXCERPTS - 1) for k in range(EXCERPTS)]
     part = "".join(text[start : start + size] for start in starts)

@@ -34,6 +34,27 @@ def _ascii_chunks(text: str) -> Iterator[bytes]:
         yield text[start : start + _CHUNK].encode("ascii")
 
 
+class CharacterSet:
+    """The distinct characters of a text that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._ascii: set[int] = set()
+        self._seen = np.zeros(_N_CODE_POINTS, dtype=bool)
+
+    def add(self, text: str) -> None:
+        """Take in another piece."""
+        if text.isascii():  # known to str, so this costs nothing; bytes have faster ways
+            for chunk in _ascii_chunks(text):
+                self._ascii.update(chunk.translate(None, delete=bytes(self._ascii)))
+            return
+        for codes in _code_points(text):
+            self._seen[codes] = True
+
+    def __str__(self) -> str:
+        """All of them in code point order."""
+        return "".join(map(chr, sorted({*self._ascii, *map(int, np.flatnonzero(self._seen))})))
+
+
 class CharTokenizer:
     """A fixed vocabulary of characters.
 
@@ -60,15 +81,9 @@ class CharTokenizer:
         Raises:
             ValueError: the text is empty.
         """
-        if text.isascii():  # known to str, so this costs nothing; bytes have faster ways
-            known: set[int] = set()
-            for chunk in _ascii_chunks(text):
-                known.update(chunk.translate(None, delete=bytes(known)))
-            return cls("".join(map(chr, sorted(known))))
-        seen = np.zeros(_N_CODE_POINTS, dtype=bool)
-        for codes in _code_points(text):
-            seen[codes] = True
-        return cls("".join(map(chr, np.flatnonzero(seen))))
+        characters = CharacterSet()
+        characters.add(text)
+        return cls(str(characters))
 
     @property
     def vocab_size(self) -> int:
@@ -83,11 +98,12 @@ class CharTokenizer:
     def __contains__(self, character: str) -> bool:
         return bool(self._id_of[ord(character)] != self._stranger)
 
-    def encode(self, text: str, unknown: Unknown = "error") -> Ids:
+    def encode(self, text: str, unknown: Unknown = "error", start: int = 0) -> Ids:
         """Turn characters into ids.
 
         `unknown` says what becomes of a character outside the vocabulary: an error, nothing, or
-        the first of U+FFFD, "?", "？", "□" and space that the vocabulary has.
+        the first of U+FFFD, "?", "？", "□" and space that the vocabulary has. For a piece of a
+        longer text, `start` is where in it the piece begins.
 
         Raises:
             VocabularyError: naming each unknown character, its code point and first position.
@@ -95,7 +111,7 @@ class CharTokenizer:
         ids, stranger = self._look_up(text)
         strange = ids == stranger
         if strange.any():
-            ids = self._settle(text, ids, strange, unknown)
+            ids = self._settle(text, ids, strange, unknown, start)
         return ids.astype(self.dtype, copy=False)
 
     def _look_up(self, text: str) -> tuple[Ids, int]:
@@ -124,7 +140,9 @@ class CharTokenizer:
             raise ValueError(f"expected ids from 0 to {self.vocab_size - 1}, got others")
         return self._code_points[ids].tobytes().decode("utf-32-le", "surrogatepass")
 
-    def _settle(self, text: str, ids: Ids, strange: NDArray[np.bool_], unknown: Unknown) -> Ids:
+    def _settle(
+        self, text: str, ids: Ids, strange: NDArray[np.bool_], unknown: Unknown, start: int
+    ) -> Ids:
         if unknown == "drop":
             return ids[~strange]
         if unknown == "replace":
@@ -140,7 +158,7 @@ class CharTokenizer:
             return ids
         first: dict[str, int] = {}
         for position in np.flatnonzero(strange):
-            first.setdefault(text[position], int(position))
+            first.setdefault(text[position], start + int(position))
         raise self._unknown_error(first)
 
     def _unknown_error(self, first: dict[str, int]) -> VocabularyError:

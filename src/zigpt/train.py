@@ -23,6 +23,8 @@ from zigpt.errors import DivergedError
 from zigpt.model import GPT, next_character_loss
 from zigpt.optim import Optimizer, build_optimizers, learning_rate
 
+FINAL_CHARS = 2_000_000  # test characters scored when a training ends: all of texts up to 20 MB
+
 
 @dataclass
 class TrainState:
@@ -162,6 +164,18 @@ def take_look(state: TrainState, corpus: Corpus) -> Look:
         state.looks_since_best += 1
     state.seconds += time.perf_counter() - began
     return Look(train_loss, test_loss, is_best)
+
+
+def final_loss(model: GPT, corpus: Corpus) -> tuple[float, int]:
+    """Mean loss over the test split, and over how many predictions: all, or else evenly spread.
+
+    The whole of a large split could take longer than the training.
+    """
+    block_size = model.config.block_size
+    if len(corpus.test) <= FINAL_CHARS:
+        return split_loss(model, corpus, "test"), len(corpus.test) - 1
+    most = FINAL_CHARS // block_size
+    return split_loss(model, corpus, "test", most), most * block_size
 
 
 @torch.no_grad()

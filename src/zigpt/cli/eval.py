@@ -6,7 +6,7 @@ import sys
 
 from zigpt.cli.options import EvalOptions
 from zigpt.cli.source import find_again, text_of
-from zigpt.corpus import Corpus, Source, read_texts
+from zigpt.corpus import Corpus, Source, encode, read_texts
 from zigpt.device import pick_device
 from zigpt.errors import ModelFileError, TextError
 from zigpt.runs.saved_model import SavedModel, load_model
@@ -61,7 +61,7 @@ def _corpus(options: EvalOptions, saved: SavedModel) -> tuple[Corpus, str]:
             "its SHA-256 differs, so its test split is another one",
             "name a text: it is then scored whole",
         )
-    ids = saved.tokenizer.encode(source.text, options.unknown)
+    ids = encode(source.text, saved.tokenizer, options.unknown)
     if len(ids) < 2:
         raise TextError(
             f"{source.origin} has nothing to score",

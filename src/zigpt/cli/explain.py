@@ -136,7 +136,7 @@ def _batch(saved: SavedModel, text: str) -> None:
 
 def _characters(saved: SavedModel, text: str) -> None:
     width, block = saved.model.config.n_embd, saved.model.config.block_size
-    text = text or find_again(text_of(saved.about)).text
+    text = text or find_again(text_of(saved.about)).text[:MOST_CHARACTERS]
     print(
         "Joining the most frequent neighbours of your text again and again (byte-pair encoding;\n"
         f"the first {min(len(text), MOST_CHARACTERS):,} characters of it):\n"

@@ -40,7 +40,8 @@ def run(options: PlanOptions) -> int:
     rarest = " ".join(f"{character!r} {count}x" for character, count in found.rarest)
     precision = str(pick_precision(device, training.precision)).removeprefix("torch.")
     print(*describe_text(source, corpus), sep="\n")
-    print(f"rarest  {rarest}")
+    among = "" if found.is_counted else f"  (among {found.examined:,} characters)"
+    print(f"rarest  {rarest}{among}")
     print(f"repeat  {found.repeated:.1%} of the text stood there before, in long passages")
     print(f"overlap {found.overlap:.1%} of the test part stands in the train part as well")
     for line in advice(found):

@@ -8,7 +8,7 @@ import torch
 
 from zigpt.cli.screen import one_line
 from zigpt.config import GPTConfig, TrainConfig, configure
-from zigpt.corpus import Corpus, Source, default_text, python_reference, read_texts
+from zigpt.corpus import Corpus, Source, StoredText, default_text, python_reference, read_texts
 from zigpt.errors import ModelFileError
 from zigpt.plan import advise_preset, require_memory
 
@@ -74,7 +74,9 @@ def describe_text(source: Source, corpus: Corpus) -> list[str]:
         f"split   {len(corpus.train):,} characters to learn from, "
         f"the last {len(corpus.test):,} to be tested on",
     ]
+    if isinstance(source.text, StoredText):
+        lines.append(f"kept    as numbers in {one_line(str(source.text.path), 200)}")
     lines += [f"note    {notice}" for notice in source.notices]
     if not source.encoding.startswith("UTF-8"):
-        lines.append(f"sample  {one_line(source.text.lstrip()[:60])}")
+        lines.append(f"sample  {one_line(source.text[:10_000].lstrip()[:60])}")
     return lines

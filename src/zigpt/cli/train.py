@@ -10,7 +10,7 @@ from types import FrameType
 
 import torch
 
-from zigpt.baselines import Ladder, build_ladder
+from zigpt.baselines import Ladder, build_ladder, extent
 from zigpt.cli.options import TrainOptions, said
 from zigpt.cli.screen import Screen, duration, one_line, program
 from zigpt.cli.source import choose, describe_text, find_again, find_text
@@ -25,7 +25,7 @@ from zigpt.runs.folder import RunFolder, free_path, newest_path
 from zigpt.runs.record import sample_steps
 from zigpt.runs.saved_model import load_model
 from zigpt.survey import advice, survey
-from zigpt.train import Progress, TrainState, split_loss, train
+from zigpt.train import Progress, TrainState, final_loss, train
 from zigpt.verdict import Point, judge, milestone
 
 _SAVE_EVERY = 60.0  # seconds between two checkpoints
@@ -90,7 +90,7 @@ def _start(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen
     screen.say(*(f"note    {line}" for line in advice(survey(source.text, len(corpus.train)))))
     screen.say(*_describe_plan(preset, model, training, corpus, device))
     ladder = build_ladder(corpus.train, corpus.test, corpus.tokenizer.vocab_size)
-    screen.say(_describe_ladder(ladder), f"run     {path}", "")
+    screen.say(*_describe_ladder(ladder, corpus), f"run     {path}", "")
     extra = {"preset": preset, "device": str(device), "prompt": _prompt(corpus)}
     folder = RunFolder.create(path, (model, training), source, ladder, extra)
     return folder, corpus, TrainState.fresh(model, training, device), screen
@@ -107,7 +107,7 @@ def _resume(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Scree
     screen = Screen(training.max_steps)
     state = TrainState.fresh(model, training, device)
     folder.restore(state, screen.say)
-    screen.say(*describe_text(source, corpus), _describe_ladder(folder.ladder))
+    screen.say(*describe_text(source, corpus), *_describe_ladder(folder.ladder, corpus))
     screen.say(f"run     {folder.path}: going on at step {state.step}", "")
     return folder, corpus, state, screen
 
@@ -145,7 +145,9 @@ def _finish(folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen
     ladder = folder.ladder
     folder.record.draw(ladder)
     best = load_model(folder.path, state.device)
-    loss = split_loss(best.model, corpus, "test")
+    loss, count = final_loss(best.model, corpus)
+    is_exact = count == len(corpus.test) - 1
+    scored = "exact over the whole split" if is_exact else f"estimated from {count:,} characters"
     beaten = ladder.beaten(loss)
     above = f"beats the {beaten.name} ({beaten.loss:.3f})" if beaten else "beats no baseline"
     text = _sample(replace(state, model=best.model), corpus, folder.info["prompt"], 500)
@@ -157,7 +159,7 @@ def _finish(folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen
         screen.say(f"stopped early: no better test loss in {state.looks_since_best} looks")
     screen.say(
         "",
-        f"test loss {loss:.4f} nats per character, exact over the whole split: {above}",
+        f"test loss {loss:.4f} nats per character, {scored}: {above}",
         f"          model of step {state.best_step}, after {duration(state.seconds)} of training",
         f"verdict   {judge(points, ladder)}",
         "",
@@ -188,9 +190,11 @@ def _describe_plan(
     ]
 
 
-def _describe_ladder(ladder: Ladder) -> str:
+def _describe_ladder(ladder: Ladder, corpus: Corpus) -> list[str]:
     rungs = " > ".join(f"{rung.name} {rung.loss:.3f}" for rung in ladder.rungs)
-    return f"ladder  {rungs}  (test loss in nats per character of simpler models)"
+    line = f"ladder  {rungs}  (test loss in nats per character of simpler models)"
+    part = extent(len(corpus.train), len(corpus.test))
+    return [line, f"        {part}"] if part else [line]
 
 
 def _describe_look(progress: Progress, beaten: str | None) -> str:

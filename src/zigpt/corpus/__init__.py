@@ -2,5 +2,15 @@
 
 from zigpt.corpus.batches import Corpus
 from zigpt.corpus.source import Source, default_text, python_reference, read_texts
+from zigpt.corpus.stored import StoredText, Text, encode
 
-__all__ = ["Corpus", "Source", "default_text", "python_reference", "read_texts"]
+__all__ = [
+    "Corpus",
+    "Source",
+    "StoredText",
+    "Text",
+    "default_text",
+    "encode",
+    "python_reference",
+    "read_texts",
+]

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from zigpt.corpus.stored import StoredText, Text, encode
 from zigpt.errors import TextError
 from zigpt.tokenizer import CharTokenizer, Ids
 
@@ -27,21 +28,23 @@ class Corpus:
     test: Ids
 
     @classmethod
-    def from_text(cls, text: str, tokenizer: CharTokenizer | None = None) -> "Corpus":
+    def from_text(cls, text: Text, tokenizer: CharTokenizer | None = None) -> "Corpus":
         """Encode and split a text; without a `tokenizer` its own characters are the vocabulary.
 
         Raises:
             TextError: fewer than two distinct characters: there is nothing to predict.
             VocabularyError: a character is not in the given vocabulary.
+            StorageError: there is no room for the ids of a large text.
         """
-        tokenizer = tokenizer or CharTokenizer.from_text(text or " ")
+        known = text.tokenizer if isinstance(text, StoredText) else None
+        tokenizer = tokenizer or known or CharTokenizer.from_text(text[:] or " ")
         if tokenizer.vocab_size < 2:
             raise TextError(
-                f"the text has {len(set(text))} distinct characters",
+                f"the text has {min(1, len(text))} distinct characters",
                 "with fewer than two there is nothing to predict",
                 "give a file with running text",
             )
-        ids = tokenizer.encode(text)
+        ids = encode(text, tokenizer)
         n_train = len(ids) * 9 // 10
         return cls(tokenizer, ids[:n_train], ids[n_train:])
 

@@ -9,13 +9,14 @@ import logging
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
 
 from zigpt.corpus.decode import Decoded, decode
+from zigpt.corpus.files import refuse, require_regular, shown, text_files
+from zigpt.corpus.stored import StoredText, Text, store_texts
 from zigpt.errors import TextError
 
 TINY_SHAKESPEARE = (
@@ -23,6 +24,8 @@ TINY_SHAKESPEARE = (
 )
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
+# Bytes in all files together that are still read into memory; of more, the ids are kept on disk.
+LARGEST_IN_MEMORY = 64 << 20
 _MOST_NOTICES = 8
 _LONGEST_NAME = 40  # characters, of up to 4 bytes; file systems allow a name 255 bytes
 
@@ -32,19 +35,21 @@ class Source:
     """A text and where it came from.
 
     `name` can be part of a folder's name; `origin` is for people; `paths` are the files read, in
-    order, none for a built-in text.
+    order, none for a built-in text. A large `text` is no str, but can be sliced like one.
     """
 
     name: str
     origin: str
     paths: tuple[Path, ...]
-    text: str
+    text: Text
     encoding: str
     notices: tuple[str, ...]
 
     @cached_property
     def sha256(self) -> str:
         """The fingerprint: SHA-256 of the text in UTF-8, in hexadecimal."""
+        if isinstance(self.text, StoredText):
+            return self.text.sha256
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
@@ -55,22 +60,21 @@ def read_texts(paths: Sequence[Path]) -> Source:
 
     Raises:
         TextError: nothing was given, or naming the first path that cannot be read as text.
+        StorageError: the text is large and there is no room to keep its ids.
     """
     if not paths:
         raise TextError("no text was given", "there is nothing to learn from", "name a text file")
-    files = tuple(file for path in paths for file in _files(path))
-    parts = [_read(file) for file in files]
-    encodings = dict.fromkeys(part.encoding for part in parts)
-    notices = [notice for part in parts for notice in part.notices]
+    files = tuple(file for path in paths for file in text_files(path))
+    text, encodings, notices = _large(files) if _is_large(files) else _small(files)
     if len(notices) > _MOST_NOTICES:
         hidden = len(notices) - _MOST_NOTICES
         notices[_MOST_NOTICES:] = [f"... and {hidden:,} more notices like these"]
     return Source(
         name=_name(paths),
-        origin=", ".join(_shown(path) for path in paths),
+        origin=", ".join(shown(path) for path in paths),
         paths=files,
-        text=_joined([part.text for part in parts]),
-        encoding=", ".join(encodings),
+        text=text,
+        encoding=", ".join(dict.fromkeys(encodings)),
         notices=tuple(notices),
     )
 
@@ -98,7 +102,7 @@ def default_text(
         read_texts([file]),
         name="tiny-shakespeare",
         origin="Tiny Shakespeare (downloaded)",
-        notices=(f"no text given: taking Tiny Shakespeare, kept as {_shown(file)}",),
+        notices=(f"no text given: taking Tiny Shakespeare, kept as {shown(file)}",),
     )
 
 
@@ -138,51 +142,34 @@ def python_reference(why: str = "") -> Source:
     )
 
 
-def _files(path: Path) -> list[Path]:
-    """The file itself, or what counts as text in a folder."""
-    if not os.path.isdir(path):
-        return [path]
-    visible = sorted(_visible_files(path), key=Path.as_posix)
-    for suffix in (".txt", ".md"):
-        if files := [file for file in visible if file.suffix.lower() == suffix]:
-            return files
-    raise TextError(
-        f"{_shown(path)} holds no text",
-        "neither it nor the folders in it have a .txt or .md file",
-        "name another folder, or the files themselves",
-    )
+def _is_large(files: Sequence[Path]) -> bool:
+    # One that is missing has no size yet; reading it will say so.
+    return sum(os.path.getsize(f) for f in files if os.path.isfile(f)) > LARGEST_IN_MEMORY
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, onerror=_refuse):
-        if "run.json" in files:  # what a training wrote is not what it should read
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in files if not name.startswith("."))
+def _small(files: Sequence[Path]) -> tuple[str, list[str], list[str]]:
+    """The text, each file's encoding, all notices."""
+    parts = [_read(file) for file in files]
+    notices = [notice for part in parts for notice in part.notices]
+    return _joined([part.text for part in parts]), [part.encoding for part in parts], notices
+
+
+def _large(files: Sequence[Path]) -> tuple[StoredText, list[str], list[str]]:
+    """The same for files that are read in blocks, or not at all where their ids are known."""
+    text = store_texts(files)
+    notices = [
+        f"{shown(file)}{rest}" for file, of in zip(files, text.notices, strict=True) for rest in of
+    ]
+    return text, list(text.encodings), notices
 
 
 def _read(file: Path) -> Decoded:
+    require_regular(file)
     try:
-        # A pipe or a device might never end; the check itself opens nothing.
-        if os.path.exists(file) and not os.path.isfile(file):
-            raise TextError(
-                f"{_shown(file)} is not a regular file",
-                "it is a pipe or a device, which need not end",
-                "save the text to a file and name that",
-            )
         data = file.read_bytes()
     except OSError as error:
-        _refuse(error, file)
-    return decode(data, _shown(file))
-
-
-def _refuse(error: OSError, path: Path | None = None) -> NoReturn:
-    raise TextError(
-        f"cannot read {_shown(path or Path(error.filename))}",
-        (error.strerror or type(error).__name__).lower(),
-        "check the path and its permissions",
-    ) from None
+        refuse(error, file)
+    return decode(data, shown(file))
 
 
 def _joined(texts: Sequence[str]) -> str:
@@ -199,8 +186,3 @@ def _name(paths: Sequence[Path]) -> str:
     safe = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", name))
     safe = safe[:_LONGEST_NAME].strip("-.") or "text"
     return safe if len(paths) == 1 else f"{safe}-and-{len(paths) - 1}-more"
-
-
-def _shown(path: Path) -> str:
-    """The path on one line that any terminal can print."""
-    return "".join(c if c.isprintable() else "?" for c in str(path))
