@@ -135,6 +135,7 @@ def test_where_blocks_are_cut_changes_nothing(text: str, codec: str, half: int) 
     ),
     st.integers(1, 5),
 )
+@example(b"\x84\x31\x95\x33", [b"\0\x80\0"], 1)
 def test_damage_is_found_at_the_same_byte_and_line_wherever_blocks_are_cut(
     mark: bytes, parts: list[bytes], half: int
 ) -> None:

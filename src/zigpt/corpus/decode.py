@@ -94,12 +94,14 @@ class TextReader:
             block = self._file.read(BLOCK)
             more = bool(block)
             begun = len(decoder.getstate()[0])  # bytes of a character that the last block cut
+            size_held = len(held.encode(self.encoding.codec))
             try:
                 text = held + decoder.decode(block, final=not more)
             except UnicodeDecodeError as error:
-                raise self._damaged(error, offset, held) from None
+                good = error.object[: error.start].decode(self.encoding.codec, "replace")
+                yield offset - size_held, held + good  # a NUL in it is told first
+                raise self._damaged(error, offset) from None
             next_held = "\r" if more and text.endswith("\r") else ""
-            size_held = len(held.encode(self.encoding.codec))
             yield offset - size_held, text.removesuffix(next_held)
             held = next_held
             offset += begun + len(block) - len(decoder.getstate()[0])
@@ -138,15 +140,11 @@ class TextReader:
             "open it in an editor that shows it right and save it as UTF-8",
         )
 
-    def _damaged(self, error: UnicodeDecodeError, offset: int, held: str) -> TextError:
-        """Name the byte and its line; the decoder's bytes begin at `offset`, behind `held`."""
-        before = held + error.object[: error.start].decode(self.encoding.codec, "replace")
-        line_ends = before.count("\n") + before.count("\r") - before.count("\r\n")
-        line = 1 + self._lf + self._cr + line_ends
-        offset += error.start
+    def _damaged(self, error: UnicodeDecodeError, offset: int) -> TextError:
+        """Name the byte and its line; what the decoder was given begins at `offset`."""
+        byte, line = error.object[error.start], 1 + self._lf + self._cr
         return TextError(
             f"{self._name} is damaged: it looks like {self.encoding.label} but is not quite",
-            f"byte 0x{error.object[error.start]:02X} at offset {offset:,} (line {line:,}) "
-            "does not fit",
+            f"byte 0x{byte:02X} at offset {offset + error.start:,} (line {line:,}) does not fit",
             "repair that line in an editor, or save the text again as UTF-8",
         )
