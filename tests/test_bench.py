@@ -156,13 +156,14 @@ def test_the_sweeps_reach_as_far_as_they_promise():
     assert (sizes["text"][0], sizes["text"][-1]) == (10**6, 10**9)
 
 
-def test_growth_is_measured_and_drawn():
+def test_growth_is_measured_and_drawn(tmp_path):
     cases = [
         *(Case("parameters", GPTConfig(65, 32, n, 2, 16), 2000) for n in (1, 2, 3)),
         *(Case("context", GPTConfig(65, t, 1, 2, 16), 9000) for t in (64, 8192)),
         *(Case("text", GPTConfig(65, 16, 1, 2, 16), n) for n in (2000, 50_000)),
     ]
-    found = measure_growth(cases, CPU, 2)
+    found = measure_growth(cases, CPU, 2, tmp_path)
+    assert not list(tmp_path.iterdir())
     assert [case.batch_size for case in cases] == [128, 128, 128, 64, 1, 256, 256]
     assert all(len(values) == 2 and min(values) > 0 for values in found.values)
     assert len(found.deviations) == len(found.steps) == len(cases)

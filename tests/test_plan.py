@@ -198,8 +198,11 @@ def test_on_a_cpu_only_one_micro_batch_is_in_memory_at_a_time():
 
 @pytest.mark.parametrize("n_layer", [1, 4])
 @pytest.mark.parametrize("vocab_size", [65, 3000])
-def test_activations_are_estimated_close_to_what_autograd_keeps(n_layer, vocab_size):
-    model = GPTConfig(vocab_size, 64, n_layer, 4, 64, dropout=0.0)
+@pytest.mark.parametrize(("block_size", "batch_size"), [(64, 8), (256, 4), (1024, 1)])
+def test_activations_are_estimated_close_to_what_autograd_keeps(
+    n_layer, vocab_size, block_size, batch_size
+):
+    model = GPTConfig(vocab_size, block_size, n_layer, 4, 64, dropout=0.0)
     kept: dict[int, int] = {}
 
     def keep(tensor):
@@ -207,15 +210,14 @@ def test_activations_are_estimated_close_to_what_autograd_keeps(n_layer, vocab_s
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    gpt, ids = GPT(model), torch.zeros(8, 64, dtype=torch.int64)
+    gpt, ids = GPT(model), torch.zeros(batch_size, block_size, dtype=torch.int64)
     weights = {p.untyped_storage().data_ptr() for p in gpt.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = next_character_loss(gpt(ids), ids)  # keeps them alive until it goes
     real = sum(size for place, size in kept.items() if place not in weights)
     assert loss.requires_grad
-    estimate = memory_bytes(model, replace(TRAINING, batch_size=8), CUDA) - without_activations(
-        model
-    )
+    config = replace(TRAINING, batch_size=batch_size)
+    estimate = memory_bytes(model, config, CPU) - without_activations(model)
     # Never much less; more where the logits are large, whose gradients backward needs as well.
     assert 0.9 * real < estimate < 2.5 * real
 

@@ -84,9 +84,18 @@ def fused_attention(
 
     All but the longest windows on a CPU take matrix products instead, which are faster there.
     """
-    if q.device.type == "cpu" and q.size(-2) <= _LONGEST:
+    if _by_rows(q.size(-2), q.device):
         return _attention_by_rows(q, k, v)
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def weights_kept(length: int, device: torch.device) -> int:
+    """Count what `fused_attention` keeps for the backward pass: weights per query and head."""
+    return (length + min(length, _ROWS)) // 2 if _by_rows(length, device) else 0
+
+
+def _by_rows(length: int, device: torch.device) -> bool:
+    return device.type == "cpu" and length <= _LONGEST
 
 
 def _attention_by_rows(

@@ -14,6 +14,7 @@ from zigpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.corpus import Corpus
 from zigpt.device import micro_batch_size
 from zigpt.errors import OutOfMemoryError
+from zigpt.model import weights_kept
 from zigpt.train import FINAL_CHARS, TrainState, train_step
 
 _PROGRAM_BYTES = 400 << 20  # Python and torch themselves
@@ -81,7 +82,9 @@ def time_step(
 def memory_bytes(model: GPTConfig, config: TrainConfig, device: torch.device) -> int:
     """Estimate the peak memory of a training: weights, gradient, two moments and activations."""
     size = micro_batch_size(config.batch_size, model.block_size, model.n_embd, device)
-    per_position = _LAYER_COPIES * model.n_layer * model.n_embd + 3 * model.vocab_size
+    weights = model.n_head * weights_kept(model.block_size, device)
+    per_layer = _LAYER_COPIES * model.n_embd + weights
+    per_position = model.n_layer * per_layer + 3 * model.vocab_size
     return 16 * model.n_parameters + 4 * size * model.block_size * per_position + _PROGRAM_BYTES
 
 

@@ -73,16 +73,19 @@ def standard_cases() -> list[Case]:
     ]
 
 
-def measure_growth(cases: Sequence[Case], device: torch.device, rounds: int) -> Growth:
+def measure_growth(
+    cases: Sequence[Case], device: torch.device, rounds: int, folder: Path
+) -> Growth:
     """Time a step of every case in turns, its windows read from a file mapped into memory.
 
+    That file is as long as the longest text and lies in `folder` meanwhile.
+
     Raises:
-        OSError: the longest text does not fit onto the disk.
+        OSError: there is no room for it.
     """
     values: list[list[float]] = [[] for _ in cases]
-    with tempfile.TemporaryDirectory(prefix="zigpt-bench-") as folder:
-        longest = max(case.text_chars for case in cases)
-        file = _write_ids(Path(folder, "ids"), longest)
+    with tempfile.TemporaryDirectory(dir=folder) as inside:
+        file = _write_ids(Path(inside, "ids"), max(case.text_chars for case in cases))
         for _ in range(rounds):
             for case, seconds in zip(cases, values, strict=True):
                 ids = np.memmap(file, np.uint8, "r", shape=(case.text_chars,))

@@ -63,7 +63,7 @@ def run(options: BenchOptions) -> int:
     growth = None
     if not options.parts or "growth" in options.parts:
         with storage_errors(path):
-            growth = measure_growth(standard_cases(), device, options.rounds)
+            growth = measure_growth(standard_cases(), device, options.rounds, path)
         screen.say(*_growth_lines(growth), "")
         write_file(path / "growth.png", draw_growth(growth))
     everything = {
