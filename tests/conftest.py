@@ -32,9 +32,9 @@ def story(length: int, seed: int = 0) -> str:
     return " ".join(words)[:length]
 
 
-@pytest.fixture
-def tiny_config() -> GPTConfig:
-    return GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=16, dropout=0.0)
+@pytest.fixture(params=["classic", "modern"])
+def tiny_config(request: pytest.FixtureRequest) -> GPTConfig:
+    return GPTConfig(11, 8, n_layer=2, n_head=2, n_embd=16, dropout=0.0, architecture=request.param)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The textbook, spelled out: one head, one query, one number at a time: our oracle."""
 
+import cmath
 import math
 
 import torch
@@ -30,17 +31,35 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
+def turn(x: Tensor) -> Tensor:
+    """One head of one window (T, D): each pair of channels as a complex number, turned."""
+    half = x.size(-1) // 2
+    rows = []
+    for t, row in enumerate(x):
+        pairs = [complex(row[i], row[i + half]) for i in range(half)]
+        turned = [pair * cmath.exp(1j * t * 10_000 ** (-i / half)) for i, pair in enumerate(pairs)]
+        rows.append(torch.tensor([z.real for z in turned] + [z.imag for z in turned]))
+    return torch.stack(rows)
+
+
+def shift(x: Tensor) -> Tensor:
+    """The first half of each position's channels come from the one before, 0 at the first."""
+    rows = []
+    for t, row in enumerate(x):
+        before = x[t - 1] if t else torch.zeros_like(row)
+        rows.append(torch.tensor([*before[: len(row) // 2], *row[len(row) // 2 :]]))
+    return torch.stack(rows)
+
+
 def logits(model: GPT, ids: list[int]) -> Tensor:
     """The scores of a GPT for one window, from its weights alone: (T, V)."""
     w = model.state_dict()
     config = model.config
     size = config.n_embd // config.n_head
-    x = torch.stack(
-        [
-            w["token_embedding.weight"][i] + w["position_embedding.weight"][t]
-            for t, i in enumerate(ids)
-        ]
-    )
+    modern = config.architecture == "modern"
+    x = torch.stack([w["token_embedding.weight"][i] for i in ids])
+    if not modern:
+        x = x + torch.stack([w["position_embedding.weight"][t] for t in range(len(ids))])
     for n in range(config.n_layer):
         at = f"blocks.{n}."
 
@@ -48,12 +67,14 @@ def logits(model: GPT, ids: list[int]) -> Tensor:
             return x @ w[f"{at}{name}.weight"].T + w[f"{at}{name}.bias"]
 
         h = layer_norm(x, w[at + "ln_1.weight"], w[at + "ln_1.bias"])
+        h = shift(h) if modern else h
         q, k, v = linear(h, "attn.qkv").split(config.n_embd, dim=-1)
-        heads = [
-            attention(q[:, c : c + size], k[:, c : c + size], v[:, c : c + size])
-            for c in range(0, config.n_embd, size)
-        ]
+        heads = []
+        for c in range(0, config.n_embd, size):
+            one, two, three = (part[:, c : c + size] for part in (q, k, v))
+            heads.append(attention(*((turn(one), turn(two)) if modern else (one, two)), three))
         x = x + linear(torch.cat(heads, dim=-1), "attn.project")
         h = layer_norm(x, w[at + "ln_2.weight"], w[at + "ln_2.bias"])
+        h = shift(h) if modern else h
         x = x + linear(gelu(linear(h, "ffn.expand")), "ffn.project")
     return layer_norm(x, w["ln_f.weight"], w["ln_f.bias"]) @ w["head.weight"].T

@@ -201,6 +201,19 @@ def test_every_idea_is_shown_on_the_readers_own_model(trained, capsys, topic, ex
     assert expected in capsys.readouterr().out
 
 
+def test_the_modern_architecture_is_trained_kept_and_written_with(trained, tmp_path, capsys):
+    _, _, text = trained
+    run = tmp_path / "modern"
+    settings = ["--architecture", "modern", "--max-steps", "3", "--eval-interval", "3"]
+    assert main(["train", str(text), "--preset", "tiny", *settings, "--run", str(run)]) == 0
+    assert main(["explain", "model", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "x = x + attention(shift(LayerNorm(x)))" in shown
+    assert "position embedding               0" in shown
+    quick = sample(capsys, run, "--temperature", 0, "--chars", 40)
+    assert quick == sample(capsys, run, "--temperature", 0, "--chars", 40, "--device", "cpu")
+
+
 def test_the_window_table_has_one_row_for_each_position_of_the_text_given(trained, capsys):
     run, _, _ = trained
     assert main(["explain", "window", str(run), "--text", "stone"]) == 0

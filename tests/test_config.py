@@ -1,5 +1,6 @@
 """Settings: the impossible refused, all of it at once; presets; what overrides drag along."""
 
+import json
 import math
 from dataclasses import FrozenInstanceError, asdict, fields, replace
 from functools import partial
@@ -10,7 +11,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zigpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig, configure
+from zigpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig, configure, restore
 from zigpt.errors import ConfigError
 from zigpt.model import GPT
 from zigpt.optim import learning_rate
@@ -108,7 +109,7 @@ BROKEN = {
     field.name: (-1.0 if isinstance(field.default, float) else -1)
     for part in (GPTConfig, TrainConfig)
     for field in fields(part)
-    if field.name not in ("n_embd", "precision", "optimizer")
+    if field.name not in ("n_embd", "precision", "optimizer", "architecture")
 }
 
 
@@ -135,7 +136,7 @@ def test_every_number_of_every_config_has_an_impossible_value():
     refused = {(part, name) for part, name, *_ in IMPOSSIBLE}
     for part in (GPTConfig, TrainConfig, SampleConfig):
         for field in fields(part):
-            chosen_by_name = field.name in ("precision", "optimizer")
+            chosen_by_name = field.name in ("precision", "optimizer", "architecture")
             assert chosen_by_name or (part, field.name) in refused
 
 
@@ -217,13 +218,17 @@ def test_all_sampling_problems_are_named_at_once():
     block_size=st.integers(1, 40),
     n_layer=st.integers(1, 3),
     n_head=st.integers(1, 4),
-    head_size=st.integers(1, 8),
+    pairs=st.integers(1, 4),
+    architecture=st.sampled_from(["classic", "modern"]),
 )
-@example(vocab_size=65, block_size=256, n_layer=6, n_head=6, head_size=64)
+@example(
+    vocab_size=65, block_size=256, n_layer=6, n_head=6, pairs=32, architecture="classic"
+)  # fmt: skip
 def test_parameters_are_counted_as_the_real_model_has_them(
-    vocab_size, block_size, n_layer, n_head, head_size
+    vocab_size, block_size, n_layer, n_head, pairs, architecture
 ):
-    config = GPTConfig(vocab_size, block_size, n_layer, n_head, n_head * head_size, 0.0)
+    width = 2 * pairs * n_head
+    config = GPTConfig(vocab_size, block_size, n_layer, n_head, width, 0.0, architecture)
     real = {row: 0 for row in config.parameter_table()}
     rows = {
         "token_embedding": "token embedding",
@@ -240,6 +245,46 @@ def test_parameters_are_counted_as_the_real_model_has_them(
         real[row] += parameter.numel()
     assert config.parameter_table() == real
     assert config.n_parameters == sum(real.values())
+
+
+def test_a_modern_width_is_made_of_pairs_in_every_head():
+    ((problem, remedy),) = refusal(GPTConfig, n_embd=35, n_head=5, architecture="modern").problems
+    assert problem == "n_embd (35) must be divisible by 2 x n_head (10)"
+    assert remedy == "try n_embd 30 or 40"
+    assert GPTConfig(n_embd=40, n_head=5, architecture="modern").n_embd == 40
+
+
+def test_every_preset_is_classic():
+    assert {configure(65, preset, {})[0].architecture for preset in PRESETS} == {"classic"}
+
+
+def test_what_a_file_says_is_a_config_again():
+    for config in (GPTConfig(architecture="modern"), TrainConfig(optimizer="muon")):
+        assert restore(type(config), json.loads(json.dumps(asdict(config)))) == config
+    assert restore(GPTConfig, {"n_layer": 3, "dropout": 0.0}) == GPTConfig(n_layer=3, dropout=0.0)
+
+
+@pytest.mark.parametrize(
+    ("part", "setting"),
+    [
+        (GPTConfig, {"architecture": "future"}),
+        (GPTConfig, {"n_layer": 2.0}),
+        (GPTConfig, {"n_layer": True}),
+        (GPTConfig, {"n_layer": None}),
+        (GPTConfig, {"dropout": "0.1"}),
+        (TrainConfig, {"optimizer": ["adamw"]}),
+        (TrainConfig, {"precision": "float16"}),
+    ],
+)
+def test_a_file_cannot_say_what_no_option_could(part, setting):
+    (name,) = setting
+    with pytest.raises(ValueError, match=f"^{name} cannot be"):
+        restore(part, setting)
+
+
+def test_a_file_with_an_unknown_setting_is_not_read():
+    with pytest.raises(TypeError, match="n_experts"):
+        restore(GPTConfig, {"n_experts": 2})
 
 
 @pytest.mark.parametrize("preset", PRESETS)

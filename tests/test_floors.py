@@ -11,9 +11,9 @@ PACKAGE = Path(zigpt.__file__).parent
 FLOORS = {
     "errors": 0,
     "config": 1, "tokenizer": 1,
-    "corpus": 2, "model": 2, "device": 2, "subwords": 2,
-    "optim": 3, "baselines": 3, "survey": 3, "generate": 3, "anatomy": 3,
-    "train": 4, "verdict": 4,
+    "corpus": 2, "attention": 2, "device": 2, "subwords": 2,
+    "model": 3, "optim": 3, "baselines": 3, "survey": 3,
+    "generate": 4, "anatomy": 4, "train": 4, "verdict": 4,
     "runs": 5, "plan": 5,
     "bench": 6,
     "cli": 7,

@@ -6,18 +6,16 @@ import pytest
 import torch
 
 from tests import reference
-from zigpt import model as model_module
-from zigpt.config import GPTConfig
-from zigpt.model import (
-    GPT,
-    Dropout,
+from zigpt import attention as attention_module
+from zigpt.attention import (
     attention_weights,
     causal_mask,
     fused_attention,
-    gelu,
-    next_character_loss,
     readable_attention,
+    rotated,
 )
+from zigpt.config import GPTConfig
+from zigpt.model import GPT, Dropout, gelu, next_character_loss
 
 CLOSE = {"rtol": 0.0, "atol": 1e-4}
 
@@ -32,8 +30,8 @@ def ids(tiny_config):
 def every_way(request, monkeypatch):
     """Run a test through every way the fused form may take."""
     rows, longest = request.param
-    monkeypatch.setattr(model_module, "_ROWS", rows)
-    monkeypatch.setattr(model_module, "_LONGEST", longest)
+    monkeypatch.setattr(attention_module, "_ROWS", rows)
+    monkeypatch.setattr(attention_module, "_LONGEST", longest)
 
 
 @pytest.mark.usefixtures("every_way")
@@ -56,6 +54,7 @@ def test_fused_and_readable_form_give_the_same_gradients(tiny_model, ids):
         assert fused.abs().sum() > 0
 
 
+@pytest.mark.parametrize("tiny_config", ["classic"], indirect=True)
 def test_hugging_faces_gpt2_gives_the_same_logits_on_equal_weights(tiny_model, ids):
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -81,6 +80,23 @@ def test_hugging_faces_gpt2_gives_the_same_logits_on_equal_weights(tiny_model, i
     theirs.load_state_dict(weights)
     with torch.no_grad():
         torch.testing.assert_close(tiny_model(ids), theirs(ids).logits, **CLOSE)
+
+
+def test_queries_and_keys_turn_as_hugging_faces_llama_turns_them():
+    from transformers import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
+
+    q, k, v = torch.randn(3, 2, 4, 9, 16, generator=torch.Generator().manual_seed(5))
+    config = LlamaConfig(hidden_size=64, num_attention_heads=4)
+    positions = torch.arange(9) + 3
+    cos, sin = LlamaRotaryEmbedding(config)(q, positions.unsqueeze(0))
+    expected = apply_rotary_pos_emb(q, k, cos, sin)
+
+    def keep(layer, q, k, v):
+        torch.testing.assert_close((q, k), expected, **CLOSE)
+        return v
+
+    assert rotated(keep, positions, 16)(0, q, k, v) is v
 
 
 @pytest.mark.usefixtures("every_way")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,11 +20,16 @@ from zigpt.model import GPT
 from zigpt.runs.saved_model import SavedModel, save_model
 from zigpt.train import TrainState, split_loss, train
 
-SHAPES = [
+CLASSIC = [
     GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=16),
     GPTConfig(vocab_size=5, block_size=1, n_layer=1, n_head=1, n_embd=4),
     GPTConfig(vocab_size=7, block_size=9, n_layer=1, n_head=5, n_embd=35),
     GPTConfig(vocab_size=300, block_size=16, n_layer=1, n_head=3, n_embd=72),
+]
+SHAPES = [
+    *CLASSIC,
+    *(replace(config, architecture="modern") for config in CLASSIC if config.n_embd != 35),
+    GPTConfig(9, block_size=12, n_layer=2, n_head=5, n_embd=30, architecture="modern"),
 ]
 
 
@@ -41,11 +47,14 @@ def scores_along(decoder, ids, first):
     return np.stack([decoder.next_scores(ids[:, :length]) for length in lengths])
 
 
-@pytest.fixture(scope="module")
-def trained():
+@pytest.fixture(scope="module", params=["classic", "modern"])
+def trained(request):
     """A model that has learned something, and its text."""
     corpus = Corpus.from_text(story(20_000))
-    config = GPTConfig(corpus.tokenizer.vocab_size, block_size=32, n_layer=2, n_head=2, n_embd=64)
+    config = GPTConfig(
+        corpus.tokenizer.vocab_size, block_size=32, n_layer=2, n_head=2, n_embd=64,
+        architecture=request.param,
+    )  # fmt: skip
     training = TrainConfig(batch_size=16, learning_rate=3e-3, max_steps=150, eval_interval=150)
     state = TrainState.fresh(config, training, torch.device("cpu"))
     for _ in train(state, corpus):
@@ -53,7 +62,9 @@ def trained():
     return state.model.eval(), corpus
 
 
-@pytest.mark.parametrize("config", SHAPES, ids=lambda c: f"{c.n_head} heads of {c.n_embd}")
+@pytest.mark.parametrize(
+    "config", SHAPES, ids=lambda c: f"{c.architecture}, {c.n_head} heads of {c.n_embd}"
+)
 @pytest.mark.parametrize("first", [1, 5])
 def test_scores_are_those_of_the_model_to_a_few_percent(config, first):
     model = GPT(config, torch.Generator().manual_seed(0)).eval()

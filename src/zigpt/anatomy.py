@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zigpt.model import GPT, attention_weights
+from zigpt.attention import attention_weights
+from zigpt.model import GPT
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,16 @@ The names are GPT-2's. This module knows no tensor: it must load in milliseconds
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 from zigpt.errors import ConfigError
 
 Problem = tuple[str, str]
 _RATE_LIMIT = 100
+ROTARY_BASE = 10_000.0  # slowest rotation: one turn in 2π times as many positions
 Precision = Literal["auto", "float32", "bfloat16"]
 OptimizerName = Literal["adamw", "muon"]
+Architecture = Literal["classic", "modern"]
 PresetName = Literal["tiny", "laptop", "gpu", "seed"]
 
 
@@ -52,6 +54,7 @@ class GPTConfig:
     n_head: int = option(6, "H: attention heads in each block")
     n_embd: int = option(384, "C: width of the residual stream")
     dropout: float = option(0.2, "share of activations dropped while training, 0 to below 1")
+    architecture: Architecture = option("classic", "modern: rotary positions and token shift")
 
     def __post_init__(self) -> None:
         if problems := self._problems():
@@ -62,13 +65,13 @@ class GPTConfig:
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
             value = getattr(self, name)
             _check(problems, value < 1, f"{name} ({value}) must be at least 1", f"raise {name}")
-        if self.n_head >= 1 and self.n_embd >= 1 and self.n_embd % self.n_head:
-            problems.append(
-                (
-                    f"n_embd ({self.n_embd}) must be divisible by n_head ({self.n_head})",
-                    f"try n_embd {_nearest_multiples(self.n_embd, self.n_head)}",
-                )
-            )
+        name, divisor = "n_head", self.n_head
+        if self.architecture == "modern":  # its heads are made of pairs of channels
+            name, divisor = "2 x n_head", 2 * self.n_head
+        if divisor >= 1 and self.n_embd >= 1 and self.n_embd % divisor:
+            problem = f"n_embd ({self.n_embd}) must be divisible by {name} ({divisor})"
+            remedy = f"try n_embd {_nearest_multiples(self.n_embd, divisor)}"
+            problems.append((problem, remedy))
         _check(
             problems,
             not 0 <= self.dropout < 1,
@@ -88,9 +91,10 @@ class GPTConfig:
         layer_norm = 2 * width
         attention = (width + 1) * 3 * width + (width + 1) * width
         feed_forward = (width + 1) * 4 * width + (4 * width + 1) * width
+        positions = self.block_size if self.architecture == "classic" else 0
         return {
             "token embedding": self.vocab_size * width,
-            "position embedding": self.block_size * width,
+            "position embedding": positions * width,
             "attention": self.n_layer * attention,
             "feed-forward": self.n_layer * feed_forward,
             "layer norms": (2 * self.n_layer + 1) * layer_norm,
@@ -106,10 +110,9 @@ class GPTConfig:
             "ffn.expand": (4 * width, width),
             "ffn.project": (width, 4 * width),
         }
-        shapes: dict[str, tuple[int, ...]] = {
-            "token_embedding.weight": (self.vocab_size, width),
-            "position_embedding.weight": (self.block_size, width),
-        }
+        shapes: dict[str, tuple[int, ...]] = {"token_embedding.weight": (self.vocab_size, width)}
+        if self.architecture == "classic":
+            shapes["position_embedding.weight"] = (self.block_size, width)
         for block in range(self.n_layer):
             for name, shape in layers.items():
                 shapes[f"blocks.{block}.{name}.weight"] = shape
@@ -233,6 +236,9 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
+Config = TypeVar("Config", GPTConfig, TrainConfig)
+
+
 def configure(
     vocab_size: int, preset: PresetName, overrides: Mapping[str, Any]
 ) -> tuple[GPTConfig, TrainConfig]:
@@ -263,6 +269,22 @@ def configure(
     if problems:
         raise ConfigError(problems)
     return parts[0], parts[1]
+
+
+def restore(part: type[Config], values: Mapping[str, Any]) -> Config:
+    """Build a config from what a file says; settings that it does not know are at their defaults.
+
+    Raises:
+        ValueError: a value is not of its setting's kind.
+        TypeError: there is no such setting.
+        ConfigError: naming every impossible value at once.
+    """
+    for setting in fields(part):
+        value: Any = values.get(setting.name, setting.default)
+        choices = get_args(setting.type)
+        if value not in choices if choices else type(value) is not setting.type:
+            raise ValueError(f"{setting.name} cannot be {value!r}")
+    return part(**values)
 
 
 def _fields_of(

@@ -9,113 +9,28 @@ One legend for the whole project:
     V vocabulary distinct characters
 
 The architecture is GPT-2's (Radford et al. 2019) over the decoder of arXiv:1706.03762. This module
-knows no text, no file and no optimizer. What happens between positions happens in one function,
-`Attend`; everything else treats each position by itself. That is why a key-value cache, a picture
-of the attention or an ablation are all just another `Attend` handed to the same model.
+knows no text, no file and no optimizer. What happens between positions happens in `attend`;
+everything else treats each position by itself. That is why a key-value cache, a picture of the
+attention or an ablation are all just another `Attend` handed to the same model.
+
+The modern architecture differs in two things, at no cost in parameters. Attention turns queries and
+keys by their position (`rotated`) instead of adding a learned vector for each. And what goes into
+a branch is half the position's own, half that of the position `before` (token shift,
+arXiv:2305.13048): what a character follows is there from the start, not to be found by attention.
 """
 
 import math
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zigpt.attention import Attend, Before, fused_attention, position_before, rotated
 from zigpt.config import GPTConfig
 
-# On a CPU: queries that go through attention together, and the longest window done that way.
-_ROWS, _LONGEST = 256, 2048
-
-
-@runtime_checkable
-class Attend(Protocol):
-    """How the queries of one layer read its values: the only place where positions meet."""
-
-    def __call__(
-        self,
-        layer: int,
-        q: Float[Tensor, "B H T D"],
-        k: Float[Tensor, "B H T D"],
-        v: Float[Tensor, "B H T D"],
-    ) -> Float[Tensor, "B H T D"]:
-        """Mix the values that each position may see; `layer` counts from 0."""
-        ...
-
-
-def causal_mask(length: int, device: torch.device | None = None) -> Bool[Tensor, "T T"]:
-    """Lower-triangular: row t is True where position t may look, at 0 ... t."""
-    return torch.ones(length, length, dtype=torch.bool, device=device).tril()
-
-
-def attention_scores(
-    q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"]
-) -> Float[Tensor, "B H T T"]:
-    """scores = q kᵀ / √D: how well each query matches each key, before any mask."""
-    return q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
-
-
-def attention_weights(
-    q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"]
-) -> Float[Tensor, "B H T T"]:
-    """weights = softmax(scores, with the future at -inf): each row sums to 1, above is 0."""
-    scores = attention_scores(q, k)
-    past = causal_mask(scores.size(-1), scores.device)
-    return F.softmax(scores.masked_fill(~past, float("-inf")), dim=-1)
-
-
-def readable_attention(
-    layer: int,
-    q: Float[Tensor, "B H T D"],
-    k: Float[Tensor, "B H T D"],
-    v: Float[Tensor, "B H T D"],
-) -> Float[Tensor, "B H T D"]:
-    """attention = weights v, as in the formula of arXiv:1706.03762, eq. 1."""
-    return attention_weights(q, k) @ v
-
-
-def fused_attention(
-    layer: int,
-    q: Float[Tensor, "B H T D"],
-    k: Float[Tensor, "B H T D"],
-    v: Float[Tensor, "B H T D"],
-) -> Float[Tensor, "B H T D"]:
-    """The same, quickly: one library call that never stores the weights (arXiv:2205.14135).
-
-    All but the longest windows on a CPU take matrix products instead, which are faster there.
-    """
-    if _by_rows(q.size(-2), q.device):
-        return _attention_by_rows(q, k, v)
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-
-
-def weights_kept(length: int, device: torch.device) -> int:
-    """Count what `fused_attention` keeps for the backward pass: weights per query and head."""
-    return (length + min(length, _ROWS)) // 2 if _by_rows(length, device) else 0
-
-
-def _by_rows(length: int, device: torch.device) -> bool:
-    return device.type == "cpu" and length <= _LONGEST
-
-
-def _attention_by_rows(
-    q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"], v: Float[Tensor, "B H T D"]
-) -> Float[Tensor, "B H T D"]:
-    """softmax(mask + q kᵀ / √D) v, a stretch of queries at a time with the keys up to its end.
-
-    Scale and mask are folded into the first matrix product.
-    """
-    # (B, H, T, D) -> (B * H, T, D), the shape of one batched matrix product
-    queries, keys, values = (x.flatten(0, 1) for x in (q, k, v))
-    length, head_size = q.shape[-2:]
-    mixed = []
-    for start in range(0, length, _ROWS):
-        end = min(start + _ROWS, length)
-        mask = torch.full((end - start, end), float("-inf"), dtype=q.dtype).triu(start + 1)
-        labels = keys[:, :end].transpose(1, 2)
-        scores = torch.baddbmm(mask, queries[:, start:end], labels, alpha=head_size**-0.5)
-        mixed.append(scores.softmax(-1) @ values[:, :end])
-    return torch.cat(mixed, dim=1).view_as(q)
+Shift = Callable[[int, Tensor], Tensor]
 
 
 def next_character_loss(
@@ -197,15 +112,18 @@ class Block(nn.Module):
 
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
+        self.layer = layer
         self.ln_1 = nn.LayerNorm(config.n_embd)
         self.attn = SelfAttention(config, layer)
         self.ln_2 = nn.LayerNorm(config.n_embd)
         self.ffn = FeedForward(config)
 
-    def forward(self, x: Float[Tensor, "B T C"], attend: Attend) -> Float[Tensor, "B T C"]:
-        """x + attn(ln_1(x)), then x + ffn(ln_2(x))."""
-        x = x + self.attn(self.ln_1(x), attend)
-        return x + self.ffn(self.ln_2(x))
+    def forward(
+        self, x: Float[Tensor, "B T C"], attend: Attend, shift: Shift
+    ) -> Float[Tensor, "B T C"]:
+        """x + attn(ln_1(x)), then x + ffn(ln_2(x)); `shift` does nothing in the classic one."""
+        x = x + self.attn(shift(2 * self.layer, self.ln_1(x)), attend)
+        return x + self.ffn(shift(2 * self.layer + 1, self.ln_2(x)))
 
 
 class GPT(nn.Module):
@@ -218,7 +136,8 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
-        self.position_embedding = nn.Embedding(config.block_size, config.n_embd)
+        if config.architecture == "classic":
+            self.position_embedding = nn.Embedding(config.block_size, config.n_embd)
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd)
@@ -226,11 +145,16 @@ class GPT(nn.Module):
         self._initialise(generator)
 
     def forward(
-        self, ids: Int[Tensor, "B T"], attend: Attend = fused_attention, start: int = 0
+        self,
+        ids: Int[Tensor, "B T"],
+        attend: Attend = fused_attention,
+        before: Before = position_before,
+        start: int = 0,
     ) -> Float[Tensor, "B T V"]:
         """Score every possible next character at every position at once.
 
-        `start` is the position of the first id, for an `attend` that remembers earlier ones.
+        `start` is the position of the first id, for an `attend` and a `before` that remember
+        earlier ones.
 
         Raises:
             ValueError: the ids reach beyond the block size.
@@ -242,9 +166,16 @@ class GPT(nn.Module):
                 "give the model the last block_size characters"
             )
         positions = torch.arange(start, end, device=ids.device)
-        x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
+        x = self.token_embedding(ids)
+        if self.config.architecture == "classic":
+            x = x + self.position_embedding(positions)
+            shift: Shift = _keep
+        else:
+            attend = rotated(attend, positions, self.config.n_embd // self.config.n_head)
+            shift = _half_from(before)
+        x = self.dropout(x)
         for block in self.blocks:
-            x = block(x, attend)
+            x = block(x, attend, shift)
         return self.head(self.ln_f(x))
 
     @torch.no_grad()
@@ -265,3 +196,15 @@ class GPT(nn.Module):
         for module in self.modules():
             if isinstance(module, SelfAttention | FeedForward):
                 module.project.weight.div_(math.sqrt(2 * self.config.n_layer))
+
+
+def _keep(place: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+    return x
+
+
+def _half_from(before: Before) -> Shift:
+    def shift(place: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        half = x.size(-1) // 2
+        return torch.cat((before(place, x[..., :half]), x[..., half:]), dim=-1)
+
+    return shift

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from zigpt.attention import weights_kept
 from zigpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.corpus import Corpus
 from zigpt.device import micro_batch_size
 from zigpt.errors import OutOfMemoryError
-from zigpt.model import weights_kept
 from zigpt.train import FINAL_CHARS, TrainState, train_step
 
 _PROGRAM_BYTES = 400 << 20  # Python and torch themselves

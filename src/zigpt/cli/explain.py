@@ -61,19 +61,24 @@ def _visible(text: str) -> str:
 def _model(saved: SavedModel, text: str) -> None:
     config = saved.model.config
     width, heads = config.n_embd, config.n_head
+    if config.architecture == "classic":
+        positions, normed = f"  +  position embedding {config.block_size} x {width}", "LayerNorm(x)"
+    else:
+        positions, normed = ", no positions: attention turns by them", "shift(LayerNorm(x))"
     print(
         f"""ids      (B, T)      T = {config.block_size} characters at most, V = {config.vocab_size}
-  │        token embedding {config.vocab_size} x {width}  +  position embedding \
-{config.block_size} x {width}
+  │        token embedding {config.vocab_size} x {width}{positions}
 x        (B, T, C)   C = {width}: the residual stream
   │   ┌──── block, {config.n_layer} times, one above the other
-  │   │    x = x + attention(LayerNorm(x))       {heads} heads of {width // heads} channels
-  │   │    x = x + feed-forward(LayerNorm(x))    {width} -> {4 * width} -> {width}
+  │   │    {f"x = x + attention({normed})":<42} {heads} heads of {width // heads} channels
+  │   │    {f"x = x + feed-forward({normed})":<42} {width} -> {4 * width} -> {width}
   │   └────
   │        LayerNorm, then the head {width} -> {config.vocab_size}
 logits   (B, T, V)   a score for every next character, at every position
 """
     )
+    if config.architecture == "modern":
+        print("shift: half of the channels come from the character before\n")
     table = config.parameter_table()
     for part, count in [*table.items(), ("all", config.n_parameters)]:
         print(f"{part:<20}{count:>14,}  {count / config.n_parameters:7.1%}")

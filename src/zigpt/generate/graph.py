@@ -15,15 +15,15 @@ import onnx
 from jaxtyping import Float, UInt8
 from onnx import TensorProto, helper, numpy_helper
 
-from zigpt.config import GPTConfig
+from zigpt.config import ROTARY_BASE, GPTConfig
 from zigpt.errors import ModelFileError
 
 Weights = Mapping[str, Float[np.ndarray, "..."]]
 
 _GROUP = 32  # neighbouring weights of a row that share a scale
 _MIDDLE = 128  # the byte that stands for 0
-_HEAD_MULTIPLE = 8  # what the attention node asks of a head's size
-_STANDARD = ("Gather", "Add", "LayerNormalization")
+_HEAD_MULTIPLE = 16  # what the attention node asks of the size of a head that is rotated
+_STANDARD = ("Gather", "Add", "LayerNormalization", "Split", "Concat", "Slice")
 _EXTENSIONS = "com.microsoft"  # where all other nodes come from: onnxruntime itself
 _INT8_ACTIVATIONS = 4  # `accuracy_level`: each row's inputs are rounded to 8 bits as well
 
@@ -107,18 +107,45 @@ class _Graph:
     def attention(self, x: str, layer: int, prefix: str) -> str:
         """Attention over the cache, which the node itself extends in place."""
         heads, size = self.config.n_head, self.config.n_embd // self.config.n_head
-        spare = -size % _HEAD_MULTIPLE  # zeros in q, k and v add nothing to any product
-        qkv = _fill_heads(self.weight(f"{prefix}.qkv.weight"), 3 * heads, spare)
-        bias = _fill_heads(self.weight(f"{prefix}.qkv.bias"), 3 * heads, spare)
+        is_modern = self.config.architecture == "modern"
+        # Zeros in q, k and v add nothing to any product. Rotation pairs the halves of a head.
+        pieces, spare = (2 * heads, _spare(size) // 2) if is_modern else (heads, _spare(size))
+        qkv = _fill(self.weight(f"{prefix}.qkv.weight"), 3 * pieces, spare)
+        bias = _fill(self.weight(f"{prefix}.qkv.bias"), 3 * pieces, spare)
         packed = self.linear(x, qkv, self.constant(f"{prefix}.qkv.bias", bias), f"{prefix}.qkv")
-        inputs = [packed, "", "", *cache_names("past", layer), "last", "length"]
+        inputs = [packed, "", "", *_cache_names("past", layer), "last", "length"]
         mixed = self.node(
-            "GroupQueryAttention", inputs, f"{prefix}.heads", also=cache_names("present", layer),
-            num_heads=heads, kv_num_heads=heads, scale=1 / math.sqrt(size),
+            "GroupQueryAttention", inputs + ["cos", "sin"] * is_modern, f"{prefix}.heads",
+            also=_cache_names("present", layer), num_heads=heads, kv_num_heads=heads,
+            scale=1 / math.sqrt(size), do_rotary=int(is_modern),
         )  # fmt: skip
-        project = _fill_heads(self.weight(f"{prefix}.project.weight").T, heads, spare).T
+        project = _fill(self.weight(f"{prefix}.project.weight").T, pieces, spare).T
         bias_name = self.constant(f"{prefix}.project.bias")
         return self.linear(mixed, project, bias_name, f"{prefix}.project")
+
+    def tables(self) -> None:
+        """What every block of the modern architecture reads: rotations, and where to cut."""
+        half = self.config.n_embd // self.config.n_head // 2
+        angles = np.outer(
+            np.arange(self.config.block_size), ROTARY_BASE ** (-np.arange(half) / half)
+        )
+        for name, table in (("cos", np.cos(angles)), ("sin", np.sin(angles))):
+            filled = np.pad(table, ((0, 0), (0, _spare(2 * half) // 2)))
+            self.constant(name, filled.astype(np.float32))
+        width = self.config.n_embd
+        cuts = {"halves": [width // 2, width - width // 2], "time": [1], "first": [0], "last": [-1]}
+        for name, cut in (cuts | {"end": [2**31]}).items():
+            self.constant(f"cut.{name}", np.array(cut, np.int64))
+
+    def shift(self, x: str, place: int) -> str:
+        """Half of the channels from the position before; the newest position's are given on."""
+        moving, staying = f"{x}.moving", f"{x}.staying"
+        self.node("Split", [x, "cut.halves"], moving, also=[staying], axis=-1)
+        joined = self.node("Concat", [f"before.{place}", moving], f"{x}.joined", axis=1)
+        self.node("Slice", [joined, "cut.last", "cut.end", "cut.time"], f"newest.{place}")
+        cut = [joined, "cut.first", "cut.last", "cut.time"]
+        return self.node("Concat", [self.node("Slice", cut, f"{x}.earlier"), staying],
+                         f"{x}.shifted", axis=-1)  # fmt: skip
 
     def feed_forward(self, x: str, prefix: str) -> str:
         """project(GELU(expand(x)))."""
@@ -131,55 +158,82 @@ class _Graph:
 
 
 def build_graph(config: GPTConfig, weights: Weights) -> onnx.ModelProto:
-    """Lay out the model: ids (B, T) and their positions in, logits (B, T, V) out.
+    """Lay out the model: ids (B, T) in, logits (B, T, V) out.
 
-    The cache of each layer is an input and an output of one shape, (B, H, block_size, D), meant to
-    share their memory. `last` (B) is the position of each text's newest character, `length` how
-    many characters are read in all.
+    The classic one is given the `positions` (B, T) as well. `last` (B) is the position of each
+    text's newest character, `length` how many characters are read in all. What is remembered is
+    given in and out, see `memory_shapes`.
     """
+    is_modern = config.architecture == "modern"
     graph = _Graph(config, weights)
-    tokens = graph.node("Gather", [graph.constant("token_embedding.weight"), "ids"], "tokens")
-    places = graph.constant("position_embedding.weight")
-    x = graph.node("Add", [tokens, graph.node("Gather", [places, "positions"], "places")], "x")
+    x = graph.node("Gather", [graph.constant("token_embedding.weight"), "ids"], "tokens")
+    if is_modern:
+        graph.tables()
+    else:
+        places = [graph.constant("position_embedding.weight"), "positions"]
+        x = graph.node("Add", [x, graph.node("Gather", places, "places")], "x")
     branch: str | None = None
     for layer in range(config.n_layer):
         block = f"blocks.{layer}"
         normed, x = graph.norm(x, branch, f"{block}.ln_1")
+        if is_modern:
+            normed = graph.shift(normed, 2 * layer)
         branch = graph.attention(normed, layer, f"{block}.attn")
         normed, x = graph.norm(x, branch, f"{block}.ln_2")
+        if is_modern:
+            normed = graph.shift(normed, 2 * layer + 1)
         branch = graph.feed_forward(normed, f"{block}.ffn")
     normed, _ = graph.norm(x, branch, "ln_f")
     graph.linear(normed, graph.weight("head.weight"), None, "logits")
+    return _model_of(graph)
+
+
+def memory_shapes(config: GPTConfig, count: int) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Name what `count` texts remember: as an input, as an output, and its shape.
+
+    Each pair is meant to share its memory: keys and values of every layer are extended in place,
+    their heads filled up to a multiple of 16; of the newest position half of the channels are kept.
+    """
+    size = config.n_embd // config.n_head
+    cache = (count, config.n_head, config.block_size, size + _spare(size))
+    shapes: dict[tuple[str, str], tuple[int, ...]] = {}
+    for layer in range(config.n_layer):
+        pairs = zip(_cache_names("past", layer), _cache_names("present", layer), strict=True)
+        shapes |= {pair: cache for pair in pairs}
+    if config.architecture == "modern":
+        for place in range(2 * config.n_layer):
+            shapes[f"before.{place}", f"newest.{place}"] = (count, 1, config.n_embd // 2)
+    return shapes
+
+
+def _model_of(graph: _Graph) -> onnx.ModelProto:
     describe = helper.make_tensor_value_info
-    cache: list[str | int | None] = ["B", *cache_shape(config, 1)[1:]]
     inputs = [
         describe("ids", TensorProto.INT64, ["B", "T"]),
-        describe("positions", TensorProto.INT64, ["B", "T"]),
         describe("last", TensorProto.INT32, ["B"]),
         describe("length", TensorProto.INT32, []),
     ]
-    outputs = [describe("logits", TensorProto.FLOAT, ["B", "T", config.vocab_size])]
-    for layer in range(config.n_layer):
-        inputs += [describe(n, TensorProto.FLOAT, cache) for n in cache_names("past", layer)]
-        outputs += [describe(n, TensorProto.FLOAT, cache) for n in cache_names("present", layer)]
+    if graph.config.architecture == "classic":
+        inputs.append(describe("positions", TensorProto.INT64, ["B", "T"]))
+    outputs = [describe("logits", TensorProto.FLOAT, ["B", "T", graph.config.vocab_size])]
+    for (given, kept), (_, *shape) in memory_shapes(graph.config, 1).items():
+        inputs.append(describe(given, TensorProto.FLOAT, ["B", *shape]))
+        outputs.append(describe(kept, TensorProto.FLOAT, ["B", *shape]))
     whole = helper.make_graph(graph.nodes, "zigpt", inputs, outputs, graph.constants)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(_EXTENSIONS, 1)]
     return helper.make_model(whole, opset_imports=opsets, ir_version=8)
 
 
-def cache_names(which: str, layer: int) -> list[str]:
-    """Names of a layer's keys and values, `which` being "past" or "present"."""
+def _cache_names(which: str, layer: int) -> list[str]:
     return [f"{which}.{layer}.keys", f"{which}.{layer}.values"]
 
 
-def cache_shape(config: GPTConfig, count: int) -> tuple[int, int, int, int]:
-    """Shape of a layer's keys, and of its values; heads are filled up to a multiple of 8."""
-    size = config.n_embd // config.n_head
-    return count, config.n_head, config.block_size, size + -size % _HEAD_MULTIPLE
+def _spare(size: int) -> int:
+    return -size % _HEAD_MULTIPLE
 
 
-def _fill_heads(rows: np.ndarray, n_heads: int, spare: int) -> np.ndarray:
-    """Give each of `n_heads` equal groups of rows `spare` more, of zeros."""
-    heads = rows.reshape(n_heads, -1, *rows.shape[1:])
+def _fill(rows: np.ndarray, n_groups: int, spare: int) -> np.ndarray:
+    """Give each of `n_groups` equal groups of rows `spare` more, of zeros."""
+    groups = rows.reshape(n_groups, -1, *rows.shape[1:])
     widths = [(0, 0), (0, spare)] + [(0, 0)] * (rows.ndim - 1)
-    return np.pad(heads, widths).reshape(-1, *rows.shape[1:])
+    return np.pad(groups, widths).reshape(-1, *rows.shape[1:])

@@ -5,7 +5,7 @@ import onnxruntime
 from jaxtyping import Float, Int
 
 from zigpt.config import GPTConfig
-from zigpt.generate.graph import Weights, build_graph, cache_names, cache_shape
+from zigpt.generate.graph import Weights, build_graph, memory_shapes
 from zigpt.generate.loop import context_start
 
 _ONLY_ERRORS = 3
@@ -27,28 +27,32 @@ class QuickDecoder:
         graph = build_graph(config, weights).SerializeToString()
         self._session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
         self._binding = self._session.io_binding()
-        for layer in range(config.n_layer):
-            names = zip(cache_names("past", layer), cache_names("present", layer), strict=True)
-            for past, present in names:
-                # One memory for both: the session extends the cache in place.
-                zeros = np.zeros(cache_shape(config, count), np.float32)
-                cache = onnxruntime.OrtValue.ortvalue_from_numpy(zeros)
-                self._binding.bind_ortvalue_input(past, cache)
-                self._binding.bind_ortvalue_output(present, cache)
+        self._newest: list[np.ndarray] = []
+        for (given, kept), shape in memory_shapes(config, count).items():
+            # One memory for both: the session changes it in place.
+            zeros = np.zeros(shape, np.float32)
+            memory = onnxruntime.OrtValue.ortvalue_from_numpy(zeros)
+            self._binding.bind_ortvalue_input(given, memory)
+            self._binding.bind_ortvalue_output(kept, memory)
+            if kept.startswith("newest"):
+                self._newest.append(zeros)
 
     def next_scores(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
         """Score the character after `ids`, which continue what the call before was given."""
         start = context_start(ids.shape[1], self._config.block_size)
         if start != self._start:
             self._start = self._end = start
+            for newest in self._newest:
+                newest[:] = 0
         fresh = np.ascontiguousarray(ids[:, self._end :])
         known, length = self._end - start, ids.shape[1] - start
         self._end = ids.shape[1]
-        positions = np.broadcast_to(np.arange(known, length), fresh.shape)
         scores = np.empty((*fresh.shape, self._config.vocab_size), np.float32)
         bind = self._binding.bind_cpu_input
         bind("ids", fresh)
-        bind("positions", np.ascontiguousarray(positions))
+        if self._config.architecture == "classic":
+            positions = np.broadcast_to(np.arange(known, length), fresh.shape)
+            bind("positions", np.ascontiguousarray(positions))
         bind("last", np.full(self.count, length - 1, np.int32))
         bind("length", np.array(length, np.int32))
         self._binding.bind_output("logits", "cpu", 0, np.float32, scores.shape, scores.ctypes.data)

@@ -11,16 +11,18 @@ from zigpt.generate.loop import context_start
 from zigpt.model import GPT
 
 
-class KVCache:
-    """Keys and values of the positions already read; an `Attend` that reads them with the new."""
+class Memory:
+    """What a model keeps of the positions already read, so that only new ones are computed."""
 
     def __init__(self, config: GPTConfig, batch_size: int, like: Tensor) -> None:
         head_size = config.n_embd // config.n_head
         shape = (config.n_layer, batch_size, config.n_head, config.block_size, head_size)
         self._keys, self._values = like.new_zeros(shape), like.new_zeros(shape)
+        half = config.n_embd // 2
+        self._newest = like.new_zeros(2 * config.n_layer, batch_size, 1, half)
         self._start, self._end = 0, 0  # the stretch of text that is remembered
 
-    def __call__(
+    def attend(
         self,
         layer: int,
         q: Float[Tensor, "B H T D"],
@@ -35,12 +37,20 @@ class KVCache:
         # A single query is the newest position and may see everything: no mask.
         return F.scaled_dot_product_attention(q, keys, values, is_causal=q.size(2) > 1)
 
+    def before(self, place: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        """Remember the newest of `x` and begin with the newest before it."""
+        joined = torch.cat((self._newest[place], x), dim=1)
+        self._newest[place] = joined[:, -1:]
+        return joined[:, :-1]
+
     def next_logits(self, model: GPT, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
         """Score the character after `ids`, computing only what is not remembered."""
         start = context_start(ids.size(1), model.config.block_size)
         if start != self._start:
             self._start = self._end = start
-        logits = model(ids[:, self._end :], attend=self, start=self._end - self._start)
+            self._newest.zero_()
+        fresh = ids[:, self._end :]
+        logits = model(fresh, self.attend, self.before, self._end - self._start)
         self._end = ids.size(1)
         return logits[:, -1]
 
@@ -54,7 +64,7 @@ class ReferenceDecoder:
     def __init__(self, model: GPT, count: int = 1, cached: bool = True) -> None:
         self.count = count
         self._model, self._cached = model, cached
-        self._cache = KVCache(model.config, count, model.head.weight)
+        self._memory = Memory(model.config, count, model.head.weight)
 
     @torch.inference_mode()
     def next_scores(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
@@ -64,7 +74,7 @@ class ReferenceDecoder:
             model.eval()
         known = torch.from_numpy(ids).to(model.head.weight.device)
         if self._cached:
-            logits = self._cache.next_logits(model, known)
+            logits = self._memory.next_logits(model, known)
         else:
             window = known[:, context_start(ids.shape[1], model.config.block_size) :]
             logits = model(window)[:, -1]

@@ -11,7 +11,7 @@ import torch
 
 from zigpt import __version__
 from zigpt.baselines import Ladder, Rung
-from zigpt.config import GPTConfig, TrainConfig
+from zigpt.config import GPTConfig, TrainConfig, restore
 from zigpt.corpus import Source
 from zigpt.errors import ConfigError, ModelFileError, RunBusyError, TextError
 from zigpt.runs.checkpoint import restore_newest, save_checkpoint
@@ -103,7 +103,7 @@ class RunFolder:
     @property
     def configs(self) -> tuple[GPTConfig, TrainConfig]:
         """The model's and the training's settings."""
-        return GPTConfig(**self.info["model"]), TrainConfig(**self.info["training"])
+        return restore(GPTConfig, self.info["model"]), restore(TrainConfig, self.info["training"])
 
     @property
     def ladder(self) -> Ladder:

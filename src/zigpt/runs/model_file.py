@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from zigpt.config import GPTConfig
+from zigpt.config import GPTConfig, restore
 from zigpt.errors import ModelFileError
 from zigpt.runs.storage import write_file
 from zigpt.tokenizer import CharTokenizer
@@ -132,14 +132,7 @@ def _check(
     """Compare what the file says of itself, before anything is read: it may claim any size."""
     if header["format"] != _FORMAT:
         raise damaged(path, f"its format is {header['format']!r}, this zigpt reads {_FORMAT}")
-    settings = dict(header["config"])
-    dropout = settings.pop("dropout")
-    if any(type(size) is not int for size in settings.values()) or type(dropout) not in (
-        int,
-        float,
-    ):
-        raise damaged(path, "its config is not made of numbers of the right kind")
-    config = GPTConfig(**settings, dropout=dropout)
+    config = restore(GPTConfig, header["config"])
     shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
     if config.n_layer > len(shapes) or shapes != config.shapes():
         raise damaged(path, "its config and its weights are of different sizes")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from zigpt.baselines import Ladder
-from zigpt.runs.plot import draw_losses
 from zigpt.runs.storage import append_line, write_file
 from zigpt.train import Progress
 
@@ -21,7 +20,7 @@ class Record:
         self._metrics = folder / "metrics.jsonl"
         self._samples = folder / "samples.txt"
         self._picture = folder / "loss.png"
-        self._drawn = 0.0
+        self._drawn = time.monotonic()
 
     def add(self, progress: Progress, ladder: Ladder) -> None:
         """Add a line to metrics.jsonl, and draw loss.png again if the last is old."""
@@ -40,6 +39,8 @@ class Record:
 
     def draw(self, ladder: Ladder) -> None:
         """Draw loss.png from what metrics.jsonl holds."""
+        from zigpt.runs.plot import draw_losses  # only now: matplotlib takes a third of a second
+
         write_file(self._picture, draw_losses(self.rows(), ladder))
         self._drawn = time.monotonic()
 
