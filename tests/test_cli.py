@@ -209,7 +209,7 @@ def test_the_modern_architecture_is_trained_kept_and_written_with(trained, tmp_p
     assert main(["explain", "model", str(run)]) == 0
     shown = capsys.readouterr().out
     assert "x = x + attention(shift(LayerNorm(x)))" in shown
-    assert "position embedding               0" in shown
+    assert "position embedding" not in shown
     quick = sample(capsys, run, "--temperature", 0, "--chars", 40)
     assert quick == sample(capsys, run, "--temperature", 0, "--chars", 40, "--device", "cpu")
 

@@ -229,7 +229,6 @@ def test_parameters_are_counted_as_the_real_model_has_them(
 ):
     width = 2 * pairs * n_head
     config = GPTConfig(vocab_size, block_size, n_layer, n_head, width, 0.0, architecture)
-    real = {row: 0 for row in config.parameter_table()}
     rows = {
         "token_embedding": "token embedding",
         "position_embedding": "position embedding",
@@ -240,10 +239,11 @@ def test_parameters_are_counted_as_the_real_model_has_them(
         "ln_f": "layer norms",
         "head": "head",
     }
+    real = dict.fromkeys(rows.values(), 0)
     for name, parameter in GPT(config).named_parameters():
         (row,) = {rows[part] for part in name.split(".") if part in rows}
         real[row] += parameter.numel()
-    assert config.parameter_table() == real
+    assert {row: n for row, n in real.items() if n} == config.parameter_table()
     assert config.n_parameters == sum(real.values())
 
 
@@ -252,6 +252,12 @@ def test_a_modern_width_is_made_of_pairs_in_every_head():
     assert problem == "n_embd (35) must be divisible by 2 x n_head (10)"
     assert remedy == "try n_embd 30 or 40"
     assert GPTConfig(n_embd=40, n_head=5, architecture="modern").n_embd == 40
+
+
+def test_a_block_has_a_limit_also_where_no_weight_does():
+    assert GPTConfig(block_size=2**20, architecture="modern").block_size == 2**20
+    ((problem, _),) = refusal(GPTConfig, block_size=2**20 + 1, architecture="modern").problems
+    assert problem == "block_size (1048577) must be at most 1048576"
 
 
 def test_every_preset_is_classic():

@@ -62,6 +62,25 @@ def trained(request):
     return state.model.eval(), corpus
 
 
+@pytest.mark.parametrize("architecture", ["classic", "modern"])
+def test_several_characters_at_once_score_as_one_after_the_other(architecture):
+    config = GPTConfig(11, block_size=16, n_layer=2, n_head=2, n_embd=16, architecture=architecture)
+    model = GPT(config, torch.Generator().manual_seed(0)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator()), alpha=0.1)
+    ids = np.random.default_rng(0).integers(11, size=(1, 40))
+    slow, fast, rounded = (
+        ReferenceDecoder(model, 1, False),
+        ReferenceDecoder(model),
+        quick(model),
+    )
+    for length in (5, 6, 9, 13, 16, 20, 21, 24, 40):
+        expected = slow.next_scores(ids[:, :length])
+        np.testing.assert_allclose(fast.next_scores(ids[:, :length]), expected, atol=1e-5)
+        assert np.abs(rounded.next_scores(ids[:, :length]) - expected).max() < 0.1 * expected.std()
+
+
 @pytest.mark.parametrize(
     "config", SHAPES, ids=lambda c: f"{c.architecture}, {c.n_head} heads of {c.n_embd}"
 )

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import struct
 
 import pytest
@@ -17,10 +18,11 @@ from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus, read_texts
 from zigpt.errors import ConfigError, ModelFileError, RunBusyError, StorageError, TextError
 from zigpt.runs.checkpoint import list_checkpoints, restore_newest, save_checkpoint
-from zigpt.runs.folder import RunFolder, free_path, newest_path
+from zigpt.runs.folder import RunFolder
+from zigpt.runs.paths import free_path, newest_path
 from zigpt.runs.record import sample_steps
 from zigpt.runs.saved_model import SavedModel, load_model, save_model
-from zigpt.runs.storage import append_line, write_file, write_folder
+from zigpt.runs.storage import append, write_file, write_folder
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState, train
 
@@ -43,11 +45,15 @@ def start(source, path, **training):
     return run, corpus, TrainState.fresh(model, config, CPU)
 
 
-def follow(run, corpus, state, steps=None):
-    for progress in itertools.islice(train(state, corpus), steps):
+def follow(run, corpus, state, until=None):
+    """Train to the end, or until a step has been made that is not looked at yet."""
+    for progress in train(state, corpus):
         if progress.look:
             run.record.add(progress, run.ladder)
+        if not progress.look or not progress.step:
             run.record.add_sample(progress.step, "text")
+            if progress.step == until:
+                return
 
 
 def weights(model):
@@ -55,7 +61,7 @@ def weights(model):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize("stop_after", [1, 4, 7, 12])
+@pytest.mark.parametrize("stop_after", [0, 1, 3, 4, 12])
 def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
     source, tmp_path, stop_after, optimizer
 ):
@@ -65,14 +71,14 @@ def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
 
     _, _, early = start(source, tmp_path / "parts", optimizer=optimizer)
     run = RunFolder.open(tmp_path / "parts")
-    follow(run, corpus, early, stop_after)  # yields step 0 first: stop_after - 1 updates
+    follow(run, corpus, early, stop_after)
     run.save(early)
-    follow(run, corpus, early, 3)  # lost work: written about, never saved
+    follow(run, corpus, early, stop_after + 4)  # lost work: written about, never saved
 
     again = RunFolder.open(tmp_path / "parts")
     state = TrainState.fresh(*again.configs, CPU)
     again.restore(state, pytest.fail)
-    assert state.step == stop_after - 1
+    assert state.step == stop_after
     follow(again, corpus, state)
     assert torch.equal(weights(state.model), expected)
 
@@ -87,10 +93,10 @@ def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
 def test_counters_and_best_survive_a_checkpoint(source, tmp_path):
     _, corpus, state = start(source, tmp_path / "run")
     list(itertools.islice(train(state, corpus), 8))
-    save_checkpoint(tmp_path / "c", state)
+    save_checkpoint(tmp_path / "c", state, {"metrics": 7})
     again = TrainState.fresh(state.model.config, state.config, CPU)
-    restore_newest(tmp_path / "c", again, pytest.fail)
-    for name in ("step", "seconds", "best_step", "best_loss", "looks_since_best"):
+    assert restore_newest(tmp_path / "c", again, pytest.fail) == {"metrics": 7}
+    for name in ("step", "seconds", "best_step", "best_loss", "looks_since_best", "looked_at"):
         assert getattr(again, name) == getattr(state, name)
 
 
@@ -98,10 +104,11 @@ def test_counters_and_best_survive_a_checkpoint(source, tmp_path):
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_a_damaged_checkpoint_is_found_and_the_one_before_taken(source, tmp_path, name, damage):
     run, corpus, state = start(source, tmp_path / "run")
-    follow(run, corpus, state, 4)
-    run.save(state)
     follow(run, corpus, state, 3)
-    newest = run.save(state)
+    run.save(state)
+    follow(run, corpus, state, 6)
+    run.save(state)
+    newest = run.path / "checkpoints" / "step-00000006"
     file = newest / name
     data = bytearray(file.read_bytes())
     if damage == "flip":
@@ -117,13 +124,27 @@ def test_a_damaged_checkpoint_is_found_and_the_one_before_taken(source, tmp_path
     assert fresh.step == 3
     assert newest.name in said[0]
     assert "is damaged" in said[0]
-    assert newest.with_suffix(".bad").is_dir()
+    assert newest.with_name(f"{newest.name}.bad").is_dir()
 
 
 def test_without_an_intact_checkpoint_nothing_is_resumed(source, tmp_path):
     run, _, state = start(source, tmp_path / "run")
+    run.save(state)
+    (run.path / "checkpoints" / "step-00000000" / "counters.json").write_text("{}")
     with pytest.raises(ModelFileError, match="no checkpoint to go on from"):
+        run.restore(state, lambda said: None)
+    with pytest.raises(ModelFileError, match="all of them are damaged"):  # nor the next time
         run.restore(state, pytest.fail)
+
+
+def test_a_run_that_was_killed_before_its_first_save_begins_anew(source, tmp_path):
+    run, corpus, state = start(source, tmp_path / "run")
+    follow(run, corpus, state, 5)
+    again = RunFolder.open(run.path)
+    fresh = TrainState.fresh(*again.configs, CPU)
+    again.restore(fresh, pytest.fail)
+    assert (fresh.step, again.record.rows(), again.saved_step) == (0, [], None)
+    assert (run.path / "samples.txt").read_text() == ""
 
 
 def test_only_the_newest_two_checkpoints_are_kept(source, tmp_path):
@@ -169,6 +190,29 @@ def test_resuming_takes_more_steps_but_no_other_change(source, tmp_path):
     assert RunFolder.open(run.path).configs[1].max_steps == 50
 
 
+def test_a_run_from_before_a_setting_existed_has_its_default(source, tmp_path):
+    run, _, _ = start(source, tmp_path / "run")
+    del run.info["model"]["architecture"]
+    run.change({"architecture": "classic"})
+    with pytest.raises(ConfigError, match="architecture is classic"):
+        run.change({"architecture": "modern"})
+
+
+def test_without_a_log_a_run_is_resumed_and_drawn_all_the_same(source, tmp_path):
+    run, corpus, state = start(source, tmp_path / "run")
+    follow(run, corpus, state, 4)
+    run.save(state)
+    (run.path / "metrics.jsonl").unlink()
+    again = RunFolder.open(run.path)
+    again.restore(state, pytest.fail)
+    again.record.draw(again.ladder)  # nothing yet
+    assert not (run.path / "loss.png").exists()
+    follow(again, corpus, state)
+    assert [row["step"] for row in again.record.rows()] == [6, 9, 12]
+    again.record.draw(again.ladder)
+    assert (run.path / "loss.png").exists()
+
+
 def test_another_text_is_refused(source, tmp_path):
     run, _, _ = start(source, tmp_path / "run")
     run.require_text(source)
@@ -188,10 +232,13 @@ def test_a_damaged_run_file_is_refused(tmp_path, content):
 def test_half_a_line_of_metrics_is_no_obstacle(source, tmp_path):
     run, corpus, state = start(source, tmp_path / "run")
     follow(run, corpus, state, 4)
+    run.save(state)
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "train_l')
-    assert [row["step"] for row in run.record.rows()] == [0, 3]
-    run.record.forget_after(3)
+    again = RunFolder.open(run.path)
+    assert [row["step"] for row in again.record.rows()] == [0, 3]
+    again.restore(TrainState.fresh(*again.configs, CPU), pytest.fail)
+    assert (run.path / "metrics.jsonl").read_text().count("\n") == 2
     assert (run.path / "metrics.jsonl").read_text().endswith("}\n")
 
 
@@ -320,7 +367,9 @@ def test_a_failed_write_leaves_the_old_content(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match="cannot write") as refusal:
         write_file(path, b"new")
     assert refusal.value.exit_code == 5
-    assert refusal.value.why == "No space left on device"
+    assert re.fullmatch(
+        r"No space left on device: 0\.0 MB needed, [\d,.]+ MB free", refusal.value.why
+    )
     with pytest.raises(StorageError):
         write_folder(tmp_path / "folder", {"a": b"1"})
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
@@ -336,4 +385,4 @@ def test_a_folder_left_half_written_by_a_kill_is_no_obstacle(tmp_path):
 
 def test_a_line_that_cannot_be_added_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="cannot write"):
-        append_line(tmp_path / "missing" / "file", "line")
+        append(tmp_path / "missing" / "file", 0, b"line")

@@ -103,8 +103,19 @@ def test_looking_more_often_does_not_change_the_weights(corpus):
 
 def test_progress_comes_after_every_step_with_looks_at_the_interval_and_both_ends(corpus):
     story_so_far = list(train(fresh(corpus, max_steps=12), corpus))
-    assert [p.step for p in story_so_far] == list(range(13))
+    assert [p.step for p in story_so_far if not p.look] == list(range(1, 13))
     assert [p.step for p in story_so_far if p.look] == [0, 5, 10, 12]
+    assert [p.step for p in story_so_far] == sorted(p.step for p in story_so_far)
+
+
+def test_a_training_stopped_before_a_look_goes_on_with_it(corpus):
+    state = fresh(corpus, max_steps=7)
+    before = list(itertools.islice(train(state, corpus), 6))  # the look at step 0, and steps 1 to 5
+    after = list(train(state, corpus))
+    assert [(p.step, p.look is not None) for p in before[-1:] + after] == [
+        (5, False), (5, True), (6, False), (7, False), (7, True),
+    ]  # fmt: skip
+    assert list(train(state, corpus)) == []
 
 
 def test_nothing_happens_until_the_training_is_consumed(corpus):
@@ -112,7 +123,7 @@ def test_nothing_happens_until_the_training_is_consumed(corpus):
     before = weights(state)
     steps = train(state, corpus)
     assert torch.equal(weights(state), before)
-    list(itertools.islice(steps, 3))  # step 0 only looks
+    list(itertools.islice(steps, 3))  # step 0 is only looked at
     assert state.step == 2
 
 

@@ -22,14 +22,14 @@ _ROWS, _LONGEST = 256, 2048
 class Before(Protocol):
     """What the position before had, at one place of the model: zeros before the first position."""
 
-    def __call__(self, place: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
-        """Move `x` on by one position; places count from 0, two in each block."""
+    def __call__(self, place: int, x: Float[Tensor, "B T half"]) -> Float[Tensor, "B T half"]:
+        """Move `x`, half of the channels, on by one position; each block has two places."""
         ...
 
 
 @runtime_checkable
 class Attend(Protocol):
-    """How the queries of one layer read its values: the only place where positions meet."""
+    """How the queries of one layer read its values: where positions meet."""
 
     def __call__(
         self,
@@ -42,7 +42,7 @@ class Attend(Protocol):
         ...
 
 
-def position_before(place: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+def position_before(place: int, x: Float[Tensor, "B T half"]) -> Float[Tensor, "B T half"]:
     """Move a whole window on by one position."""
     return F.pad(x[:, :-1], (0, 0, 1, 0))
 

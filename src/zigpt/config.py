@@ -13,7 +13,7 @@ from zigpt.errors import ConfigError
 
 Problem = tuple[str, str]
 _RATE_LIMIT = 100
-ROTARY_BASE = 10_000.0  # slowest rotation: one turn in 2π times as many positions
+ROTARY_BASE = 10_000.0  # pairs of channels turn by 1 per position, falling towards 1 / base
 Precision = Literal["auto", "float32", "bfloat16"]
 OptimizerName = Literal["adamw", "muon"]
 Architecture = Literal["classic", "modern"]
@@ -74,6 +74,12 @@ class GPTConfig:
             problems.append((problem, remedy))
         _check(
             problems,
+            self.block_size > 2**20,
+            f"block_size ({self.block_size}) must be at most {2**20}",
+            "try block_size 256",
+        )
+        _check(
+            problems,
             not 0 <= self.dropout < 1,
             f"dropout ({self.dropout}) must be from 0 to below 1",
             "try dropout 0.2",
@@ -91,10 +97,10 @@ class GPTConfig:
         layer_norm = 2 * width
         attention = (width + 1) * 3 * width + (width + 1) * width
         feed_forward = (width + 1) * 4 * width + (4 * width + 1) * width
-        positions = self.block_size if self.architecture == "classic" else 0
+        positions = {"position embedding": self.block_size * width}
         return {
             "token embedding": self.vocab_size * width,
-            "position embedding": positions * width,
+            **(positions if self.architecture == "classic" else {}),
             "attention": self.n_layer * attention,
             "feed-forward": self.n_layer * feed_forward,
             "layer norms": (2 * self.n_layer + 1) * layer_norm,

@@ -9,9 +9,10 @@ One legend for the whole project:
     V vocabulary distinct characters
 
 The architecture is GPT-2's (Radford et al. 2019) over the decoder of arXiv:1706.03762. This module
-knows no text, no file and no optimizer. What happens between positions happens in `attend`;
-everything else treats each position by itself. That is why a key-value cache, a picture of the
-attention or an ablation are all just another `Attend` handed to the same model.
+knows no text, no file and no optimizer. What happens between positions happens in functions that
+are handed in, `attend` and, in the modern architecture, `before`; everything else treats each
+position by itself. That is why a key-value cache, a picture of the attention or an ablation are
+all just other functions handed to the same model.
 
 The modern architecture differs in two things, at no cost in parameters. Attention turns queries and
 keys by their position (`rotated`) instead of adding a learned vector for each. And what goes into
@@ -30,7 +31,7 @@ from torch.nn import functional as F
 from zigpt.attention import Attend, Before, fused_attention, position_before, rotated
 from zigpt.config import GPTConfig
 
-Shift = Callable[[int, Tensor], Tensor]
+Shift = Callable[[int, Float[Tensor, "B T C"]], Float[Tensor, "B T C"]]  # at a place of the model
 
 
 def next_character_loss(
@@ -121,7 +122,7 @@ class Block(nn.Module):
     def forward(
         self, x: Float[Tensor, "B T C"], attend: Attend, shift: Shift
     ) -> Float[Tensor, "B T C"]:
-        """x + attn(ln_1(x)), then x + ffn(ln_2(x)); `shift` does nothing in the classic one."""
+        """x + attn(shift(ln_1(x))), then x + ffn(shift(ln_2(x))); the classic shift is none."""
         x = x + self.attn(shift(2 * self.layer, self.ln_1(x)), attend)
         return x + self.ffn(shift(2 * self.layer + 1, self.ln_2(x)))
 

@@ -37,6 +37,7 @@ class TrainState:
     best_step: int = 0
     best_loss: float = math.inf  # lowest test loss seen, nats per character
     looks_since_best: int = 0
+    looked_at: int = -1  # the step of the last look
     optimizers: tuple[Optimizer, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,8 +61,14 @@ class TrainState:
 
     @property
     def is_finished(self) -> bool:
-        """Whether no further step is to be made."""
-        return self.step >= self.config.max_steps or self.out_of_patience
+        """Whether no further step is to be made, and the last one has been looked at."""
+        return self.out_of_patience or (self.step >= self.config.max_steps and not self.is_due)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether this step asks for a look that has not been taken."""
+        asked = self.step % self.config.eval_interval == 0 or self.step >= self.config.max_steps
+        return asked and self.looked_at < self.step
 
 
 @dataclass(frozen=True)
@@ -75,10 +82,10 @@ class Look:
 
 @dataclass(frozen=True)
 class Progress:
-    """What one step brought; `look` is there every `eval_interval` steps and at both ends."""
+    """What one step brought, or a look after it: every `eval_interval` steps and at both ends."""
 
     step: int
-    batch_loss: float | None  # of the batch just learned, dropout on; None before the first
+    batch_loss: float | None  # of the batch just learned, dropout on; None at a look
     learning_rate: float
     seconds: float
     chars_per_second: float | None  # of the steps since the last look
@@ -86,7 +93,7 @@ class Progress:
 
 
 def train(state: TrainState, corpus: Corpus) -> Iterator[Progress]:
-    """Advance `state` in place until it is finished, yielding after every step.
+    """Advance `state` in place until it is finished, yielding after every step and every look.
 
     A generator: nothing happens until it is consumed, and the consumer may print, save or stop at
     any yield. A state that has already made steps goes on where it is.
@@ -97,23 +104,24 @@ def train(state: TrainState, corpus: Corpus) -> Iterator[Progress]:
     """
     config, block_size = state.config, state.model.config.block_size
     corpus.require(block_size)
-    if state.step == 0 and math.isinf(state.best_loss):  # it has never been looked at
-        first = take_look(state, corpus)
-        yield Progress(0, None, learning_rate(0, config), state.seconds, None, first)
     learned, busy = 0, 0.0  # characters and seconds since the last look
-    while not state.is_finished:
-        rate = learning_rate(state.step, config)
+    while True:
+        rate = learning_rate(max(0, state.step - 1), config)
+        if state.is_due:
+            look = take_look(state, corpus)
+            speed = learned / busy if busy else None
+            yield Progress(state.step, None, rate, state.seconds, speed, look)
+            learned, busy = 0, 0.0
+        if state.is_finished:
+            return
         began = time.perf_counter()
         inputs, targets = corpus.batch(state.step, config.batch_size, block_size, config.seed)
         loss = train_step(state, torch.from_numpy(inputs), torch.from_numpy(targets))
         spent = time.perf_counter() - began
         state.seconds += spent
         learned, busy = learned + inputs.size, busy + spent
-        due = state.step % config.eval_interval == 0 or state.step == config.max_steps
-        look = take_look(state, corpus) if due else None
-        yield Progress(state.step, loss, rate, state.seconds, learned / busy, look)
-        if look:
-            learned, busy = 0, 0.0
+        rate = learning_rate(state.step - 1, config)
+        yield Progress(state.step, loss, rate, state.seconds, learned / busy, None)
 
 
 def train_step(state: TrainState, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]) -> float:
@@ -157,6 +165,7 @@ def take_look(state: TrainState, corpus: Corpus) -> Look:
     most = max(1, state.config.eval_chars // state.model.config.block_size)
     train_loss = split_loss(state.model, corpus, "train", most, precision)
     test_loss = split_loss(state.model, corpus, "test", most, precision)
+    state.looked_at = state.step
     is_best = test_loss < state.best_loss
     if is_best:
         state.best_step, state.best_loss, state.looks_since_best = state.step, test_loss, 0

@@ -18,7 +18,8 @@ from zigpt.cli.options import BenchOptions, BenchPart
 from zigpt.cli.screen import Screen
 from zigpt.device import describe, keep_freed_memory, pick_device, pick_precision
 from zigpt.errors import UsageError
-from zigpt.runs.folder import RunFolder, free_path
+from zigpt.runs.folder import RunFolder
+from zigpt.runs.paths import free_path
 from zigpt.runs.storage import storage_errors, write_file
 
 _PARTS: Mapping[BenchPart, Callable[[torch.device, int], Iterator[Comparison]]] = {
@@ -54,30 +55,37 @@ def run(options: BenchOptions) -> int:
         f"{describe(device)}, {precision}; {options.rounds} x every side of a table, in turns",
         "",
     )
-    found: list[Comparison] = []
-    for part in options.parts or _PARTS:
-        if part != "growth":
-            for comparison in _PARTS[part](device, options.rounds):
-                screen.say(*comparison.lines(), "")
-                found.append(comparison)
-    growth = None
-    if not options.parts or "growth" in options.parts:
-        with storage_errors(path):
-            growth = measure_growth(standard_cases(), device, options.rounds, path)
-        screen.say(*_growth_lines(growth), "")
-        write_file(path / "growth.png", draw_growth(growth))
-    everything = {
+    about = {
         "zigpt": __version__,
         "torch": torch.__version__,
         "machine": f"{platform.machine()} {platform.system()}, {describe(device)}",
         "precision": precision,
         "rounds": options.rounds,
-        "comparisons": [_comparison_json(comparison) for comparison in found],
-        "growth": _growth_json(growth) if growth else None,
     }
-    report = json.dumps(everything, indent=2)
-    write_file(path / "bench.json", report.encode())
-    screen.say(f"in {path}: bench.json{', growth.png' if growth else ''}")
+    found: list[dict[str, Any]] = []
+    report = ""
+
+    def keep(growth: Growth | None = None) -> None:
+        """Write down what has been measured so far: some of it took minutes."""
+        nonlocal report
+        rest = {"comparisons": found, "growth": growth and _growth_json(growth)}
+        report = json.dumps({**about, **rest}, indent=2)
+        write_file(path / "bench.json", report.encode())
+
+    keep()
+    for part in options.parts or _PARTS:
+        if part != "growth":
+            for comparison in _PARTS[part](device, options.rounds):
+                screen.say(*comparison.lines(), "")
+                found.append(_comparison_json(comparison))
+                keep()
+    if not options.parts or "growth" in options.parts:
+        with storage_errors(path):
+            growth = measure_growth(standard_cases(), device, options.rounds, path)
+        screen.say(*_growth_lines(growth), "")
+        write_file(path / "growth.png", draw_growth(growth))
+        keep(growth)
+    screen.say(f"in {path}: {', '.join(sorted(file.name for file in path.iterdir()))}")
     if options.json:
         print(report)
     return 0

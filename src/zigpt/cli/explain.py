@@ -12,7 +12,7 @@ from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus
 from zigpt.device import pick_device
 from zigpt.errors import TextError
-from zigpt.runs.folder import newest_path
+from zigpt.runs.paths import newest_path
 from zigpt.runs.saved_model import SavedModel, load_model
 from zigpt.subwords import MOST_CHARACTERS, merge_pairs
 
@@ -64,7 +64,10 @@ def _model(saved: SavedModel, text: str) -> None:
     if config.architecture == "classic":
         positions, normed = f"  +  position embedding {config.block_size} x {width}", "LayerNorm(x)"
     else:
-        positions, normed = ", no positions: attention turns by them", "shift(LayerNorm(x))"
+        positions, normed = (
+            " (no positions: attention turns queries and keys by them)",
+            "shift(LayerNorm(x))",
+        )
     print(
         f"""ids      (B, T)      T = {config.block_size} characters at most, V = {config.vocab_size}
   │        token embedding {config.vocab_size} x {width}{positions}

@@ -143,6 +143,6 @@ def _translate(error: Exception) -> ZigptError:
 
 
 def _refuse(error: ZigptError) -> int:
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):  # the reader has gone, or its disk is full
         print(f"error: {error}", file=sys.stderr)
     return error.exit_code

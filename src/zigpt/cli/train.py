@@ -1,51 +1,32 @@
-"""`zigpt train`: text in, model out, watched as it learns."""
+"""`zigpt train`, the part before torch: what can be refused at once, and how to be stopped."""
 
-import shlex
-import signal
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from types import FrameType
-
-import torch
-
-from zigpt.baselines import Ladder, build_ladder, extent
 from zigpt.cli.options import TrainOptions, said
-from zigpt.cli.screen import Screen, duration, one_line, program
-from zigpt.cli.source import choose, describe_text, find_again, find_text
-from zigpt.config import GPTConfig, SampleConfig, TrainConfig
-from zigpt.corpus import Corpus
-from zigpt.device import describe, keep_freed_memory, pick_device, pick_precision
+from zigpt.cli.signals import Stopped, listening
 from zigpt.errors import UsageError
-from zigpt.generate.loop import opening, write
-from zigpt.generate.reference import ReferenceDecoder
-from zigpt.plan import fit_to_minutes, make_plan
-from zigpt.runs.folder import RunFolder, free_path, newest_path
-from zigpt.runs.record import sample_steps
-from zigpt.runs.saved_model import load_model
-from zigpt.survey import advice, survey
-from zigpt.train import Progress, TrainState, final_loss, train
-from zigpt.verdict import Point, judge, milestone
-
-_SAVE_EVERY = 60.0  # seconds between two checkpoints
-_SAMPLE_CHARS = 200
-
-
-class _Stopped(Exception):
-    """A signal asked us to stop; `code` is the exit code that tells so."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
+from zigpt.runs.lock import require_unlocked
+from zigpt.runs.paths import newest_path
 
 
 def run(options: TrainOptions) -> int:
     """Train, or go on training. Returns the exit code.
 
     Raises:
-        UsageError: the time to train is not positive.
+        UsageError: the options contradict each other.
+        RunBusyError: another training is going on in this folder.
     """
+    _check(options)
+    if options.run or options.resume:
+        require_unlocked(options.run or newest_path())
+    with listening() as signals:
+        try:
+            from zigpt.cli.learning import learn  # torch takes a second to load
+
+            return learn(options, signals)
+        except Stopped as stop:
+            return stop.code
+
+
+def _check(options: TrainOptions) -> None:
     if options.minutes is not None and not 0 < options.minutes < 100_000:
         raise UsageError(
             f"--minutes {options.minutes} is not a time to train",
@@ -58,193 +39,3 @@ def run(options: TrainOptions) -> int:
             "each of them decides the number of steps",
             "keep one of them",
         )
-    keep_freed_memory()
-    with _stop_signals() as stop_asked:
-        folder, corpus, state, screen = _resume(options) if options.resume else _start(options)
-        with screen:
-            try:
-                _learn(folder, corpus, state, screen, stop_asked)
-            except _Stopped as stop:
-                folder.save(state)
-                folder.record.draw(folder.ladder)
-                screen.say(
-                    f"stopped and saved at step {state.step}. To go on, type:",
-                    f"  {program()} train --resume --run {shlex.quote(str(folder.path))}",
-                )
-                return stop.code
-            _finish(folder, corpus, state, screen)
-    return 0
-
-
-def _start(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen]:
-    device = pick_device(options.device)
-    source = find_text(options.texts)
-    corpus = Corpus.from_text(source.text)
-    preset, model, training = choose(options.preset, corpus, device, said(options.settings))
-    path = options.run or free_path(f"{source.name}-{preset}")
-    RunFolder.require_free(path)
-    if options.minutes is not None:
-        training = fit_to_minutes(options.minutes, model, training, corpus, device)
-    screen = Screen(training.max_steps)
-    screen.say(*describe_text(source, corpus))
-    screen.say(*(f"note    {line}" for line in advice(survey(source.text, len(corpus.train)))))
-    screen.say(*_describe_plan(preset, model, training, corpus, device))
-    ladder = build_ladder(corpus.train, corpus.test, corpus.tokenizer.vocab_size)
-    screen.say(*_describe_ladder(ladder, corpus), f"run     {path}", "")
-    extra = {"preset": preset, "device": str(device), "prompt": _prompt(corpus)}
-    folder = RunFolder.create(path, (model, training), source, ladder, extra)
-    return folder, corpus, TrainState.fresh(model, training, device), screen
-
-
-def _resume(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen]:
-    device = pick_device(options.device)
-    folder = RunFolder.open(options.run or newest_path())
-    source = find_text(options.texts) if options.texts else find_again(folder.info["text"])
-    folder.require_text(source)
-    folder.change(said(options.settings))
-    corpus = Corpus.from_text(source.text)
-    model, training = folder.configs
-    screen = Screen(training.max_steps)
-    state = TrainState.fresh(model, training, device)
-    folder.restore(state, screen.say)
-    screen.say(*describe_text(source, corpus), *_describe_ladder(folder.ladder, corpus))
-    screen.say(f"run     {folder.path}: going on at step {state.step}", "")
-    return folder, corpus, state, screen
-
-
-def _learn(
-    folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen, stop_asked: list[int]
-) -> None:
-    """Consume the training: show, record, sample and save what each step brings."""
-    ladder, tokenizer = folder.ladder, corpus.tokenizer
-    sampled = sample_steps(state.config.max_steps)
-    best_before, saved = state.best_loss, time.monotonic()
-    for progress in train(state, corpus):
-        screen.show(progress.step, _status(progress, state.config.max_steps))
-        if progress.look:
-            folder.record.add(progress, ladder)
-            if progress.look.is_best:
-                folder.save_best(state, tokenizer)
-            screen.say(_describe_look(progress, milestone(best_before, state.best_loss, ladder)))
-            best_before = state.best_loss
-        if progress.step in sampled or state.is_finished:
-            text = _sample(state, corpus, folder.info["prompt"])
-            folder.record.add_sample(progress.step, text)
-            written = text.removeprefix(folder.info["prompt"])
-            screen.say(f"step {progress.step:>6}  writes: {one_line(written)}")
-        # At step 0 as well: from then on there is always something to go on from.
-        if not state.step or state.is_finished or time.monotonic() - saved > _SAVE_EVERY:
-            folder.save(state)
-            saved = time.monotonic()
-        if stop_asked and not state.is_finished:
-            raise _Stopped(128 + stop_asked[0])
-
-
-def _finish(folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen) -> None:
-    """Measure the best model exactly, say what came of it and what to do next."""
-    ladder = folder.ladder
-    folder.record.draw(ladder)
-    best = load_model(folder.path, state.device)
-    loss, count = final_loss(best.model, corpus)
-    is_exact = count == len(corpus.test) - 1
-    scored = "exact over the whole split" if is_exact else f"estimated from {count:,} characters"
-    beaten = ladder.beaten(loss)
-    above = f"beats the {beaten.name} ({beaten.loss:.3f})" if beaten else "beats no baseline"
-    text = _sample(replace(state, model=best.model), corpus, folder.info["prompt"], 500)
-    path, words = shlex.quote(str(folder.path)), text.split()
-    prompt = shlex.quote(f"--prompt={words[0][:20]}") if words else ""
-    rows = folder.record.rows()
-    points = [Point(row["step"], row["train_loss"], row["test_loss"]) for row in rows]
-    if state.out_of_patience:
-        screen.say(f"stopped early: no better test loss in {state.looks_since_best} looks")
-    screen.say(
-        "",
-        f"test loss {loss:.4f} nats per character, {scored}: {above}",
-        f"          model of step {state.best_step}, after {duration(state.seconds)} of training",
-        f"verdict   {judge(points, ladder)}",
-        "",
-        "It writes now:",
-        "",
-        text,
-        "",
-        f"in {folder.path}: model.safetensors, loss.png, samples.txt, metrics.jsonl. Type next:",
-        f"  {program()} sample {path} {prompt}",
-        f"  {program()} eval {path}",
-        f"  {program()} explain window {path}",
-    )
-
-
-def _describe_plan(
-    preset: str, model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device
-) -> list[str]:
-    plan = make_plan(model, config, corpus, device)
-    precision = str(pick_precision(device, config.precision)).removeprefix("torch.")
-    return [
-        f"device  {describe(device)}, {precision}",
-        f"preset  {preset}: {model.n_layer} layers x {model.n_head} heads x {model.n_embd} wide, "
-        f"block {model.block_size}, batch {config.batch_size}: "
-        f"{config.batch_size * model.block_size:,} predictions a step",
-        f"model   {plan.parameters:,} parameters, about {plan.memory_bytes / 2**30:.1f} GB memory",
-        f"plan    {plan.steps:,} steps, {plan.epochs:.1f} times through the text, "
-        f"about {duration(plan.seconds)}",
-    ]
-
-
-def _describe_ladder(ladder: Ladder, corpus: Corpus) -> list[str]:
-    rungs = " > ".join(f"{rung.name} {rung.loss:.3f}" for rung in ladder.rungs)
-    line = f"ladder  {rungs}  (test loss in nats per character of simpler models)"
-    part = extent(len(corpus.train), len(corpus.test))
-    return [line, f"        {part}"] if part else [line]
-
-
-def _describe_look(progress: Progress, beaten: str | None) -> str:
-    assert progress.look
-    look = progress.look
-    speed = f"  {progress.chars_per_second:,.0f} chars/s" if progress.chars_per_second else ""
-    news = f"  {beaten}" if beaten else ""
-    return (
-        f"step {progress.step:>6}  train {look.train_loss:.3f}  test {look.test_loss:.3f}"
-        f"{speed}{news}"
-    )
-
-
-def _status(progress: Progress, max_steps: int) -> str:
-    if not progress.step or progress.batch_loss is None:
-        return f"step 0/{max_steps}"
-    left = progress.seconds / progress.step * (max_steps - progress.step)
-    return (
-        f"step {progress.step}/{max_steps}  loss {progress.batch_loss:.3f}  "
-        f"{progress.chars_per_second or 0:,.0f} chars/s  {duration(left)} left"
-    )
-
-
-def _prompt(corpus: Corpus) -> str:
-    """Take the first whole line of the test split, so that every sample continues the same."""
-    text = corpus.tokenizer.decode(corpus.test[:2000])
-    whole = [line for line in text.split("\n")[1:-1] if line.strip()]
-    return whole[0][:40] + "\n" if whole else opening(corpus.tokenizer)
-
-
-def _sample(state: TrainState, corpus: Corpus, prompt: str, length: int = _SAMPLE_CHARS) -> str:
-    config = SampleConfig(seed=state.config.seed)
-    return prompt + "".join(
-        write(ReferenceDecoder(state.model), corpus.tokenizer, prompt, length, config)
-    )
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C or SIGTERM for the loop to see; a second one ends at once."""
-    received: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -22,7 +22,7 @@ Weights = Mapping[str, Float[np.ndarray, "..."]]
 
 _GROUP = 32  # neighbouring weights of a row that share a scale
 _MIDDLE = 128  # the byte that stands for 0
-_HEAD_MULTIPLE = 16  # what the attention node asks of the size of a head that is rotated
+_HEAD_MULTIPLE = 16  # what the attention node asks of a head's size (8 where it does not rotate)
 _STANDARD = ("Gather", "Add", "LayerNormalization", "Split", "Concat", "Slice")
 _EXTENSIONS = "com.microsoft"  # where all other nodes come from: onnxruntime itself
 _INT8_ACTIVATIONS = 4  # `accuracy_level`: each row's inputs are rounded to 8 bits as well

@@ -30,8 +30,9 @@ def context_start(length: int, block_size: int) -> int:
     """Where the window begins that predicts the character after `length` known ones.
 
     Up to block_size characters all are seen. After that the window keeps its later half and fills
-    up again: positions are learned, so moving it at every character would renumber, and force to
-    recompute, everything in it. The context is never shorter than half the block.
+    up again: moving it at every character would force to recompute everything in it, because
+    positions would be renumbered and what deep layers remember knows of characters now outside.
+    The context is never shorter than half the block.
     """
     hop = max(1, block_size // 2)
     return -(-max(0, length - block_size) // hop) * hop

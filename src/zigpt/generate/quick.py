@@ -27,23 +27,30 @@ class QuickDecoder:
         graph = build_graph(config, weights).SerializeToString()
         self._session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
         self._binding = self._session.io_binding()
-        self._newest: list[np.ndarray] = []
-        for (given, kept), shape in memory_shapes(config, count).items():
+        # The session only borrows these: they must live as long as it does.
+        self._memory = {
+            names: np.zeros(shape, np.float32)
+            for names, shape in memory_shapes(config, count).items()
+        }
+        self._borrowed = []
+        for (given, kept), memory in self._memory.items():
             # One memory for both: the session changes it in place.
-            zeros = np.zeros(shape, np.float32)
-            memory = onnxruntime.OrtValue.ortvalue_from_numpy(zeros)
-            self._binding.bind_ortvalue_input(given, memory)
-            self._binding.bind_ortvalue_output(kept, memory)
-            if kept.startswith("newest"):
-                self._newest.append(zeros)
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(memory)
+            self._binding.bind_ortvalue_input(given, value)
+            self._binding.bind_ortvalue_output(kept, value)
+            self._borrowed.append(value)
 
     def next_scores(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
-        """Score the character after `ids`, which continue what the call before was given."""
+        """Score the character after `ids`, which continue what the call before was given.
+
+        Of several texts at once, by one character at a time.
+        """
         start = context_start(ids.shape[1], self._config.block_size)
         if start != self._start:
             self._start = self._end = start
-            for newest in self._newest:
-                newest[:] = 0
+            for (given, _), memory in self._memory.items():
+                if given.startswith("before"):
+                    memory[:] = 0
         fresh = np.ascontiguousarray(ids[:, self._end :])
         known, length = self._end - start, ids.shape[1] - start
         self._end = ids.shape[1]

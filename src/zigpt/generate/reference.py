@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from zigpt.attention import causal_mask
 from zigpt.config import GPTConfig
 from zigpt.generate.loop import context_start
 from zigpt.model import GPT
@@ -35,9 +36,10 @@ class Memory:
         keys, values = self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]
         keys[:, :, known:], values[:, :, known:] = k, v
         # A single query is the newest position and may see everything: no mask.
-        return F.scaled_dot_product_attention(q, keys, values, is_causal=q.size(2) > 1)
+        mask = causal_mask(stop, q.device)[known:] if q.size(2) > 1 else None
+        return F.scaled_dot_product_attention(q, keys, values, mask)
 
-    def before(self, place: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+    def before(self, place: int, x: Float[Tensor, "B T half"]) -> Float[Tensor, "B T half"]:
         """Remember the newest of `x` and begin with the newest before it."""
         joined = torch.cat((self._newest[place], x), dim=1)
         self._newest[place] = joined[:, -1:]

@@ -2,9 +2,10 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
-import shutil
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,91 +13,131 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from zigpt.errors import ModelFileError
-from zigpt.runs.storage import write_folder
+from zigpt.errors import ModelFileError, StorageError
+from zigpt.runs.storage import remove_folder, set_aside, write_folder
 from zigpt.train import TrainState
 
 _KEEP = 2
 _MANIFEST = "MANIFEST.json"
+_FILES = ("weights.safetensors", "optimizer.safetensors", "counters.json")
 # What reading a damaged file may raise; RuntimeError: load_state_dict met other shapes.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
-_COUNTERS = ("step", "seconds", "best_step", "best_loss", "looks_since_best")
+_COUNTERS = ("step", "seconds", "best_step", "best_loss", "looks_since_best", "looked_at")
 
 
-def save_checkpoint(folder: Path, state: TrainState) -> Path:
-    """Write the state of a step, then drop all but the newest two.
+def save_checkpoint(folder: Path, state: TrainState, logged: Mapping[str, int]) -> None:
+    """Write the state of a step, and only then drop those before the newest two intact ones.
+
+    `logged` says how far the run's log had come; restoring gives it back.
 
     Raises:
         StorageError: the disk is full, or the folder is not writable; earlier ones are intact.
     """
     path = folder / f"step-{state.step:08d}"
     if not path.exists():
-        files = {
-            "weights.safetensors": save(_on_cpu(state.model.state_dict())),
-            "optimizer.safetensors": save(_on_cpu(_memory(state))),
-            "counters.json": _json({name: getattr(state, name) for name in _COUNTERS}),
-        }
+        contents = (
+            save(_on_cpu(state.model.state_dict())),
+            save(_on_cpu(_memory(state))),
+            _json({"logged": logged} | {name: getattr(state, name) for name in _COUNTERS}),
+        )
+        files = dict(zip(_FILES, contents, strict=True))
         described = {
             name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             for name, data in files.items()
         }
         files[_MANIFEST] = _json(described)
         write_folder(path, files)
-    for old in list_checkpoints(folder)[:-_KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
-    return path
+    _prune(folder)
+
+
+def _prune(folder: Path) -> None:
+    intact = 0
+    for path in reversed(list_checkpoints(folder)):
+        if intact == _KEEP:
+            with contextlib.suppress(StorageError):  # it takes room, and does no other harm
+                remove_folder(path)
+        elif not find_damage(path):
+            intact += 1
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Name the finished checkpoints of a run, oldest first."""
-    found = [path for path in folder.glob("step-*") if path.name[5:].isdigit()]
+    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,19}", path.name)]
     return sorted(found, key=lambda path: int(path.name[5:]))
 
 
-def restore_newest(folder: Path, state: TrainState, say: Callable[[str], None]) -> None:
+def find_damage(path: Path) -> str:
+    """Compare a checkpoint with its manifest; say what is not as it was written, or nothing."""
+    try:
+        _read_intact(path)
+    except _DAMAGE as error:
+        return _detail(error)
+    return ""
+
+
+def _read_intact(path: Path) -> dict[str, bytes]:
+    manifest = json.loads((path / _MANIFEST).read_bytes())
+    if sorted(manifest) != sorted(_FILES):
+        raise ValueError(f"{_MANIFEST} is not as it was written")
+    files = {}
+    for name, described in manifest.items():
+        files[name] = (path / name).read_bytes()
+        found = hashlib.sha256(files[name]).hexdigest()
+        if (len(files[name]), found) != (described["size"], described["sha256"]):
+            raise ValueError(f"{name} is not as it was written")
+    return files
+
+
+def restore_newest(folder: Path, state: TrainState, say: Callable[[str], None]) -> dict[str, int]:
     """Load the newest checkpoint whose every byte is as it was written into `state`.
 
-    A damaged one is renamed to `.bad` and the one before is taken; `say` hears about it.
+    A damaged one is renamed to `.bad` and the one before is taken; `say` hears about it. Where
+    none was ever finished, `state` stays as it is: a training begins at step 0. Returns how far
+    the run's log had come; of a training that begins, nothing.
 
     Raises:
         ModelFileError: there is no intact checkpoint.
     """
     for path in reversed(list_checkpoints(folder)):
         try:
-            _restore(path, state)
+            return _restore(path, state)
         except ModelFileError as error:
             say(f"{error.what} ({error.why}): taking the one before")
-            with contextlib.suppress(OSError):
-                path.rename(path.with_suffix(".bad"))
-        else:
-            return
-    raise ModelFileError(
-        f"no checkpoint to go on from in {folder.parent}",
-        "the training was stopped before its first save, or all are damaged",
-        "train again into a new folder",
-    )
+            set_aside(path, _free_name(path))
+    if any(folder.glob("step-*")):
+        raise ModelFileError(
+            f"no checkpoint to go on from in {folder.parent}",
+            "all of them are damaged; they are kept as .bad",
+            "train again into a new folder",
+        )
+    return {}
 
 
-def _restore(path: Path, state: TrainState) -> None:
-    files = {}
+def _free_name(path: Path) -> str:
+    names = (f"{path.name}.bad{number or ''}" for number in itertools.count())
+    return next(name for name in names if not path.with_name(name).exists())
+
+
+def _restore(path: Path, state: TrainState) -> dict[str, int]:
     try:
-        manifest = json.loads((path / _MANIFEST).read_bytes())
-        for name, described in manifest.items():
-            data = files[name] = (path / name).read_bytes()
-            if hashlib.sha256(data).hexdigest() != described["sha256"]:
-                raise ValueError(f"{name} is not as it was written")
+        files = _read_intact(path)
         counters = json.loads(files["counters.json"])
+        logged = {name: int(counters["logged"][name]) for name in counters["logged"]}
         state.model.load_state_dict(load(files["weights.safetensors"]))
         _remember(_memory(state), load(files["optimizer.safetensors"]))
     except _DAMAGE as error:
         raise _damaged(path, error) from error
     for name in _COUNTERS:
         setattr(state, name, counters[name])
+    return logged
 
 
 def _damaged(path: Path, error: Exception) -> ModelFileError:
-    detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return ModelFileError(f"{path.name} is damaged", detail, "take the checkpoint before it")
+    return ModelFileError(f"{path.name} is damaged", _detail(error), "take the one before it")
+
+
+def _detail(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _memory(state: TrainState) -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,25 +14,38 @@ from zigpt import __version__
 from zigpt.baselines import Ladder, Rung
 from zigpt.config import GPTConfig, TrainConfig, restore
 from zigpt.corpus import Source
-from zigpt.errors import ConfigError, ModelFileError, RunBusyError, TextError
+from zigpt.errors import ConfigError, ModelFileError, RunBusyError, StorageError, TextError
 from zigpt.runs.checkpoint import restore_newest, save_checkpoint
+from zigpt.runs.lock import LOCK_FILE, locked
 from zigpt.runs.model_file import MODEL_FILE, damaged
+from zigpt.runs.paths import RUN_FILE
 from zigpt.runs.record import Record
-from zigpt.runs.saved_model import SavedModel, save_model
-from zigpt.runs.storage import storage_errors, write_file
+from zigpt.runs.saved_model import SavedModel, pack_model
+from zigpt.runs.storage import (
+    clear_leftovers,
+    free_bytes,
+    is_leftover,
+    make_folder,
+    write_file,
+)
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState
 
-_RUN_FILE = "run.json"
 _FREE_TO_CHANGE = ("max_steps", "patience")  # the others would make it another training
 
 
 class RunFolder:
-    """One run on disk; `info` is the content of its run.json."""
+    """One run on disk; `info` is the content of its run.json.
+
+    Whoever changes it holds its lock, from `create` or `lock` on until `close`.
+    """
 
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path, self.info = path, info
         self.record = Record(path)
+        self.saved_step: int | None = None
+        self._best: bytes | None = None  # a model that the disk has not taken yet
+        self._held = ExitStack()
 
     @staticmethod
     def require_free(path: Path) -> None:
@@ -40,7 +54,7 @@ class RunFolder:
         Raises:
             RunBusyError: something is there already; it is never overwritten.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or not is_blank(path)):
             raise RunBusyError(
                 f"{path} exists already",
                 "a training never overwrites what is there",
@@ -56,13 +70,14 @@ class RunFolder:
         ladder: Ladder,
         extra: Mapping[str, Any],
     ) -> "RunFolder":
-        """Make the folder and its run.json.
+        """Make the folder, lock it, and write its run.json.
 
         Raises:
             RunBusyError: something is there already; it is never overwritten.
-            StorageError: the folder cannot be made.
+            StorageError: the folder cannot be made, or the disk is too full for its checkpoints.
         """
         cls.require_free(path)
+        _require_room(path, configs[0])
         info = {
             "zigpt": __version__,
             "torch": torch.__version__,
@@ -72,11 +87,25 @@ class RunFolder:
             "ladder": {rung.name: rung.loss for rung in ladder.rungs},
             **extra,
         }
-        with storage_errors(path):
-            path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         run = cls(path, info)
+        run.lock()
+        cls.require_free(path)  # again: another training may have come and gone
+        clear_leftovers(path)
         run._write_info()
         return run
+
+    def lock(self) -> None:
+        """Keep every other training out.
+
+        Raises:
+            RunBusyError: there is one; it is named.
+        """
+        self._held.enter_context(locked(self.path))
+
+    def close(self) -> None:
+        """Let others in."""
+        self._held.close()
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -85,11 +114,11 @@ class RunFolder:
         Raises:
             ModelFileError: there is none at `path`, or its run.json is damaged.
         """
-        file = path / _RUN_FILE
+        file = path / RUN_FILE
         if not file.is_file():
             raise ModelFileError(
                 f"no run at {path}",
-                f"there is no {_RUN_FILE} in it",
+                f"there is no {RUN_FILE} in it",
                 "name a folder that `zigpt train` has written, with --run",
             )
         try:
@@ -116,7 +145,8 @@ class RunFolder:
         Raises:
             ConfigError: naming every one that would make it another training.
         """
-        now = {**self.info["model"], **self.info["training"]}
+        model, training = self.configs  # not `info`: an older zigpt may have known less
+        now = {**asdict(model), **asdict(training)}
         changed = {name: value for name, value in overrides.items() if value != now[name]}
         if forbidden := [name for name in changed if name not in _FREE_TO_CHANGE]:
             raise ConfigError(
@@ -149,29 +179,58 @@ class RunFolder:
             StorageError: the disk did not take it.
         """
         about = {"text": self.info["text"], "step": state.step, "test_loss": state.best_loss}
-        save_model(self.path / MODEL_FILE, SavedModel(state.model, tokenizer, about))
+        self._best = pack_model(SavedModel(state.model, tokenizer, about))
+        self._write_best()
 
-    def save(self, state: TrainState) -> Path:
-        """Write a checkpoint to go on from.
+    def save(self, state: TrainState) -> None:
+        """Write a checkpoint to go on from: last, so that whatever belongs to it is there.
 
         Raises:
-            StorageError: the disk did not take it.
+            StorageError: the disk did not take it all; what is missing waits for next time.
         """
-        return save_checkpoint(self.path / "checkpoints", state)
+        self._write_best()
+        save_checkpoint(self.path / "checkpoints", state, self.record.sync())
+        self.saved_step = state.step
 
     def restore(self, state: TrainState, say: Callable[[str], None]) -> None:
         """Bring `state` to the newest intact checkpoint and forget what was written after it.
 
+        Where no checkpoint was ever finished, the training begins anew.
+
         Raises:
-            ModelFileError: there is no intact checkpoint.
+            ModelFileError: there are checkpoints, but no intact one.
+            StorageError: the folder is not writable.
         """
-        restore_newest(self.path / "checkpoints", state, say)
-        self.record.forget_after(state.step)
+        clear_leftovers(self.path)
+        logged = restore_newest(self.path / "checkpoints", state, say)
+        self.saved_step = state.step if logged else None
+        self.record.cut(logged or {"metrics": 0, "samples": 0})
+
+    def _write_best(self) -> None:
+        if self._best:
+            write_file(self.path / MODEL_FILE, self._best)
+            self._best = None
 
     def _write_info(self) -> None:
         data = json.dumps(self.info, indent=2, ensure_ascii=False) + "\n"
         # A file name may hold bytes that are no text; JSON can escape them.
-        write_file(self.path / _RUN_FILE, data.encode(errors="backslashreplace"))
+        write_file(self.path / RUN_FILE, data.encode(errors="backslashreplace"))
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a folder holds nothing but what a training left that was killed as it began."""
+    return all(is_leftover(file) or file.name == LOCK_FILE for file in path.iterdir())
+
+
+def _require_room(path: Path, model: GPTConfig) -> None:
+    checkpoint = 12 * model.n_parameters  # a weight and two moments, four bytes each
+    needed, free = 3 * checkpoint + 4 * model.n_parameters, free_bytes(path)
+    if needed > free:
+        raise StorageError(
+            f"the disk is too full for {path}",
+            f"its checkpoints and model take {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free",
+            "free some space, or choose a folder on another disk with --run",
+        )
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
@@ -184,29 +243,3 @@ def fingerprint(source: Source) -> dict[str, Any]:
         "characters": len(source.text),
         "encoding": source.encoding,
     }
-
-
-def free_path(name: str) -> Path:
-    """Choose a run folder where none was named: runs/<name>, numbered if it is taken."""
-    first = Path("runs") / name
-    path, number = first, 1
-    while path.exists():
-        number += 1
-        path = first.with_name(f"{first.name}-{number}")
-    return path
-
-
-def newest_path() -> Path:
-    """Find the run that was written to last in `runs/`.
-
-    Raises:
-        ModelFileError: there is none.
-    """
-    found = [file.parent for file in Path("runs").glob(f"*/{_RUN_FILE}")]
-    if not found:
-        raise ModelFileError(
-            "no run was named",
-            "and the folder runs/ here holds none",
-            "name a run folder, or train one: zigpt train TEXT",
-        )
-    return max(found, key=lambda path: path.stat().st_mtime)

@@ -15,7 +15,6 @@ from safetensors.numpy import save
 
 from zigpt.config import GPTConfig, restore
 from zigpt.errors import ModelFileError
-from zigpt.runs.storage import write_file
 from zigpt.tokenizer import CharTokenizer
 
 MODEL_FILE = "model.safetensors"
@@ -55,12 +54,8 @@ class _StoredWeights(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-def write_model_file(path: Path, content: ModelFile) -> None:
-    """Write one self-contained file, whole or not at all.
-
-    Raises:
-        StorageError: the disk is full, or the folder is not writable.
-    """
+def pack(content: ModelFile) -> bytes:
+    """Lay out one self-contained file."""
     header = {
         "format": _FORMAT,
         "config": asdict(content.config),
@@ -68,7 +63,7 @@ def write_model_file(path: Path, content: ModelFile) -> None:
         "about": content.about,
     }
     # One key, because safetensors writes several in random order: equal models, equal files.
-    write_file(path, save(dict(content.weights), {_KEY: json.dumps(header)}))
+    return save(dict(content.weights), {_KEY: json.dumps(header)})
 
 
 def read_model_file(path: Path) -> ModelFile:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from zigpt.model import GPT
-from zigpt.runs.model_file import ModelFile, read_model_file, write_model_file
+from zigpt.runs.model_file import ModelFile, pack, read_model_file
+from zigpt.runs.storage import write_file
 from zigpt.tokenizer import CharTokenizer
 
 
@@ -20,15 +21,20 @@ class SavedModel:
     about: dict[str, Any]
 
 
+def pack_model(saved: SavedModel) -> bytes:
+    """Lay out one self-contained file."""
+    state = saved.model.state_dict()
+    weights = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+    return pack(ModelFile(saved.model.config, weights, saved.tokenizer, saved.about))
+
+
 def save_model(path: Path, saved: SavedModel) -> None:
     """Write one self-contained file, whole or not at all.
 
     Raises:
         StorageError: the disk is full, or the folder is not writable.
     """
-    state = saved.model.state_dict()
-    weights = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
-    write_model_file(path, ModelFile(saved.model.config, weights, saved.tokenizer, saved.about))
+    write_file(path, pack_model(saved))
 
 
 def load_model(path: Path, device: torch.device) -> SavedModel:

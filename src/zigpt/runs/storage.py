@@ -1,17 +1,74 @@
-"""The one way a run folder is written: beside, synced, renamed; refused without a traceback."""
+"""The one way a run folder is changed: six operations, and what is safe to build from them.
+
+Nothing is written where it will be read: it is written beside, synced, and renamed, so that a
+reader, or the next start after a crash at any instant, finds the old content or the new.
+"""
 
 import contextlib
+import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from zigpt.errors import StorageError
 
+_BESIDE = ".tmp"  # what a name ends in that does not count yet, or no longer
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+_PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds: on Windows a file may be held for a moment
+
+
+class Disk:
+    """The six operations; tests put a disk in place that fails, stops or remembers."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Create a file, or empty it, and fill it."""
+        path.write_bytes(data)
+
+    def append(self, path: Path, start: int, data: bytes) -> None:
+        """Write at `start`, where the file has to end: what lies behind is cut off first."""
+        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+            file.truncate(start)
+            file.seek(start)
+            file.write(data)
+
+    def sync(self, path: Path) -> None:
+        """Wait until a file's content, or a folder's names, would survive a loss of power."""
+        if os.name == "nt" and path.is_dir():  # Windows needs none after a rename
+            return
+        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file or folder another name, at once; a file of that name is replaced."""
+        for pause in _PATIENCE:
+            try:
+                return os.replace(old, new)
+            except PermissionError:
+                if os.name != "nt":
+                    raise
+                time.sleep(pause)
+        return os.replace(old, new)
+
+    def remove(self, path: Path) -> None:
+        """Delete a file or an empty folder."""
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder and those above it."""
+        path.mkdir(parents=True, exist_ok=True)
+
+
+disk = Disk()
+
 
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn any OSError of the block into a refusal that names `path`.
+def storage_errors(path: Path, size: int = 0) -> Iterator[None]:
+    """Turn any OSError of the block into a refusal that names `path`, meant to hold `size` bytes.
 
     Raises:
         StorageError: the operating system refused.
@@ -19,12 +76,22 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno in _FULL:
+            why += f": {_megabytes(size)} needed, {_megabytes(free_bytes(path))} free"
         raise StorageError(
             f"cannot write {path}",
-            error.strerror or str(error),
+            why,
             "free some space or choose a folder you may write to with --run; "
             "what was saved before is intact",
         ) from error
+
+
+def free_bytes(path: Path) -> int:
+    """How much room there is where `path` is or would be."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -33,15 +100,16 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the disk is full, or the folder is not writable.
     """
-    beside = path.with_name(path.name + ".tmp")
-    with storage_errors(path):
+    beside = path.with_name(path.name + _BESIDE)
+    with storage_errors(path, len(data)):
         try:
-            _write_synced(beside, data)
-            os.replace(beside, path)
+            disk.write(beside, data)
+            disk.sync(beside)
+            disk.rename(beside, path)
         except OSError:
-            beside.unlink(missing_ok=True)
+            _remove_all(beside)
             raise
-        _sync_folder(path.parent)
+        disk.sync(path.parent)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
@@ -50,43 +118,91 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         StorageError: the disk is full, or the parent is not writable.
     """
-    beside = path.with_name(path.name + ".tmp")
-    with storage_errors(path):
+    beside = path.with_name(path.name + _BESIDE)
+    with storage_errors(path, sum(map(len, files.values()))):
         try:
-            shutil.rmtree(beside, ignore_errors=True)  # left by a training that was killed here
-            beside.mkdir(parents=True)
+            _remove_all(beside)  # left by a training that was stopped here
+            disk.make_folder(beside)
             for name, data in files.items():
-                _write_synced(beside / name, data)
-            _sync_folder(beside)
-            os.rename(beside, path)
+                disk.write(beside / name, data)
+                disk.sync(beside / name)
+            disk.sync(beside)
+            disk.rename(beside, path)
         except OSError:
-            shutil.rmtree(beside, ignore_errors=True)
+            _remove_all(beside)
             raise
-        _sync_folder(path.parent)
+        disk.sync(path.parent)
 
 
-def append_line(path: Path, line: str) -> None:
-    """Add a line to a text file that people may be reading.
+def append(path: Path, start: int, data: bytes) -> None:
+    """Add to a file that people may be reading and that is whole up to `start`.
 
     Raises:
         StorageError: the disk is full, or the file is not writable.
     """
-    with storage_errors(path), path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    with storage_errors(path, len(data)):
+        disk.append(path, start, data)
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def sync(path: Path) -> None:
+    """Make sure that a file would survive a loss of power.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    with storage_errors(path):
+        disk.sync(path)
 
 
-def _sync_folder(path: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder, and needs no sync after a rename
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def make_folder(path: Path) -> None:
+    """Make a folder that may be there already.
+
+    Raises:
+        StorageError: the operating system refused.
+    """
+    with storage_errors(path):
+        disk.make_folder(path)
+
+
+def set_aside(path: Path, name: str) -> None:
+    """Give a folder another name; without the rights to do so it stays."""
+    with contextlib.suppress(OSError):
+        disk.rename(path, path.with_name(name))
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder: under its name it is there whole, or not at all.
+
+    Raises:
+        StorageError: the operating system refused.
+    """
+    beside = path.with_name(path.name + _BESIDE)
+    with storage_errors(path):
+        _remove_all(beside)
+        disk.rename(path, beside)
+        _remove_all(beside)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Delete what was being written, or deleted, when a training was stopped; best effort."""
+    for path in [*folder.glob(f"*{_BESIDE}"), *folder.glob(f"checkpoints/*{_BESIDE}")]:
+        _remove_all(path)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a name was never finished."""
+    return path.name.endswith(_BESIDE)
+
+
+def _remove_all(path: Path) -> None:
+    """Delete a file or a folder of files if it is there; what cannot be deleted stays."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            for file in path.iterdir():
+                disk.remove(file)
+        if os.path.lexists(path):
+            disk.remove(path)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

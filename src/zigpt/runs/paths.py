@@ -1,0 +1,33 @@
+"""Where runs are when nobody named one."""
+
+from pathlib import Path
+
+from zigpt.errors import ModelFileError
+
+RUN_FILE = "run.json"
+
+
+def free_path(name: str) -> Path:
+    """Choose a run folder where none was named: runs/<name>, numbered if it is taken."""
+    first = Path("runs") / name
+    path, number = first, 1
+    while path.exists():
+        number += 1
+        path = first.with_name(f"{first.name}-{number}")
+    return path
+
+
+def newest_path() -> Path:
+    """Find the run that was written to last in `runs/`.
+
+    Raises:
+        ModelFileError: there is none.
+    """
+    found = [file.parent for file in Path("runs").glob(f"*/{RUN_FILE}")]
+    if not found:
+        raise ModelFileError(
+            "no run was named",
+            "and the folder runs/ here holds none",
+            "name a run folder, or train one: zigpt train TEXT",
+        )
+    return max(found, key=lambda path: path.stat().st_mtime)

@@ -1,0 +1,1 @@
+"""What the quick tests and the long campaigns have in common: faults, made on purpose."""
