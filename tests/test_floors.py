@@ -13,9 +13,9 @@ FLOORS = {
     "config": 1, "tokenizer": 1,
     "corpus": 2, "attention": 2, "device": 2, "subwords": 2,
     "model": 3, "optim": 3, "baselines": 3, "survey": 3,
-    "generate": 4, "anatomy": 4, "train": 4, "verdict": 4,
+    "generate": 4, "anatomy": 4, "leaks": 4, "train": 4, "verdict": 4,
     "runs": 5, "plan": 5,
-    "bench": 6,
+    "bench": 6, "proofs": 6,
     "cli": 7,
 }  # fmt: skip
 # Inside a folder the same: each module imports only from those before it.
@@ -23,6 +23,7 @@ INSIDE = {
     "bench": ["textbook", "rounds", "limits", "cost", "speed", "growth", "plot"],
     "corpus": ["encodings", "decode", "files", "stored", "source", "batches"],
     "generate": ["sampling", "loop", "graph", "quick", "reference"],
+    "proofs": ["check", "files", "vocabulary", "causality", "sampling", "resume"],
     "runs": [
         "storage",
         "lock",
@@ -43,6 +44,7 @@ INSIDE = {
         "train",
         "sample",
         "eval",
+        "verify",
         "plan",
         "explain",
         "bench",

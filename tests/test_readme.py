@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from zigpt.cli.main import _COMMANDS
-from zigpt.cli.options import EvalOptions, ExplainOptions, PlanOptions, SampleOptions, TrainOptions
+from zigpt.cli.options import (
+    EvalOptions,
+    ExplainOptions,
+    PlanOptions,
+    SampleOptions,
+    TrainOptions,
+    VerifyOptions,
+)
 from zigpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig
 
 ROOT = Path(__file__).parent.parent
@@ -19,6 +26,7 @@ OPTIONS = {
     "train": {part.name for kind in TRAINING for part in fields(kind)},
     "sample": {field.name for kind in (SampleOptions, SampleConfig) for field in fields(kind)},
     "eval": {field.name for field in fields(EvalOptions)},
+    "verify": {field.name for field in fields(VerifyOptions)},
     "plan": {field.name for field in fields(PlanOptions)},
     "explain": {field.name for field in fields(ExplainOptions)},
 }  # fmt: skip

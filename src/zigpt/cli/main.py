@@ -18,6 +18,7 @@ from zigpt.cli.options import (
     PlanOptions,
     SampleOptions,
     TrainOptions,
+    VerifyOptions,
 )
 from zigpt.errors import OutOfMemoryError, StorageError, UsageError, ZigptError
 
@@ -25,6 +26,7 @@ _COMMANDS: Mapping[str, Callable[..., Any]] = {
     "train": TrainOptions,
     "sample": SampleOptions,
     "eval": EvalOptions,
+    "verify": VerifyOptions,
     "plan": PlanOptions,
     "explain": ExplainOptions,
     "bench": BenchOptions,

@@ -133,6 +133,15 @@ class EvalOptions:
 
 
 @dataclass(frozen=True)
+class VerifyOptions:
+    """Prove that files, vocabulary, causality, sampling and resume are as they should be."""
+
+    run: _Run
+    device: _Device = "auto"
+    json: _Json = False
+
+
+@dataclass(frozen=True)
 class PlanOptions:
     """Say what a text looks like and what training on it would cost, before training."""
 

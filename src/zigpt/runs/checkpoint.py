@@ -56,7 +56,9 @@ def _prune(folder: Path) -> None:
         if intact == _KEEP:
             with contextlib.suppress(StorageError):  # it takes room, and does no other harm
                 remove_folder(path)
-        elif not find_damage(path):
+            continue
+        with contextlib.suppress(ModelFileError):  # a damaged one does not count
+            read_checkpoint(path)
             intact += 1
 
 
@@ -66,24 +68,27 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[5:]))
 
 
-def find_damage(path: Path) -> str:
-    """Compare a checkpoint with its manifest; say what is not as it was written, or nothing."""
+def read_checkpoint(path: Path) -> dict[str, bytes]:
+    """Read the files of a checkpoint, every one of them exactly as it was written.
+
+    Raises:
+        ModelFileError: one is missing, or its size or SHA-256 is not that of the manifest.
+    """
     try:
-        _read_intact(path)
+        return _read(path)
     except _DAMAGE as error:
-        return _detail(error)
-    return ""
+        raise _damaged(path, error) from error
 
 
-def _read_intact(path: Path) -> dict[str, bytes]:
-    manifest = json.loads((path / _MANIFEST).read_bytes())
-    if sorted(manifest) != sorted(_FILES):
-        raise ValueError(f"{_MANIFEST} is not as it was written")
+def _read(path: Path) -> dict[str, bytes]:
     files = {}
-    for name, described in manifest.items():
-        files[name] = (path / name).read_bytes()
-        found = hashlib.sha256(files[name]).hexdigest()
-        if (len(files[name]), found) != (described["size"], described["sha256"]):
+    manifest = json.loads((path / _MANIFEST).read_bytes())
+    for name in _FILES:
+        if name not in manifest:
+            raise ValueError(f"{_MANIFEST} does not name {name}")
+        data = files[name] = (path / name).read_bytes()
+        described = manifest[name]["size"], manifest[name]["sha256"]
+        if (len(data), hashlib.sha256(data).hexdigest()) != described:
             raise ValueError(f"{name} is not as it was written")
     return files
 
@@ -104,7 +109,7 @@ def restore_newest(folder: Path, state: TrainState, say: Callable[[str], None]) 
         except ModelFileError as error:
             say(f"{error.what} ({error.why}): taking the one before")
             set_aside(path, _free_name(path))
-    if any(folder.glob("step-*")):
+    if any(folder.glob("step-*.bad*")):
         raise ModelFileError(
             f"no checkpoint to go on from in {folder.parent}",
             "all of them are damaged; they are kept as .bad",
@@ -119,8 +124,8 @@ def _free_name(path: Path) -> str:
 
 
 def _restore(path: Path, state: TrainState) -> dict[str, int]:
+    files = read_checkpoint(path)
     try:
-        files = _read_intact(path)
         counters = json.loads(files["counters.json"])
         logged = {name: int(counters["logged"][name]) for name in counters["logged"]}
         state.model.load_state_dict(load(files["weights.safetensors"]))
@@ -133,11 +138,8 @@ def _restore(path: Path, state: TrainState) -> dict[str, int]:
 
 
 def _damaged(path: Path, error: Exception) -> ModelFileError:
-    return ModelFileError(f"{path.name} is damaged", _detail(error), "take the one before it")
-
-
-def _detail(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ModelFileError(f"{path.name} is damaged", detail, "take the one before it")
 
 
 def _memory(state: TrainState) -> dict[str, torch.Tensor]:

@@ -1,0 +1,109 @@
+"""`zigpt verify`: what can be proved of a run on this machine, and what not.
+
+With `--json` it prints one object: `run`; `proved`, which is false where a check failed; and
+`checks`, a list of objects with `name` (files, vocabulary, causality, sampling, resume), `result`
+(proved, failed or unchecked), `detail` and the numbers of that check.
+"""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from zigpt.cli.options import VerifyOptions
+from zigpt.cli.source import find_again, text_of
+from zigpt.config import TrainConfig
+from zigpt.corpus import Corpus
+from zigpt.device import keep_freed_memory, pick_device
+from zigpt.errors import ModelFileError, TextError
+from zigpt.proofs.causality import check_causality, take_windows
+from zigpt.proofs.check import Check, Result, unchecked
+from zigpt.proofs.files import Found, check_files
+from zigpt.proofs.resume import check_resume
+from zigpt.proofs.sampling import check_sampling
+from zigpt.proofs.vocabulary import check_vocabulary
+from zigpt.runs.model_file import read_model_file
+
+_WORDS: dict[Result, str] = {
+    "proved": "proved",
+    "failed": "FAILED",
+    "unchecked": "could not be checked",
+}
+_WIDTH = 100
+_FAILED = 3  # the exit code of a run or model that is refused
+
+
+def run(options: VerifyOptions) -> int:
+    """Print each check as soon as it is made. Returns the exit code: 0 where nothing failed."""
+    keep_freed_memory()
+    device = pick_device(options.device)
+    checks: list[Check] = []
+    for check in _checks(options.run, device):
+        checks.append(check)
+        if not options.json:
+            print(f"{check.name:<12}{_WORDS[check.result]}")
+            print(textwrap.fill(check.detail, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+            print(flush=True)
+    failed = [check.name for check in checks if check.result == "failed"]
+    if options.json:
+        parts = [
+            {"name": c.name, "result": c.result, "detail": c.detail, **c.numbers} for c in checks
+        ]
+        whole = {"run": str(options.run), "proved": not failed, "checks": parts}
+        print(json.dumps(whole, ensure_ascii=False))
+    else:
+        print(_summary(checks))
+    return _FAILED if failed else 0
+
+
+def _checks(path: Path, device: torch.device) -> Iterator[Check]:
+    found = check_files(path, device)
+    yield found.check
+    if found.saved is None:
+        for name in ("vocabulary", "causality", "sampling", "resume"):
+            yield unchecked(name, "The model file cannot be used.")
+        return
+    saved = found.saved
+    config = found.run.configs[1] if found.run else TrainConfig()
+    vocabulary, corpus = _text(found)
+    yield vocabulary
+    windows = take_windows(saved.model.config, config, corpus, device)
+    yield check_causality(saved, config, windows)
+    yield check_sampling(saved.model, read_model_file(path).weights, windows.inputs[0])
+    yield _resume(found, corpus, device)
+
+
+def _text(found: Found) -> tuple[Check, Corpus | None]:
+    """Look for the text of a run; a corpus only where it is the right one."""
+    assert found.saved
+    try:
+        recorded = text_of(found.run.info if found.run else found.saved.about)
+        source = find_again(recorded)
+    except (TextError, ModelFileError) as error:
+        return unchecked("vocabulary", error), None
+    check = check_vocabulary(source, recorded["sha256"], found.saved.tokenizer)
+    if check.result != "proved":
+        return check, None
+    return check, Corpus.from_text(source.text, found.saved.tokenizer)
+
+
+def _resume(found: Found, corpus: Corpus | None, device: torch.device) -> Check:
+    if found.run is None:
+        return unchecked("resume", "Without a run.json it is not known how to train.")
+    if corpus is None:
+        return unchecked("resume", "Without its text there is nothing to train on.")
+    return check_resume(*found.run.configs, corpus, device)
+
+
+def _summary(checks: list[Check]) -> str:
+    """Count the results in one line."""
+    names = {kind: [c.name for c in checks if c.result == kind] for kind in _WORDS}
+    parts = [f"{len(names['proved'])} proved"]
+    parts += [
+        f"{len(names[kind])} {_WORDS[kind]}: {', '.join(names[kind])}"
+        for kind in ("failed", "unchecked")
+        if names[kind]
+    ]
+    return "; ".join(parts)

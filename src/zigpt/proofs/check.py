@@ -1,0 +1,31 @@
+"""What a claim about a run came to: proved, failed, or a reason why it could not be checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from zigpt.errors import ZigptError
+
+Result = Literal["proved", "failed", "unchecked"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim; `detail` says in sentences what was done and what was measured."""
+
+    name: str
+    result: Result
+    detail: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)  # for programs; JSON can hold them
+
+
+def unchecked(name: str, reason: str | ZigptError) -> Check:
+    """Say why a claim could be neither proved nor refuted."""
+    if isinstance(reason, ZigptError):
+        reason = said(reason)
+    return Check(name, "unchecked", reason)
+
+
+def said(error: ZigptError) -> str:
+    """Put what happened and why into one sentence."""
+    return f"{error.what}: {error.why}."

@@ -1,0 +1,78 @@
+"""Claim: every file of the run can be read and is what was written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from zigpt.errors import ModelFileError
+from zigpt.proofs.check import Check, said
+from zigpt.runs.checkpoint import list_checkpoints, read_checkpoint
+from zigpt.runs.folder import RunFolder
+from zigpt.runs.saved_model import SavedModel, load_model
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder or model file holds; None stands for what is not there or cannot be used."""
+
+    check: Check
+    run: RunFolder | None
+    saved: SavedModel | None
+
+
+def check_files(path: Path, device: torch.device) -> Found:
+    """Read a run folder, or a model file alone, and compare all that it says of itself.
+
+    Raises:
+        ModelFileError: there is neither at `path`.
+    """
+    faults: list[str] = []
+    run, saved, n_files = None, None, 0
+    try:
+        saved = load_model(path, device)
+    except ModelFileError as error:
+        if not path.is_file() and not _is_run(path):
+            raise
+        faults.append(said(error))
+    if _is_run(path):
+        try:
+            run = RunFolder.open(path)
+        except ModelFileError as error:
+            faults.append(said(error))
+    checkpoints = list_checkpoints(path / "checkpoints")
+    for checkpoint in checkpoints:
+        try:
+            n_files += len(read_checkpoint(checkpoint))
+        except ModelFileError as error:
+            faults.append(said(error))
+    if run and saved and run.configs[0] != saved.model.config:
+        faults.append("run.json and model.safetensors describe models of different shapes.")
+    if saved and (names := _not_finite(saved)):
+        faults.append(f"In model.safetensors {', '.join(names[:3])} is not finite everywhere.")
+        saved = None
+    numbers = {"checkpoints": len(checkpoints), "checkpoint_files": n_files, "faults": faults}
+    if faults:
+        return Found(Check("files", "failed", " ".join(faults), numbers), run, saved)
+    assert saved
+    return Found(Check("files", "proved", _detail(run, saved, numbers), numbers), run, saved)
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "run.json").is_file()
+
+
+def _not_finite(saved: SavedModel) -> list[str]:
+    weights = saved.model.state_dict().items()
+    return [name for name, weight in weights if not weight.isfinite().all()]
+
+
+def _detail(run: RunFolder | None, saved: SavedModel, numbers: dict[str, object]) -> str:
+    finite = f"All {saved.model.config.n_parameters:,} weights are finite."
+    if run is None:
+        return f"The model file can be read and its parts fit each other. {finite}"
+    return (
+        f"Read all {numbers['checkpoint_files']} files of {numbers['checkpoints']} checkpoints: "
+        "each has the size and the SHA-256 that its MANIFEST.json says. "
+        f"run.json and model.safetensors can be read and describe the same model. {finite}"
+    )
