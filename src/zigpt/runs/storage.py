@@ -14,6 +14,7 @@ from pathlib import Path
 
 from zigpt.errors import StorageError
 
+_WINDOWS = os.name == "nt"
 _BESIDE = ".tmp"  # what a name ends in that does not count yet, or no longer
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 _PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds: on Windows a file may be held for a moment
@@ -35,9 +36,9 @@ class Disk:
 
     def sync(self, path: Path) -> None:
         """Wait until a file's content, or a folder's names, would survive a loss of power."""
-        if os.name == "nt" and path.is_dir():  # Windows needs none after a rename
+        if _WINDOWS and path.is_dir():  # Windows needs none after a rename
             return
-        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDWR if _WINDOWS else os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -49,7 +50,7 @@ class Disk:
             try:
                 return os.replace(old, new)
             except PermissionError:
-                if os.name != "nt":
+                if not _WINDOWS:
                     raise
                 time.sleep(pause)
         return os.replace(old, new)

@@ -1,0 +1,265 @@
+"""Real trainings that are stopped, locked out, filled up and damaged, from the command line."""
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from tests.campaigns.crashes import Life, check_next_start, fresh_places, undisturbed
+from tests.conftest import story
+from tests.test_cli import SMALL, wait_for, zigpt
+from zigpt.cli.main import main
+from zigpt.errors import ModelFileError, RunBusyError
+from zigpt.runs import storage
+from zigpt.runs.checkpoint import list_checkpoints, restore_newest
+from zigpt.runs.lock import locked, require_unlocked
+from zigpt.runs.storage import clear_leftovers
+from zigpt.train import TrainState
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def book(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text(story(6000), encoding="utf-8")
+    return path
+
+
+def endless(book, run):
+    return zigpt("train", book, *SMALL, "--max-steps", 100_000, "--run", run)
+
+
+class TestOneTrainingInAFolder:
+    def test_the_second_is_refused_naming_the_first_before_torch_is_loaded(self, book, tmp_path):
+        run = tmp_path / "run"
+        program = (
+            "import sys; from zigpt.cli.main import main; "
+            f"code = main(['train', {str(book)!r}, '--run', {str(run)!r}, *sys.argv[1:]]); "
+            "print(code, 'torch' in sys.modules)"
+        )
+        with endless(book, run) as first:
+            wait_for(first, "step      1  ")
+            for more in ([], ["--resume"]):
+                second = subprocess.run(
+                    [sys.executable, "-c", program, *more], capture_output=True, text=True
+                )
+                assert second.stdout.split() == ["4", "False"]
+                what, why, fix = second.stderr.splitlines()
+                holder = f"in use by pid {first.pid} on {socket.gethostname()} since 2"
+                assert what.startswith(f"error: {run} is {holder}")
+                assert "overwrite each other" in why
+                assert "--run" in fix
+            first.kill()
+            first.wait()
+        with zigpt("train", "--resume", "--run", run) as next_one:  # at once: nothing to clear away
+            wait_for(next_one, "going on at step")
+            next_one.kill()
+
+    def test_no_child_keeps_the_folder_after_its_parent(self, tmp_path):
+        with locked(tmp_path):
+            child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        try:
+            require_unlocked(tmp_path)
+        finally:
+            child.communicate(b"\n")
+
+    def test_the_lock_is_held_let_go_and_leaves_nothing(self, tmp_path):
+        with locked(tmp_path):
+            with pytest.raises(RunBusyError, match=f"in use by pid {os.getpid()} on"):
+                require_unlocked(tmp_path)
+            with pytest.raises(RunBusyError), locked(tmp_path):
+                pass
+        require_unlocked(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_name_that_another_training_took_first_is_counted_on(
+        self, book, tmp_path, monkeypatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "runs" / "book-tiny").mkdir(parents=True)
+        paths = iter([tmp_path / "runs" / "book-tiny", tmp_path / "runs" / "b2"])
+        monkeypatch.setattr("zigpt.cli.learning.free_path", lambda name: next(paths))
+        with locked(tmp_path / "runs" / "book-tiny"):
+            assert main(["train", str(book), *SMALL, "--max-steps", "2"]) == 0
+        assert (tmp_path / "runs" / "b2" / "model.safetensors").exists()
+
+
+class TestSignals:
+    @pytest.mark.parametrize(("number", "code"), [(1, 129), (2, 130), (15, 143)])
+    def test_before_there_is_anything_to_save_it_leaves_at_once(self, book, tmp_path, number, code):
+        with zigpt("train", book, *SMALL, "--run", tmp_path / "run") as process:
+            wait_for(process, "split")
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (code, "")
+
+    def test_once_saves_twice_leaves_at_once(self, book, tmp_path):
+        run = tmp_path / "run"
+        with endless(book, run) as process:
+            wait_for(process, "step      3  ")
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert err == ""
+        with zigpt("train", "--resume", "--run", run, "--max-steps", 40) as process:
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+
+    @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+    def test_stopped_again_and_again_it_ends_as_if_never(self, book, tmp_path, number):
+        settings = [*SMALL, "--max-steps", "200", "--dropout", "0.2"]
+        assert main(["train", str(book), *settings, "--run", str(tmp_path / "whole")]) == 0
+        run, more = tmp_path / "parts", [book, *settings]
+        for _ in range(3):
+            with zigpt("train", *more, "--run", run) as process:
+                wait_for(process, "  test ")
+                process.send_signal(number)
+                out, err = process.communicate(timeout=60)
+            assert process.returncode == 128 + number, err
+            assert "stopped and saved at step" in out
+            assert (run / "loss.png").exists()
+            more = ["--resume"]
+        assert main(["train", "--resume", "--run", str(run)]) == 0
+        for name in ("model.safetensors", "samples.txt"):
+            assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_diverging_keeps_the_last_good_step_and_says_what_to_type(book, tmp_path, capsys):
+    run = tmp_path / "run"
+    settings = [*SMALL, "--max-steps", "400", "--grad-clip", "0", "--precision", "float32"]
+    code = main(["train", str(book), *settings, "--learning-rate", "99", "--run", str(run)])
+    what, why, fix = capsys.readouterr().err.splitlines()
+    assert code == 6
+    diverged = int(what.removeprefix("error: diverged in step ").split(":")[0])
+    assert f"step {diverged - 1} is saved in {run}" in why
+    assert fix.endswith(f"train {book} --preset tiny --learning-rate 33")
+    assert (run / "loss.png").exists()
+    (newest,) = list_checkpoints(run / "checkpoints")[-1:]
+    assert newest.name == f"step-{diverged - 1:08d}"
+    from safetensors.torch import load_file
+
+    assert all(w.isfinite().all() for w in load_file(newest / "weights.safetensors").values())
+
+
+@pytest.mark.parametrize("needed", [2**30, 10**6])
+def test_a_disk_too_small_for_the_checkpoints_is_refused_before_training(
+    book, tmp_path, monkeypatch, capsys, needed
+):
+    monkeypatch.setattr("zigpt.runs.folder.free_bytes", lambda path: 100_000)
+    code = main(["train", str(book), *SMALL, "--run", str(tmp_path / "run")])
+    what, why, _ = capsys.readouterr().err.splitlines()
+    assert code == 5
+    assert "too full" in what
+    assert "MB are free" in why
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("limit", [3000, 9000, 30_000])
+def test_a_real_limit_to_what_files_may_hold_ends_with_storage_and_an_intact_folder(
+    tmp_path, limit
+):
+    resource = pytest.importorskip("resource")
+    from tests.campaigns.crashes import in_a_process
+
+    life = Life.small(tmp_path)
+    expected, _ = undisturbed(life, tmp_path)
+    path, said = tmp_path / "run", tmp_path / "said"
+
+    def cramped():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        life.live(path, said)
+
+    assert in_a_process(cramped) in (0, 5)
+    check_next_start(life, path, said, expected)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A training and the checkpoints that it left."""
+    folder = tmp_path_factory.mktemp("damage")
+    life = Life.small(folder)
+    undisturbed(life, folder)
+    return life, folder / "undisturbed" / "checkpoints"
+
+
+class TestDamage:
+    def restored(self, life, folder):
+        state = TrainState.fresh(life.model, life.config, CPU)
+        said = []
+        clear_leftovers(folder.parent)
+        restore_newest(folder, state, said.append)
+        return state.step, said
+
+    def test_any_flip_truncation_or_swap_is_found_and_the_one_before_taken(self, saved, tmp_path):
+        life, whole = saved
+        random = np.random.default_rng(9)
+        names = ["weights.safetensors", "optimizer.safetensors", "counters.json", "MANIFEST.json"]
+        place = fresh_places(tmp_path)
+        for name, kind in itertools.product(names, ["flip"] * 25 + ["cut"] * 5 + ["swap", "zeros"]):
+            folder, _ = place()
+            shutil.copytree(whole, folder)
+            *_, before, newest = list_checkpoints(folder)
+            file = newest / name
+            data = bytearray(file.read_bytes())
+            at = int(random.integers(len(data)))
+            if kind == "flip":
+                data[at] ^= 1 << int(random.integers(8))
+            elif kind == "cut":
+                del data[at:]
+            elif kind == "zeros":
+                data = bytearray(len(data))
+            else:
+                data = bytearray((before / name).read_bytes())
+            if bytes(data) == file.read_bytes():
+                continue
+            file.write_bytes(data)
+            step, said = self.restored(life, folder)
+            assert step == int(before.name[5:]), (name, kind, at)
+            assert said[0].startswith(f"{newest.name} is damaged")
+            assert (folder / f"{newest.name}.bad").is_dir()
+            shutil.rmtree(folder)
+
+    def test_if_all_are_damaged_nothing_starts_from_scratch(self, saved, tmp_path):
+        life, whole = saved
+        shutil.copytree(whole, tmp_path / "run" / "checkpoints")
+        for path in list_checkpoints(tmp_path / "run" / "checkpoints"):
+            (path / "weights.safetensors").unlink()
+        for _ in range(2):
+            with pytest.raises(ModelFileError, match="no checkpoint to go on from") as refusal:
+                self.restored(life, tmp_path / "run" / "checkpoints")
+        assert refusal.value.exit_code == 3
+
+    def test_what_does_not_belong_there_is_left_alone(self, saved, tmp_path):
+        life, whole = saved
+        folder = tmp_path / "run" / "checkpoints"
+        shutil.copytree(whole, folder)
+        for name in ("step-99999999999999999999", "step-1", "step- 1", "latest", "step-x", "a b"):
+            (folder / name).mkdir()
+        assert self.restored(life, folder) == (3, [])
+        assert (folder / "latest").is_dir()
+
+
+def test_a_file_that_windows_holds_for_a_moment_is_waited_for(tmp_path, monkeypatch):
+    refusals, replace = [0, 0, 0], os.replace
+
+    def busy(old, new):
+        if refusals:
+            refusals.pop()
+            raise PermissionError("held by a virus scanner")
+        replace(old, new)
+
+    monkeypatch.setattr(storage.os, "replace", busy)
+    monkeypatch.setattr(storage, "_WINDOWS", True)
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
+    storage.write_file(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
