@@ -28,6 +28,7 @@ INSIDE = {
         "storage",
         "lock",
         "paths",
+        "foreign",
         "model_file",
         "saved_model",
         "checkpoint",
@@ -37,6 +38,7 @@ INSIDE = {
     ],
     "cli": [
         "options",
+        "terminal",
         "screen",
         "source",
         "signals",

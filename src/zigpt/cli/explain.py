@@ -8,6 +8,7 @@ from zigpt.anatomy import attention_maps, influence, predictions
 from zigpt.cli.options import ExplainOptions
 from zigpt.cli.screen import column
 from zigpt.cli.source import find_again, text_of
+from zigpt.cli.terminal import harmless
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus
 from zigpt.device import pick_device
@@ -30,7 +31,7 @@ def run(options: ExplainOptions) -> int:
         "batch": _batch,
         "characters": _characters,
     }
-    print(f"{path}: {saved.model.config.n_parameters:,} parameters\n")
+    print(harmless(f"{path}: {saved.model.config.n_parameters:,} parameters\n"))
     show[options.topic](saved, options.text)
     return 0
 

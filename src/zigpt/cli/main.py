@@ -20,6 +20,7 @@ from zigpt.cli.options import (
     TrainOptions,
     VerifyOptions,
 )
+from zigpt.cli.terminal import harmless
 from zigpt.errors import OutOfMemoryError, StorageError, UsageError, ZigptError
 
 _COMMANDS: Mapping[str, Callable[..., Any]] = {
@@ -131,11 +132,13 @@ def _translate(error: Exception) -> ZigptError:
             "check the path, its permissions and the free space",
         )
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if memory or re.search(r"allocate|out of memory", said, re.IGNORECASE):
+    # The last is how a library says that it cannot even be loaded.
+    if memory or re.search(r"allocate|out of memory|failed to map segment", said, re.IGNORECASE):
         return OutOfMemoryError(
             "out of memory",
             said[:200] or "the settings need more than this machine has",
-            "use a smaller --batch-size, --block-size or --n-embd, or --preset laptop",
+            "use a smaller --batch-size, --block-size or --n-embd (to write: --count or --chars); "
+            "what was saved before is intact",
         )
     return ZigptError(
         f"zigpt made a mistake: {type(error).__name__}",
@@ -146,5 +149,5 @@ def _translate(error: Exception) -> ZigptError:
 
 def _refuse(error: ZigptError) -> int:
     with contextlib.suppress(OSError):  # the reader has gone, or its disk is full
-        print(f"error: {error}", file=sys.stderr)
+        print(harmless(f"error: {error}"), file=sys.stderr)
     return error.exit_code

@@ -1,9 +1,9 @@
 """`zigpt sample`: the model writes; the text alone goes to stdout, everything else to stderr."""
 
-import sys
 from pathlib import Path
 
 from zigpt.cli.options import SampleOptions, said
+from zigpt.cli.terminal import write_out
 from zigpt.config import SampleConfig
 from zigpt.errors import UsageError
 from zigpt.generate.loop import Decoder, generate, opening, stop_before
@@ -32,15 +32,14 @@ def run(options: SampleOptions) -> int:
     rows = map(tokenizer.decode, generate(decoder, start, options.chars, config))
     stops = [stop for stop in options.stop if stop]
     if options.count == 1:
-        sys.stdout.write(prompt)
+        write_out(prompt)
         for piece in stop_before(rows, stops):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-        sys.stdout.write("\n")
+            write_out(piece)
+        write_out("\n")
         return 0
     # Several at once share every pass through the model, so none can be shown before the others.
     texts = ["".join(stop_before(column, stops)) for column in zip(*rows, strict=True)]
-    sys.stdout.write("---\n".join(f"{prompt}{text}\n" for text in texts or [""] * options.count))
+    write_out("---\n".join(f"{prompt}{text}\n" for text in texts or [""] * options.count))
     return 0
 
 

@@ -10,6 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from zigpt.cli.terminal import harmless
+
 
 class _PatientConsole(Console):
     """A console whose reader may go away: the training goes on, its files tell the rest."""
@@ -37,9 +39,9 @@ class Screen:
         self._task = self._bar.add_task("", total=total_steps)
 
     def say(self, *lines: str) -> None:
-        """Print whole lines, above the live one."""
+        """Print whole lines, above the live one; nothing in them commands the terminal."""
         for line in lines:
-            self._console.print(line)
+            self._console.print(harmless(line))
 
     def show(self, step: int, status: str) -> None:
         """Renew the live line."""
