@@ -48,16 +48,37 @@ IMPOSSIBLE = [
     ),
     (TrainConfig, "batch_size", 0, "batch_size (0) must be at least 1", "raise batch_size"),
     (TrainConfig, "max_steps", 0, "max_steps (0) must be at least 1", "raise max_steps"),
+    *(
+        (part, name, most + 1, f"{name} ({most + 1}) must be at most {most:,}", f"lower {name}")
+        for part, name, most in (
+            (GPTConfig, "block_size", 2**20),
+            (GPTConfig, "n_layer", 10**12),
+            (TrainConfig, "batch_size", 10**12),
+        )
+    ),
+    (TrainConfig, "warmup_steps", 10**13, "warmup_steps (10000000000000) must be from 0", "try "),
     (TrainConfig, "eval_interval", -1, "eval_interval (-1) must be at least 1", "raise "),
     (TrainConfig, "eval_chars", 0, "eval_chars (0) must be at least 1", "raise eval_chars"),
-    (TrainConfig, "warmup_steps", -1, "warmup_steps (-1) must be 0 or more, and finite", "try "),
-    (TrainConfig, "patience", -2, "patience (-2) must be 0 or more, and finite", "try patience 0"),
+    (
+        TrainConfig,
+        "warmup_steps",
+        -1,
+        "warmup_steps (-1) must be from 0 to 1,000,000,000,000",
+        "try ",
+    ),
+    (
+        TrainConfig,
+        "patience",
+        -2,
+        "patience (-2) must be from 0 to 1,000,000,000,000",
+        "try patience 0",
+    ),
     *(
         (
             TrainConfig,
             name,
             value,
-            f"{name} ({value}) must be 0 or more, and finite",
+            f"{name} ({value}) must be from 0 to 1,000,000,000,000",
             f"try {name} 0",
         )
         for name in ("weight_decay", "grad_clip")
@@ -90,6 +111,7 @@ IMPOSSIBLE = [
 
 EDGES_OF_THE_POSSIBLE = [
     (GPTConfig, {"vocab_size": 1, "block_size": 1, "n_layer": 1, "n_head": 1, "n_embd": 1}),
+    (GPTConfig, {"vocab_size": 10**12, "block_size": 2**20, "n_layer": 10**12}),
     (GPTConfig, {"dropout": 0.0}),
     (GPTConfig, {"dropout": 0.999}),
     (GPTConfig, {"n_embd": 6, "n_head": 6}),
@@ -257,7 +279,7 @@ def test_a_modern_width_is_made_of_pairs_in_every_head():
 def test_a_block_has_a_limit_also_where_no_weight_does():
     assert GPTConfig(block_size=2**20, architecture="modern").block_size == 2**20
     ((problem, _),) = refusal(GPTConfig, block_size=2**20 + 1, architecture="modern").problems
-    assert problem == "block_size (1048577) must be at most 1048576"
+    assert problem == "block_size (1048577) must be at most 1,048,576"
 
 
 def test_every_preset_is_classic():

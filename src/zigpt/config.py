@@ -13,6 +13,8 @@ from zigpt.errors import ConfigError
 
 Problem = tuple[str, str]
 _RATE_LIMIT = 100
+_MOST = 10**12  # no machine holds or does as much of anything
+_LONGEST_BLOCK = 2**20  # a model without positions holds nothing that would bound it
 ROTARY_BASE = 10_000.0  # pairs of channels turn by 1 per position, falling towards 1 / base
 Precision = Literal["auto", "float32", "bfloat16"]
 OptimizerName = Literal["adamw", "muon"]
@@ -28,6 +30,12 @@ def option(default: Any, help: str) -> Any:
 def _check(problems: list[Problem], bad: bool, problem: str, remedy: str) -> None:
     if bad:
         problems.append((problem, remedy))
+
+
+def _check_count(problems: list[Problem], name: str, value: int, most: int = _MOST) -> None:
+    limit = "at least 1" if value < 1 else f"at most {most:,}"
+    remedy = f"{'raise' if value < 1 else 'lower'} {name}"
+    _check(problems, not 1 <= value <= most, f"{name} ({value}) must be {limit}", remedy)
 
 
 def _check_seed(problems: list[Problem], seed: int) -> None:
@@ -63,21 +71,15 @@ class GPTConfig:
     def _problems(self) -> list[Problem]:
         problems: list[Problem] = []
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
-            value = getattr(self, name)
-            _check(problems, value < 1, f"{name} ({value}) must be at least 1", f"raise {name}")
+            most = _LONGEST_BLOCK if name == "block_size" else _MOST
+            _check_count(problems, name, getattr(self, name), most)
         name, divisor = "n_head", self.n_head
         if self.architecture == "modern":  # its heads are made of pairs of channels
             name, divisor = "2 x n_head", 2 * self.n_head
-        if divisor >= 1 and self.n_embd >= 1 and self.n_embd % divisor:
+        if 1 <= divisor <= _MOST and 1 <= self.n_embd <= _MOST and self.n_embd % divisor:
             problem = f"n_embd ({self.n_embd}) must be divisible by {name} ({divisor})"
             remedy = f"try n_embd {_nearest_multiples(self.n_embd, divisor)}"
             problems.append((problem, remedy))
-        _check(
-            problems,
-            self.block_size > 2**20,
-            f"block_size ({self.block_size}) must be at most {2**20}",
-            "try block_size 256",
-        )
         _check(
             problems,
             not 0 <= self.dropout < 1,
@@ -159,14 +161,11 @@ class TrainConfig:
     def _problems(self) -> list[Problem]:
         problems: list[Problem] = []
         for name in ("batch_size", "max_steps", "eval_interval", "eval_chars"):
-            value = getattr(self, name)
-            _check(problems, value < 1, f"{name} ({value}) must be at least 1", f"raise {name}")
+            _check_count(problems, name, getattr(self, name))
         for name in ("warmup_steps", "patience", "weight_decay", "grad_clip"):
             value = getattr(self, name)
-            bad = not 0 <= value < math.inf
-            _check(
-                problems, bad, f"{name} ({value}) must be 0 or more, and finite", f"try {name} 0"
-            )
+            problem = f"{name} ({value}) must be from 0 to {_MOST:,}"
+            _check(problems, not 0 <= value <= _MOST, problem, f"try {name} 0")
         for name in ("learning_rate", "final_learning_rate"):
             value = getattr(self, name)
             bad = not 0 < value < _RATE_LIMIT

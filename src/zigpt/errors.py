@@ -14,7 +14,11 @@
 This module knows nothing else of the project.
 """
 
+import re
 from collections.abc import Sequence
+
+_LONGEST = 1500  # characters of a line: all settings wrong at once take a thousand
+_LONG_NUMBER = re.compile(r"(\d{12})\d{12,}")  # nobody means so many digits
 
 
 class ZigptError(Exception):
@@ -27,8 +31,11 @@ class ZigptError(Exception):
 
     def __init__(self, what: str, why: str, fix: str) -> None:
         super().__init__(what, why, fix)
-        # A file name may hold a line break; a line stays a line.
-        self.what, self.why, self.fix = (" ".join(part.split("\n")) for part in (what, why, fix))
+        # A file name may hold a line break; a line stays a line, whatever it quotes.
+        lines = (" ".join(part.split("\n")) for part in (what, why, fix))
+        self.what, self.why, self.fix = (
+            line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…" for line in lines
+        )
 
     def __str__(self) -> str:
         return f"{self.what}\nwhy: {self.why}\nfix: {self.fix}"
@@ -48,7 +55,7 @@ class ConfigError(UsageError):
         count = len(self.problems)
         super().__init__(
             f"impossible settings: {count} problem{'s' if count > 1 else ''}",
-            "; ".join(problem for problem, _ in self.problems),
+            "; ".join(_LONG_NUMBER.sub(r"\1…", problem) for problem, _ in self.problems),
             "; ".join(remedy for _, remedy in self.problems),
         )
 

@@ -18,6 +18,7 @@ from zigpt.errors import OutOfMemoryError
 from zigpt.train import FINAL_CHARS, TrainState, train_step
 
 _PROGRAM_BYTES = 400 << 20  # Python and torch themselves
+_WINDOW_BYTES = 16  # for each character of a batch: where it stands, and its id
 _LAYER_COPIES = 20  # values of width C kept per position and layer for the backward pass
 _FORWARD_SHARE = 1 / 3  # of a step's arithmetic: backward does it twice more
 
@@ -85,7 +86,9 @@ def memory_bytes(model: GPTConfig, config: TrainConfig, device: torch.device) ->
     weights = model.n_head * weights_kept(model.block_size, device)
     per_layer = _LAYER_COPIES * model.n_embd + weights
     per_position = model.n_layer * per_layer + 3 * model.vocab_size
-    return 16 * model.n_parameters + 4 * size * model.block_size * per_position + _PROGRAM_BYTES
+    activations = 4 * size * model.block_size * per_position
+    windows = _WINDOW_BYTES * config.batch_size * model.block_size
+    return 16 * model.n_parameters + activations + windows + _PROGRAM_BYTES
 
 
 def require_memory(model: GPTConfig, config: TrainConfig, device: torch.device) -> None:
@@ -99,7 +102,7 @@ def require_memory(model: GPTConfig, config: TrainConfig, device: torch.device) 
         raise OutOfMemoryError(
             f"{model.n_parameters:,} parameters do not fit into {there / 2**30:.0f} GB of memory",
             f"this training needs about {needed / 2**30:,.0f} GB",
-            "use a smaller --n-embd, --n-layer or --block-size, or --preset laptop",
+            "use a smaller --n-embd, --n-layer, --block-size or --batch-size, or --preset laptop",
         )
 
 

@@ -13,7 +13,7 @@ from zigpt.baselines import Ladder, build_ladder, extent
 from zigpt.cli.options import TrainOptions, said
 from zigpt.cli.screen import Screen, duration, one_line, program
 from zigpt.cli.signals import Signals
-from zigpt.cli.source import choose, describe_text, find_again, find_text
+from zigpt.cli.source import choose, describe_text, find_again, find_text, require_possible, text_of
 from zigpt.config import GPTConfig, SampleConfig, TrainConfig
 from zigpt.corpus import Corpus
 from zigpt.device import describe, keep_freed_memory, pick_device, pick_precision
@@ -69,6 +69,7 @@ def learn(options: TrainOptions, signals: Signals) -> int:
 
 def _start(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen]:
     device = pick_device(options.device)
+    require_possible(options.preset, said(options.settings))
     source = find_text(options.texts)
     corpus = Corpus.from_text(source.text)
     preset, model, training = choose(options.preset, corpus, device, said(options.settings))
@@ -97,7 +98,7 @@ def _start(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen
 def _resume(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen]:
     device = pick_device(options.device)
     folder = RunFolder.open(options.run or newest_path())
-    source = find_text(options.texts) if options.texts else find_again(folder.info["text"])
+    source = find_text(options.texts) if options.texts else find_again(text_of(folder.info))
     folder.require_text(source)
     folder.lock()
     folder.change(said(options.settings))

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from zigpt.cli.options import PlanOptions, said
 from zigpt.cli.screen import duration, program
-from zigpt.cli.source import choose, describe_text, find_text
+from zigpt.cli.source import choose, describe_text, find_text, require_possible
+from zigpt.cli.terminal import harmless
 from zigpt.corpus import Corpus
 from zigpt.device import describe, pick_device, pick_precision
 from zigpt.plan import advise_preset, make_plan
@@ -16,6 +17,7 @@ from zigpt.survey import advice, survey
 def run(options: PlanOptions) -> int:
     """Print the plan. Returns the exit code."""
     device = pick_device(options.device)
+    require_possible(options.preset, said(options.settings))
     source = find_text(options.texts)
     corpus = Corpus.from_text(source.text)
     preset, model, training = choose(options.preset, corpus, device, said(options.settings))
@@ -35,11 +37,11 @@ def run(options: PlanOptions) -> int:
             "training": asdict(training),
             "plan": {**asdict(plan), "seconds": plan.seconds},
         }
-        print(json.dumps(everything, ensure_ascii=False, indent=2))
+        print(harmless(json.dumps(everything, ensure_ascii=False, indent=2)))
         return 0
     rarest = " ".join(f"{character!r} {count}x" for character, count in found.rarest)
     precision = str(pick_precision(device, training.precision)).removeprefix("torch.")
-    print(*describe_text(source, corpus), sep="\n")
+    print(harmless("\n".join(describe_text(source, corpus))))
     among = "" if found.is_counted else f"  (among {found.examined:,} characters)"
     print(f"rarest  {rarest}{among}")
     print(f"repeat  {found.repeated:.1%} of the text stood there before, in long passages")
@@ -60,5 +62,5 @@ def run(options: PlanOptions) -> int:
         f"--{name.replace('_', '-')}={value}" for name, value in said(options.settings).items()
     ]
     words = ["train", *map(str, options.texts), f"--preset={preset}", *overrides]
-    print(f"start   {program()} {shlex.join(words)}")
+    print(harmless(f"start   {program()} {shlex.join(words)}"))
     return 0

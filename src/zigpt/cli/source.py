@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from zigpt.cli.screen import one_line
-from zigpt.config import GPTConfig, TrainConfig, configure
+from zigpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.corpus import Corpus, Source, StoredText, default_text, python_reference, read_texts
 from zigpt.errors import ModelFileError
 from zigpt.plan import advise_preset, require_memory
@@ -29,9 +29,10 @@ def text_of(about: Any) -> Mapping[str, Any]:
         ModelFileError: it does not say.
     """
     text = about.get("text") if isinstance(about, dict) else None
-    kinds = {"sha256": str, "paths": list}
-    if isinstance(text, dict) and all(isinstance(text.get(k), v) for k, v in kinds.items()):
-        return text
+    if isinstance(text, dict) and isinstance(text.get("sha256"), str):
+        paths = text.get("paths")
+        if isinstance(paths, list) and all(isinstance(path, str) for path in paths):
+            return text
     raise ModelFileError(
         "the model does not say what text it was trained on",
         "its file was made or changed by something else",
@@ -64,6 +65,16 @@ def choose(
     corpus.require(model.block_size)
     require_memory(model, training, device)
     return name, model, training
+
+
+def require_possible(preset: str, said: Mapping[str, Any]) -> None:
+    """Check the settings as far as they can be without a text, which may take long to read.
+
+    Raises:
+        ConfigError: they are impossible, whatever the text.
+    """
+    if preset != "auto":
+        configure(2, cast(PresetName, preset), said)
 
 
 def describe_text(source: Source, corpus: Corpus) -> list[str]:
