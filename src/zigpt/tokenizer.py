@@ -158,15 +158,16 @@ class CharTokenizer:
             return ids
         first: dict[str, int] = {}
         for position in np.flatnonzero(strange):
-            first.setdefault(text[position], start + int(position))
-        raise self._unknown_error(first)
+            first.setdefault(text[position], int(position))
+        raise self._unknown_error(text, first, start)
 
-    def _unknown_error(self, first: dict[str, int]) -> VocabularyError:
-        named = [f"{c!r} (U+{ord(c):04X}) at {position}" for c, position in first.items()]
+    def _unknown_error(self, text: str, first: dict[str, int], start: int) -> VocabularyError:
+        named = [f"{c!r} (U+{ord(c):04X}) at {start + place:,}" for c, place in first.items()]
         more = f" and {len(named) - 5} more" if len(named) > 5 else ""
         fix = "leave them out, or use --unknown drop or --unknown replace"
-        if nearest := {c: twin for c in first if (twin := self._twin(c))}:
-            fix += "; near: " + ", ".join(f"{c!r} -> {twin!r}" for c, twin in nearest.items())
+        shown = list(first.items())[:5]
+        if nearest := [twin for c, place in shown if (twin := self._twin(text, c, place))]:
+            fix += "; near: " + ", ".join(f"{given!r} -> {known!r}" for given, known in nearest)
         elif "\\" in first:
             fix += "; for a line break type $'\\n' in the shell"
         return VocabularyError(
@@ -175,8 +176,17 @@ class CharTokenizer:
             fix,
         )
 
-    def _twin(self, character: str) -> str | None:
-        """Find the known character that is the same but for width, accent form or case."""
-        forms = [unicodedata.normalize(form, character) for form in ("NFC", "NFKC", "NFKD")]
+    def _twin(self, text: str, character: str, place: int) -> tuple[str, str] | None:
+        """Find what is known and the same but for composition, width, accent form or case."""
+        # "e" and an accent may be known as "é"; a syllable of hangul has up to three parts.
+        starts, ends = range(max(0, place - 2), place + 1), range(place + 1, place + 4)
+        around = [text[start:end] for start in starts for end in ends]
+        for given in sorted(around, key=len, reverse=True):
+            composed = unicodedata.normalize("NFC", given)
+            if len(composed) == 1 < len(given) and composed in self:
+                return given, composed
+        forms = [unicodedata.normalize(form, character) for form in ("NFC", "NFD", "NFKC", "NFKD")]
         forms += [character.swapcase()]
-        return next((form[0] for form in forms if form[:1] and form[0] in self), None)
+        known = [form for form in forms if form and all(c in self for c in form)]
+        known += [form[0] for form in forms if form and form[0] in self]
+        return (character, known[0]) if known else None
