@@ -61,19 +61,20 @@ def open_text(file: Path) -> BufferedReader:
     require_regular(file)
     try:
         return file.open("rb")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no system takes a NUL in a path
         refuse(error, file)
 
 
-def refuse(error: OSError, path: Path | None = None) -> NoReturn:
+def refuse(error: OSError | ValueError, path: Path | None = None) -> NoReturn:
     """Say that a file or folder cannot be read.
 
     Raises:
         TextError: always.
     """
+    reason = error.strerror if isinstance(error, OSError) else "no system has such a path"
     raise TextError(
-        f"cannot read {shown(path or Path(error.filename))}",
-        (error.strerror or type(error).__name__).lower(),
+        f"cannot read {shown(path or Path(getattr(error, 'filename', '?')))}",
+        (reason or type(error).__name__).lower(),
         "check the path and its permissions",
     ) from None
 

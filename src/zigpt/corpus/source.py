@@ -27,6 +27,8 @@ TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca
 # Bytes in all files together that are still read into memory; of more, the ids are kept on disk.
 LARGEST_IN_MEMORY = 64 << 20
 _MOST_NOTICES = 8
+# Windows takes them for devices, whatever follows after a dot.
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _LONGEST_NAME = 40  # characters, of up to 4 bytes; file systems allow a name 255 bytes
 
 
@@ -167,7 +169,7 @@ def _read(file: Path) -> Decoded:
     require_regular(file)
     try:
         data = file.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no system takes a NUL in a path
         refuse(error, file)
     return decode(data, shown(file))
 
@@ -185,4 +187,5 @@ def _name(paths: Sequence[Path]) -> str:
     # Composed letters: some systems hand out "é" as "e" and an accent, which is no letter.
     safe = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", name))
     safe = safe[:_LONGEST_NAME].strip("-.") or "text"
+    safe = f"text-{safe}" if _DEVICES.match(safe) else safe
     return safe if len(paths) == 1 else f"{safe}-and-{len(paths) - 1}-more"
