@@ -4,6 +4,7 @@ Weights are numpy arrays here, so that a model can be read without waiting for t
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,16 +15,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from zigpt.config import GPTConfig, restore
-from zigpt.errors import ModelFileError
+from zigpt.errors import ConfigError, ModelFileError
+from zigpt.runs import foreign
 from zigpt.tokenizer import CharTokenizer
 
 MODEL_FILE = "model.safetensors"
 _KEY = "zigpt"
 _FORMAT = 1
-# What reading a damaged file may raise; RecursionError: JSON nested without end.
-_DAMAGE = (
-    SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
-)  # fmt: skip
+# What reading a damaged file may raise.
+_DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError)
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 
 
@@ -44,8 +44,11 @@ class _StoredWeights(Mapping[str, np.ndarray]):
         self._path, self._names = path, names
 
     def __getitem__(self, name: str) -> np.ndarray:
-        with safe_open(self._path, framework="np") as file:
-            return file.get_tensor(name)
+        try:
+            with safe_open(self._path, framework="np") as file:
+                return file.get_tensor(name)
+        except _DAMAGE as error:  # somebody has changed it since its header was read
+            raise damaged(self._path, _first_line(error)) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -55,7 +58,11 @@ class _StoredWeights(Mapping[str, np.ndarray]):
 
 
 def pack(content: ModelFile) -> bytes:
-    """Lay out one self-contained file."""
+    """Lay out one self-contained file.
+
+    Raises:
+        ModelFileError: it would be one that `read_model_file` refuses.
+    """
     header = {
         "format": _FORMAT,
         "config": asdict(content.config),
@@ -63,7 +70,16 @@ def pack(content: ModelFile) -> bytes:
         "about": content.about,
     }
     # One key, because safetensors writes several in random order: equal models, equal files.
-    return save(dict(content.weights), {_KEY: json.dumps(header)})
+    data = save(dict(content.weights), {_KEY: json.dumps(header)})
+    try:
+        foreign.require_modest(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except ValueError as error:
+        raise ModelFileError(
+            "this would be a model file that zigpt itself refuses",
+            str(error),
+            "join the files of the text into fewer, or use fewer layers",
+        ) from None
+    return data
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -72,24 +88,32 @@ def read_model_file(path: Path) -> ModelFile:
     Raises:
         ModelFileError: missing, damaged, a pickle, or not a model of ours.
     """
-    if path.is_dir():
-        if not (path / MODEL_FILE).exists():
+    if os.path.isdir(path):  # unlike the method of Path, this knows no path that is too long
+        if not os.path.exists(path / MODEL_FILE):
             raise ModelFileError(
                 f"no {MODEL_FILE} in {path}",
                 "a run folder has one from its first look at the loss on",
                 "give a folder that `zigpt train` has written, or a model file",
             )
         path = path / MODEL_FILE
-    _refuse_others(path)
+    if not os.path.isfile(path):
+        raise ModelFileError(
+            f"no model at {path}",
+            "it is not a regular file"
+            if os.path.exists(path)
+            else "there is no such file or folder",
+            "give a run folder or a model.safetensors",
+        )
     try:
+        _check_beginning(path)
         with safe_open(path, framework="np") as file:
-            header = json.loads((file.metadata() or {})[_KEY])
+            header = foreign.parse((file.metadata() or {})[_KEY].encode(errors="surrogatepass"))
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             config, tokenizer = _check(path, header, slices)
     except ModelFileError:
         raise
     except _DAMAGE as error:
-        raise damaged(path, str(error).splitlines()[0][:200] if str(error) else "") from error
+        raise damaged(path, _first_line(error)) from error
     return ModelFile(config, _StoredWeights(path, list(slices)), tokenizer, header["about"])
 
 
@@ -102,23 +126,28 @@ def damaged(path: Path, detail: str) -> ModelFileError:
     )
 
 
-def _refuse_others(path: Path) -> None:
-    if not path.is_file():
-        raise ModelFileError(
-            f"no model at {path}",
-            "there is no such file or folder" if not path.exists() else "it is not a regular file",
-            "give a run folder or a model.safetensors",
-        )
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ConfigError):
+        return error.why[:200]
+    return str(error).splitlines()[0][:200] if str(error) else ""
+
+
+def _check_beginning(path: Path) -> None:
+    """Refuse a pickle, and a header that it would take too much to parse."""
     with path.open("rb") as file:
         magic = file.read(9)
-    # A safetensors file begins with a length, which may look like a pickle's first bytes, and "{".
-    pickled = magic[:1] == b"\x80" and magic[8:] != b"{"
-    if path.suffix.lower() in _PICKLES or magic.startswith(b"PK\x03\x04") or pickled:
-        raise ModelFileError(
-            f"{path} is a pickle, not a model.safetensors",
-            "loading a pickle runs whatever code it holds, so zigpt never does",
-            "give a run folder or a model.safetensors",
-        )
+        # A safetensors file begins with a length, which may look like a pickle's first bytes, and
+        # an opening brace.
+        pickled = magic[:1] == b"\x80" and magic[8:] != b"{"
+        if path.suffix.lower() in _PICKLES or magic.startswith(b"PK\x03\x04") or pickled:
+            raise ModelFileError(
+                f"{path} is a pickle, not a model.safetensors",
+                "loading a pickle runs whatever code it holds, so zigpt never does",
+                "give a run folder or a model.safetensors",
+            )
+        length = int.from_bytes(magic[:8], "little")
+        file.seek(8)
+        foreign.require_modest(file.read(min(length, foreign.LARGEST + 1)))
 
 
 def _check(
@@ -126,10 +155,10 @@ def _check(
 ) -> tuple[GPTConfig, CharTokenizer]:
     """Compare what the file says of itself, before anything is read: it may claim any size."""
     if header["format"] != _FORMAT:
-        raise damaged(path, f"its format is {header['format']!r}, this zigpt reads {_FORMAT}")
+        raise damaged(path, f"its format is {header['format']!r:.20}, this zigpt reads {_FORMAT}")
     config = restore(GPTConfig, header["config"])
     shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-    if config.n_layer > len(shapes) or shapes != config.shapes():
+    if 12 * config.n_layer > len(shapes) or shapes != config.shapes():
         raise damaged(path, "its config and its weights are of different sizes")
     if any(part.get_dtype() != "F32" for part in slices.values()):
         raise damaged(path, "its weights are not all float32")

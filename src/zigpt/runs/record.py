@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zigpt.baselines import Ladder
+from zigpt.runs import foreign
 from zigpt.runs.storage import append, sync, write_file
 from zigpt.train import Progress
 
@@ -85,9 +86,11 @@ class Record:
         rows = []
         for line in self._metrics.text().splitlines():
             try:
-                rows.append(json.loads(line))
-            except ValueError:  # half a line: the training was killed while writing it
-                break
+                row = foreign.parse(line.encode())
+                _ = row["step"] + 0, row["train_loss"], row["test_loss"]
+            except (ValueError, KeyError, TypeError):
+                break  # half a line: the training was killed while writing it
+            rows.append(row)
         return rows
 
     def add_sample(self, step: int, text: str) -> None:

@@ -1,0 +1,48 @@
+"""JSON that somebody else may have written: parsed only where it cannot outgrow the memory.
+
+A few bytes of JSON become many of Python: `[],` takes 24 times its size. What zigpt itself writes
+is mostly one long vocabulary and the paths of the text's files, so lists and objects are counted.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+LARGEST = 16 << 20  # bytes: every character there is takes 3 million, 100,000 file names 6 to 10
+_MOST_PARTS = 40_000  # lists and objects: a model of 1,000 layers has 36,000
+
+
+def require_modest(data: bytes) -> None:
+    """Check that parsing `data` takes no more memory than a small model does.
+
+    Raises:
+        ValueError: it is too large, or made of too many parts.
+    """
+    if len(data) > LARGEST:
+        raise ValueError(f"its JSON has more than {LARGEST:,} bytes")
+    if data.count(b"[") + data.count(b"{") > _MOST_PARTS:
+        raise ValueError(f"its JSON has more than {_MOST_PARTS:,} lists and objects")
+
+
+def parse(data: bytes) -> Any:
+    """Parse JSON within the limits.
+
+    Raises:
+        ValueError: it is no JSON, too large, or nested too deep.
+    """
+    require_modest(data)
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deep") from None
+
+
+def parse_file(path: Path) -> Any:
+    """Parse a file of JSON within the limits.
+
+    Raises:
+        ValueError: it is no JSON, too large, or nested too deep.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return parse(file.read(LARGEST + 1))
