@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from zigpt.errors import ModelFileError, StorageError
+from zigpt.runs import foreign
 from zigpt.runs.storage import remove_folder, set_aside, write_folder
 from zigpt.train import TrainState
 
@@ -82,7 +83,7 @@ def read_checkpoint(path: Path) -> dict[str, bytes]:
 
 def _read(path: Path) -> dict[str, bytes]:
     files = {}
-    manifest = json.loads((path / _MANIFEST).read_bytes())
+    manifest = foreign.parse_file(path / _MANIFEST)
     for name in _FILES:
         if name not in manifest:
             raise ValueError(f"{_MANIFEST} does not name {name}")
@@ -126,8 +127,10 @@ def _free_name(path: Path) -> str:
 def _restore(path: Path, state: TrainState) -> dict[str, int]:
     files = read_checkpoint(path)
     try:
-        counters = json.loads(files["counters.json"])
-        logged = {name: int(counters["logged"][name]) for name in counters["logged"]}
+        counters = foreign.parse(files["counters.json"])
+        if not all(isinstance(counters[name], int | float) for name in _COUNTERS):
+            raise ValueError("its counters are no numbers")
+        logged = {name: int(counters["logged"][name]) for name in ("metrics", "samples")}
         state.model.load_state_dict(load(files["weights.safetensors"]))
         _remember(_memory(state), load(files["optimizer.safetensors"]))
     except _DAMAGE as error:

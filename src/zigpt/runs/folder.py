@@ -15,6 +15,7 @@ from zigpt.baselines import Ladder, Rung
 from zigpt.config import GPTConfig, TrainConfig, restore
 from zigpt.corpus import Source
 from zigpt.errors import ConfigError, ModelFileError, RunBusyError, StorageError, TextError
+from zigpt.runs import foreign
 from zigpt.runs.checkpoint import restore_newest, save_checkpoint
 from zigpt.runs.lock import LOCK_FILE, locked
 from zigpt.runs.model_file import MODEL_FILE, damaged
@@ -112,20 +113,21 @@ class RunFolder:
         """Open an existing run.
 
         Raises:
-            ModelFileError: there is none at `path`, or its run.json is damaged.
+            ModelFileError: there is none at `path`, it is damaged, or a link leads out of it.
         """
         file = path / RUN_FILE
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise ModelFileError(
                 f"no run at {path}",
                 f"there is no {RUN_FILE} in it",
                 "name a folder that `zigpt train` has written, with --run",
             )
+        _require_own_files(path)
         try:
-            info = json.loads(file.read_text(encoding="utf-8"))
+            info = foreign.parse_file(file)
             run = cls(path, info)
-            _ = run.configs, run.ladder, info["text"]["sha256"], info["prompt"]
-        except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+            _ = run.configs, run.ladder.rungs[0], info["text"]["sha256"], info["prompt"].encode
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise damaged(file, str(error).splitlines()[0]) from error
         return run
 
@@ -137,7 +139,7 @@ class RunFolder:
     @property
     def ladder(self) -> Ladder:
         """The baselines computed from the run's own text."""
-        return Ladder(tuple(Rung(name, loss) for name, loss in self.info["ladder"].items()))
+        return Ladder(tuple(Rung(name, float(loss)) for name, loss in self.info["ladder"].items()))
 
     def change(self, overrides: Mapping[str, Any]) -> None:
         """Take over new settings for the rest of the run.
@@ -243,3 +245,22 @@ def fingerprint(source: Source) -> dict[str, Any]:
         "characters": len(source.text),
         "encoding": source.encoding,
     }
+
+
+def _require_own_files(path: Path) -> None:
+    """Check that going on writes and reads only what lies in the folder: it may be anybody's.
+
+    Raises:
+        ModelFileError: a link leads out of it, or there is a pipe or a device.
+    """
+    root = Path(os.path.realpath(path))
+    for parent, folders, files in os.walk(path):
+        for place in (os.path.join(parent, name) for name in (*folders, *files)):
+            real = os.path.realpath(place)
+            is_ours = (os.path.isfile(real) or os.path.isdir(real)) and root in Path(real).parents
+            if not is_ours and os.path.lexists(place):  # a training at work deletes its own
+                raise ModelFileError(
+                    f"{place} is not the run's own",
+                    "it is a link that leads out of the folder or nowhere, a pipe or a device",
+                    "remove it, and go on only with runs of people you trust",
+                )

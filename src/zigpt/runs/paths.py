@@ -1,5 +1,6 @@
 """Where runs are when nobody named one."""
 
+import os
 from pathlib import Path
 
 from zigpt.errors import ModelFileError
@@ -11,7 +12,7 @@ def free_path(name: str) -> Path:
     """Choose a run folder where none was named: runs/<name>, numbered if it is taken."""
     first = Path("runs") / name
     path, number = first, 1
-    while path.exists():
+    while os.path.lexists(path):  # also a link to nowhere
         number += 1
         path = first.with_name(f"{first.name}-{number}")
     return path
