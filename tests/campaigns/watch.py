@@ -1,0 +1,44 @@
+"""Notice what reading data must never do: run code, start programs, connect, open other files."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_FORBIDDEN = {
+    "pickle.find_class", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn",
+    "os.spawn", "subprocess.Popen", "pty.spawn", "socket.connect", "socket.bind", "exec", "compile",
+    "import", "ctypes.dlopen", "os.remove", "os.rename", "os.chmod", "os.symlink", "os.link",
+}  # fmt: skip
+
+_allowed: str | None = None  # the folder that may be read; None: nobody watches
+_seen: list[str] = []
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if _allowed is None:
+        return
+    if event in _FORBIDDEN:
+        _seen.append(f"{event} {arguments!r:.200}")
+    elif event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+        path, mode, flags = arguments
+        writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if writes or os.path.commonpath((_allowed, os.path.abspath(os.fsdecode(path)))) != _allowed:
+            _seen.append(f"open {path!r} {mode!r}")
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[list[str]]:
+    """Collect what is done inside the block that is forbidden; only `folder` may be read."""
+    global _allowed
+    if not getattr(sys, "_zigpt_watches", False):  # a hook can never be taken back
+        sys.addaudithook(_hook)
+        sys._zigpt_watches = True
+    _seen.clear()
+    _allowed = os.path.abspath(folder)
+    try:
+        yield _seen
+    finally:
+        _allowed = None

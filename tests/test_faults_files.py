@@ -1,0 +1,360 @@
+"""C9, C10, C11: files that somebody else may have made. None runs, hangs or leads astray."""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.numpy
+
+from tests.campaigns.model_files import MOST_MEMORY, good_file, put_together, take_apart
+from tests.campaigns.settings import outcome, shortened
+from tests.campaigns.watch import watched
+from tests.limits import bounded, campaign_alone
+from zigpt.cli.main import main
+from zigpt.errors import ModelFileError
+from zigpt.runs import foreign
+from zigpt.runs.model_file import ModelFile, pack, read_model_file
+
+DAMAGED = "is damaged or not a zigpt model"
+
+
+def refusal(*arguments):
+    """Run a command that must be refused, at once: its exit code and the three lines."""
+    out, error = io.StringIO(), io.StringIO()
+    with bounded(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        code = main([str(argument) for argument in arguments])
+    what, why, fix = error.getvalue().splitlines()
+    assert [what[:7], why[:5], fix[:5]] == ["error: ", "why: ", "fix: "]
+    return code, what[7:], why[5:], fix[5:]
+
+
+@pytest.fixture
+def parts(tmp_path):
+    return take_apart(good_file(tmp_path).read_bytes())
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Write a file and have `sample` refuse it: what and why."""
+
+    def write(data):
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(data)
+        code, what, why, fix = refusal("sample", path)
+        assert code == 3
+        assert what.startswith(f"{path} is ")
+        assert fix
+        return what.removeprefix(f"{path} "), why
+
+    return write
+
+
+class TestModelFiles:
+    """C9"""
+
+    def test_thousands_of_wrong_files_are_written_from_or_refused_and_nothing_else_happens(self):
+        report = campaign_alone("model_files", seed=9, cases=3000)
+        assert report["failures"] == []
+        assert report["cases"] == 3000
+        assert set(report["outcomes"]) == {"0", "3"}
+        assert report["outcomes"]["3"] > 2000
+        assert report["memory_grown"] < MOST_MEMORY
+
+    @pytest.mark.parametrize(
+        ("event", "act"),
+        [
+            ("pickle.find_class", lambda: pickle.loads(pickle.dumps(print))),
+            ("exec", lambda: exec("1")),
+            ("compile", lambda: compile("1", "data", "eval")),
+            ("os.system", lambda: os.system("true")),
+            ("subprocess.Popen", lambda: subprocess.run(["true"], check=False)),
+            ("open", lambda: Path("/etc/hostname").exists() and open("/etc/hostname").close()),
+            ("import", lambda: __import__("wave")),
+        ],
+    )
+    def test_the_watch_sees_what_it_is_there_to_see(self, tmp_path, event, act):
+        sys.modules.pop("wave", None)
+        with watched(tmp_path) as seen:
+            act()
+        assert any(line.startswith(event) for line in seen)
+
+    @pytest.mark.parametrize(
+        "name", ["model.pt", "model.PTH", "x.ckpt", "x.bin", "x.pkl", "x.pickle"]
+    )
+    def test_a_pickle_is_refused_by_name_whatever_is_in_it(self, tmp_path, name):
+        path = tmp_path / name
+        shutil.copy(good_file(tmp_path), path)
+        assert refusal("sample", path) == (
+            3,
+            f"{path} is a pickle, not a model.safetensors",
+            "loading a pickle runs whatever code it holds, so zigpt never does",
+            "give a run folder or a model.safetensors",
+        )
+
+    @pytest.mark.parametrize("data", [b"PK\x03\x04" + bytes(99), pickle.dumps([1]), b"\x80\x02."])
+    def test_a_pickle_is_refused_by_its_first_bytes_whatever_its_name(self, refused, data):
+        assert refused(data)[0] == "is a pickle, not a model.safetensors"
+
+    @pytest.mark.parametrize(
+        "data",
+        [b"cos\nsystem\n(S'exit 9'\ntR.", b"(lp0\n.", bytes(512) + b"ustar", b"\x08\x08onnx"],
+    )
+    def test_a_pickle_that_hides_is_never_loaded(self, tmp_path, refused, data):
+        with watched(tmp_path) as seen:
+            assert refused(data)[0] == DAMAGED
+        assert [line for line in seen if line.startswith(("pickle", "os.", "subprocess"))] == []
+
+    @pytest.mark.parametrize(
+        ("change", "why"),
+        [
+            ({"n_layer": 10**12}, "its config and its weights are of different sizes"),
+            ({"n_embd": 8 * 10**11}, "its config and its weights are of different sizes"),
+            ({"block_size": 2**40}, "block_size (1099511627776) must be at most 1,048,576"),
+            ({"n_head": 10**4000}, "n_head (1000000000"),
+            ({"dropout": float("nan")}, "dropout (nan) must be from 0 to below 1"),
+            ({"architecture": "future"}, "architecture cannot be 'future'"),
+            ({"n_experts": 2}, "n_experts"),
+        ],
+    )
+    def test_a_config_that_claims_too_much_is_not_believed(self, parts, refused, change, why):
+        parts.inner["config"] |= change
+        what, said = refused(put_together(parts))
+        assert what == DAMAGED
+        assert why in said
+        assert len(said) < 300
+
+    @pytest.mark.parametrize("text", [{"paths": [1]}, {"paths": "x"}, {"paths": ["a\0b"]}, {},
+                                      {"paths": ["\ud800"]}, {"paths": ["/dev/zero"]}])  # fmt: skip
+    @pytest.mark.parametrize("command", ["eval", "explain window"])
+    def test_a_model_that_lies_about_its_text_is_refused_as_well(self, tmp_path, text, command):
+        """It may name any path, but nothing is read that is no text file."""
+        path = good_file(tmp_path, text={"sha256": "0", **text} if text else "x")
+        code, what, _, _ = refusal(*command.split(), path)
+        assert code == 3
+        assert what.startswith(("cannot read ", "the model does not say", "/dev/zero is not a reg"))
+
+    def test_a_file_that_may_not_be_read_is_a_refusal_of_the_file(self, tmp_path, monkeypatch):
+        path = good_file(tmp_path)
+
+        really_open = Path.open
+
+        def denied(file, *arguments, **options):
+            if file == path:
+                raise PermissionError(13, "Permission denied", str(path))
+            return really_open(file, *arguments, **options)
+
+        monkeypatch.setattr(Path, "open", denied)  # not by chmod: root may read everything
+        code, what, why, _ = refusal("sample", path)
+        assert (code, what) == (3, f"{path} {DAMAGED}")
+        assert "Permission denied" in why
+
+    @pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000, "a\0b", "model.safetensors/x"])
+    def test_a_path_that_cannot_be_is_no_model(self, tmp_path, name):
+        good_file(tmp_path).rename(tmp_path / "model.safetensors")
+        code, what, why, _ = refusal("sample", tmp_path / name)
+        assert code == 3
+        assert what.startswith("no model at ")
+        assert why == "there is no such file or folder"
+
+    def test_a_pipe_or_device_is_no_model(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "model.safetensors").symlink_to("/dev/zero")
+        for path in (tmp_path / "pipe", tmp_path / "run", "/dev/zero"):
+            code, _, why, _ = refusal("sample", path)
+            assert (code, why) == (3, "it is not a regular file")
+
+    def test_a_file_that_changes_after_its_header_was_read_is_refused(self, tmp_path):
+        path = good_file(tmp_path)
+        file = read_model_file(path)
+        path.write_bytes(path.read_bytes()[:100])
+        with pytest.raises(ModelFileError, match=DAMAGED):
+            file.weights["head.weight"]
+
+
+class TestBombs:
+    """C10"""
+
+    @pytest.mark.parametrize(
+        ("piece", "count", "why"),
+        [
+            (b"[", 100_000, "more than 40,000 lists and objects"),
+            (b"[", 20_000, "damaged"),  # few enough to be parsed, too deep to be parsed
+            (b'{"a":', 100_000, "more than 40,000 lists and objects"),
+            (b"[],", 5_000_000, "more than 40,000 lists and objects"),
+            (b"1e5,", 5_000_000, "more than 16,777,216 bytes"),
+            (b"9", 15_000_000, "damaged"),
+            (b'"ab",', 3_000_000, "damaged"),
+        ],
+    )
+    @pytest.mark.parametrize("place", ["header", "inner"])
+    def test_json_that_would_grow_is_refused_before_it_does(
+        self, parts, refused, piece, count, why, place
+    ):
+        text = piece * count
+        if place == "inner":
+            parts.inner = text.decode()
+        else:
+            parts.header = b'{"__metadata__":[' + text
+        what, said = refused(put_together(parts))
+        assert what == DAMAGED
+        assert why in f"{what} {said}"
+
+    @pytest.mark.parametrize("length", [2**31, 2**63 - 1, 2**64 - 1, 99_999_999])
+    def test_a_header_that_claims_gigabytes_is_not_given_them(self, parts, refused, length):
+        parts.length = length
+        assert refused(put_together(parts))[0] == DAMAGED
+
+    def test_ten_thousands_of_tensors_are_too_many(self, refused):
+        entries = ",".join(
+            f'"{i}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for i in range(50_000)
+        )
+        header = f"{{{entries}}}".encode()
+        assert "lists and objects" in refused(struct.pack("<Q", len(header)) + header)[1]
+
+    def test_a_name_that_comes_twice_is_not_taken_twice(self, parts, refused):
+        tensors = json.dumps(parts.tensors)[1:-1]
+        inner = json.dumps(json.dumps(parts.inner))
+        again = json.dumps(parts.tensors["ln_f.bias"])
+        for other in ("{}", again, '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'):
+            twice = f'{tensors},"head.weight":{other}'
+            parts.header = f'{{"__metadata__":{{"zigpt":{inner}}},{twice}}}'.encode()
+            assert refused(put_together(parts))[0] == DAMAGED
+
+    def test_what_zigpt_itself_would_refuse_it_does_not_write(self, tmp_path):
+        file = read_model_file(good_file(tmp_path))
+        about = {"text": {"sha256": "0", "paths": ["x" * 100] * 200_000}}
+        content = ModelFile(file.config, dict(file.weights), file.tokenizer, about)
+        with pytest.raises(ModelFileError, match="zigpt itself refuses") as caught:
+            pack(content)
+        assert caught.value.fix == "join the files of the text into fewer, or use fewer layers"
+        about["text"]["paths"] = ["x" * 60] * 100_000
+        (tmp_path / "large.safetensors").write_bytes(pack(content))
+        with bounded():
+            assert read_model_file(tmp_path / "large.safetensors").about == about
+
+    def test_all_characters_there_are_fit_into_a_model_file(self, tmp_path):
+        assigned = "".join(c for c in map(chr, range(0x110000)) if c.isprintable())
+        assert len(assigned) > 140_000
+        path = good_file(tmp_path, characters=assigned)
+        assert read_model_file(path).tokenizer.characters == assigned
+        assert len(safetensors.numpy.save({}, {"x": json.dumps(assigned)})) < foreign.LARGEST
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    text = folder / "book.txt"
+    text.write_text("a stone in the river, a lamp on the old bridge\n" * 20)
+    assert outcome(text, folder / "run", {}, {}) == "trained"
+    return folder
+
+
+class TestRunFolders:
+    """C10 and C11: a run folder that somebody sent, and `train --resume` in it."""
+
+    @pytest.fixture
+    def run(self, trained, tmp_path):
+        shutil.copytree(trained / "run", tmp_path / "run")
+        return tmp_path / "run"
+
+    def resumed(self, run):
+        with shortened():
+            return refusal("train", "--resume", "--run", run, "--max-steps", 4)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"", b"{}", b"null", b"\xff", b"[" * 30_000, b"[" * 100_000, b"[]," * 9_000_000,
+            b'{"a":' * 30_000, b"9" * 5000, b'"' + b"x" * (17 << 20), b'{"model": 1e999}',
+        ],
+        ids=range(11),
+    )  # fmt: skip
+    def test_a_run_file_of_any_content_is_refused(self, run, content):
+        (run / "run.json").write_bytes(content)
+        code, what, _, fix = self.resumed(run)
+        assert (code, what) == (3, f"{run}/run.json {DAMAGED}")
+        assert fix == "use another copy, or train again"
+
+    @pytest.mark.parametrize("key", ["model", "training", "text", "ladder", "prompt"])
+    @pytest.mark.parametrize("value", [None, 1, "x", [], {}, {"x": "y"}, {"n_embd": 1e400}])
+    def test_a_run_file_with_any_other_value_is_refused_or_goes_on(self, run, key, value):
+        info = json.loads((run / "run.json").read_bytes())
+        info[key] = value
+        (run / "run.json").write_text(json.dumps(info))
+        out, error = io.StringIO(), io.StringIO()
+        with shortened(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+            code = main(["train", "--resume", "--run", str(run), "--max-steps", "3"])
+        assert (code, len(error.getvalue().splitlines())) in ((0, 0), (2, 3), (3, 3)), (
+            error.getvalue()
+        )
+
+    @pytest.mark.parametrize(
+        "name",
+        ["metrics.jsonl", "samples.txt", "run.json", "model.safetensors.tmp", "checkpoints/x"],
+    )
+    @pytest.mark.parametrize("kind", ["file", "folder", "sibling", "nowhere", "pipe", "device"])
+    def test_going_on_touches_nothing_outside_of_the_folder(self, run, tmp_path, name, kind):
+        outside = tmp_path / "run-evil" if kind == "sibling" else tmp_path / "outside"
+        outside.mkdir()
+        precious = outside / "precious"
+        precious.write_bytes((run / "run.json").read_bytes())
+        place = run / name
+        place.unlink(missing_ok=True)
+        targets = {"file": precious, "sibling": precious, "folder": outside, "device": "/dev/zero"}
+        if kind == "pipe":
+            os.mkfifo(place)
+        else:
+            place.symlink_to(targets.get(kind, outside / "nowhere"))
+        code, what, why, fix = self.resumed(run)
+        assert code == 3
+        if (name, what) == ("run.json", f"no run at {run}"):
+            return
+        assert what == f"{place} is not the run's own"
+        assert why == "it is a link that leads out of the folder or nowhere, a pipe or a device"
+        assert fix == "remove it, and go on only with runs of people you trust"
+        assert [path.name for path in outside.iterdir()] == ["precious"]
+
+    def test_a_run_may_itself_be_a_link_and_hold_links_within(self, run, tmp_path):
+        (tmp_path / "link").symlink_to(run)
+        (run / "newest").symlink_to("checkpoints/step-00000002")
+        with shortened(), contextlib.redirect_stdout(io.StringIO()):
+            link = str(tmp_path / "link")
+            assert main(["train", "--resume", "--run", link, "--max-steps", "3"]) == 0
+
+    @pytest.mark.parametrize("name", ["../../../secret", "/dev/zero", "a/../../x", "..", ""])
+    def test_a_checkpoint_reads_only_files_of_its_own(self, run, name):
+        for manifest in run.glob("checkpoints/*/MANIFEST.json"):
+            described = json.loads(manifest.read_bytes())
+            manifest.write_text(json.dumps({name: {"size": 1, "sha256": "0"}, **described}))
+        with bounded(), shortened(), contextlib.redirect_stdout(io.StringIO()):
+            assert main(["train", "--resume", "--run", str(run), "--max-steps", "3"]) == 0
+
+    @pytest.mark.parametrize("content", [b"[" * 30_000, b"{}", b"null", b'{"step": "x"}'])
+    def test_a_checkpoint_with_other_counters_is_damaged(self, run, content):
+        import hashlib
+
+        for folder in (run / "checkpoints").iterdir():
+            (folder / "counters.json").write_bytes(content)
+            manifest = json.loads((folder / "MANIFEST.json").read_bytes())
+            digest = hashlib.sha256(content).hexdigest()
+            manifest["counters.json"] = {"size": len(content), "sha256": digest}
+            (folder / "MANIFEST.json").write_text(json.dumps(manifest))
+        assert self.resumed(run)[:2] == (3, f"no checkpoint to go on from in {run}")
+
+    @pytest.mark.parametrize(
+        "line", ["[" * 30_000, "1", "null", '{"step": "x"}', '{"step": 1}', "é"]
+    )
+    def test_a_line_of_metrics_that_is_none_ends_them(self, run, line):
+        with (run / "metrics.jsonl").open("ab") as file:
+            file.write(line.encode("latin-1") + b"\n")
+        with shortened(), contextlib.redirect_stdout(io.StringIO()):
+            assert main(["train", "--resume", "--run", str(run), "--max-steps", "3"]) == 0
