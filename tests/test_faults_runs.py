@@ -114,12 +114,11 @@ class TestSignals:
             _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
 
-    @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
-    def test_stopped_again_and_again_it_ends_as_if_never(self, book, tmp_path, number):
-        settings = [*SMALL, "--max-steps", "200", "--dropout", "0.2"]
+    def test_stopped_again_and_again_it_ends_as_if_never(self, book, tmp_path):
+        settings = [*SMALL, "--max-steps", "120", "--dropout", "0.2"]
         assert main(["train", str(book), *settings, "--run", str(tmp_path / "whole")]) == 0
         run, more = tmp_path / "parts", [book, *settings]
-        for _ in range(3):
+        for number in (signal.SIGHUP, signal.SIGTERM):
             with zigpt("train", *more, "--run", run) as process:
                 wait_for(process, "  test ")
                 process.send_signal(number)
@@ -205,7 +204,7 @@ class TestDamage:
         random = np.random.default_rng(9)
         names = ["weights.safetensors", "optimizer.safetensors", "counters.json", "MANIFEST.json"]
         place = fresh_places(tmp_path)
-        for name, kind in itertools.product(names, ["flip"] * 25 + ["cut"] * 5 + ["swap", "zeros"]):
+        for name, kind in itertools.product(names, ["flip"] * 20 + ["cut"] * 3 + ["swap", "zeros"]):
             folder, _ = place()
             shutil.copytree(whole, folder)
             *_, before, newest = list_checkpoints(folder)
@@ -245,7 +244,7 @@ class TestDamage:
         shutil.copytree(whole, folder)
         for name in ("step-99999999999999999999", "step-1", "step- 1", "latest", "step-x", "a b"):
             (folder / name).mkdir()
-        assert self.restored(life, folder) == (3, [])
+        assert self.restored(life, folder) == (2, [])
         assert (folder / "latest").is_dir()
 
 

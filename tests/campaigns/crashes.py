@@ -57,7 +57,7 @@ class Life:
         corpus = Corpus.from_text(source.text)
         size = corpus.tokenizer.vocab_size
         usual: dict[str, Any] = {
-            "batch_size": 3, "optimizer": "muon", "max_steps": 3, "eval_interval": 2,
+            "batch_size": 3, "optimizer": "muon", "max_steps": 2, "eval_interval": 2,
             "eval_chars": 40, "warmup_steps": 1,
         }  # fmt: skip
         return cls(
