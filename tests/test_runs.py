@@ -93,9 +93,11 @@ def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
 def test_counters_and_best_survive_a_checkpoint(source, tmp_path):
     _, corpus, state = start(source, tmp_path / "run")
     list(itertools.islice(train(state, corpus), 8))
-    save_checkpoint(tmp_path / "c", state, {"metrics": 7})
+    save_checkpoint(tmp_path / "c", state, {"metrics": 7, "samples": 9})
     again = TrainState.fresh(state.model.config, state.config, CPU)
-    assert restore_newest(tmp_path / "c", again, pytest.fail) == {"metrics": 7}
+    assert restore_newest(tmp_path / "c", again, pytest.fail) == {
+        "metrics": 7, "samples": 9,
+    }  # fmt: skip
     for name in ("step", "seconds", "best_step", "best_loss", "looks_since_best", "looked_at"):
         assert getattr(again, name) == getattr(state, name)
 

@@ -88,7 +88,7 @@ def compare(
     losses = _train_to(straight, corpus, _BEFORE + _AFTER)
     again = _train_to(stopped, corpus, _BEFORE)
     with tempfile.TemporaryDirectory() as folder:
-        save_checkpoint(Path(folder), stopped, {})
+        save_checkpoint(Path(folder), stopped, {"metrics": 0, "samples": 0})
         restore_newest(Path(folder), resumed, lambda line: None)
     counters = [n for n in _COUNTERS if getattr(stopped, n) != getattr(resumed, n)]
     again += _train_to(resumed, corpus, _BEFORE + _AFTER)
