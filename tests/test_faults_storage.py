@@ -1,14 +1,13 @@
-"""Killed at any instant, or with a disk that fails at any operation: nothing is lost or wrong."""
+"""Killed at any instant, without power, or with a disk that fails: nothing is lost or wrong."""
 
-import shutil
-
-import numpy as np
 import pytest
 
+from tests.campaigns import damage, kills, power
 from tests.campaigns.crashes import (
+    SIGKILLED,
     Life,
     check_next_start,
-    fresh_places,
+    fresh,
     in_a_process,
     outcome,
     undisturbed,
@@ -16,14 +15,11 @@ from tests.campaigns.crashes import (
 )
 from tests.campaigns.faulty_disk import FAILURES, KILLS, FaultyDisk
 
-SIGKILLED = -9
-
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("life")
-    life = Life.small(folder)
-    expected, operations = undisturbed(life, folder)
+    life = Life.small(tmp_path_factory.mktemp("life"))
+    expected, operations = undisturbed(life)
     assert operations > 50
     return life, expected, operations
 
@@ -31,52 +27,50 @@ def life(tmp_path_factory):
 def test_killed_at_every_operation_the_next_start_ends_the_same(life, tmp_path):
     """Halfway through what it writes; before it, where that is not after another operation."""
     life, expected, operations = life
-    place = fresh_places(tmp_path)
     for n in range(operations):
         for fault in KILLS if n % 10 == 0 else KILLS[1:]:
-            path, said = place()
-            assert in_a_process(with_faults(life, path, said, FaultyDisk(n, fault))) == SIGKILLED, n
-            check_next_start(life, path, said, expected)
-            shutil.rmtree(path, ignore_errors=True)
+            with fresh(tmp_path) as (path, said):
+                code = in_a_process(with_faults(life, path, said, FaultyDisk(n, fault)))
+                assert code == SIGKILLED, n
+                check_next_start(life, path, said, expected)
 
 
 def test_a_disk_that_fails_once_at_any_operation_changes_nothing(life, tmp_path):
     life, expected, operations = life
-    place = fresh_places(tmp_path)
     for n in range(operations):
-        path, said = place()
         fault = FAILURES[n % len(FAILURES)]
-        code = in_a_process(with_faults(life, path, said, FaultyDisk(n, fault)))
-        assert code in (0, 5), f"{fault} at operation {n}: {code}"
-        if code == 0:
-            assert outcome(path) == expected, f"{fault} at operation {n}"
-        else:
-            check_next_start(life, path, said, expected)
-        shutil.rmtree(path, ignore_errors=True)
+        with fresh(tmp_path) as (path, said):
+            code = in_a_process(with_faults(life, path, said, FaultyDisk(n, fault)))
+            assert code in (0, 5), f"{fault} at operation {n}: {code}"
+            if code == 0:
+                assert outcome(path) == expected, f"{fault} at operation {n}"
+            else:
+                check_next_start(life, path, said, expected)
 
 
 @pytest.mark.parametrize("fault", FAILURES)
 def test_a_disk_that_stays_full_ends_the_training_and_loses_nothing(life, tmp_path, fault):
     life, expected, operations = life
-    place = fresh_places(tmp_path)
     for n in range(FAILURES.index(fault), operations - 12, 11):
-        path, said = place()
-        code = in_a_process(with_faults(life, path, said, FaultyDisk(n, fault, lasting=True)))
-        assert code == 5, f"operation {n}: {code}"
-        check_next_start(life, path, said, expected)
-        shutil.rmtree(path, ignore_errors=True)
+        with fresh(tmp_path) as (path, said):
+            code = in_a_process(with_faults(life, path, said, FaultyDisk(n, fault, lasting=True)))
+            assert code == 5, f"operation {n}: {code}"
+            check_next_start(life, path, said, expected)
 
 
-def test_killed_at_random_instants_again_and_again_it_ends_the_same(life, tmp_path):
+def test_killed_at_random_instants_again_and_again_it_ends_the_same(tmp_path):
+    report = kills.campaign(tmp_path, 4, kills=100)
+    assert report.failures == []
+    assert report.outcomes["killed"] >= 100
+
+
+def test_without_power_at_any_moment_what_was_said_to_be_saved_is_there(life, tmp_path):
     life, expected, _ = life
-    place, random = fresh_places(tmp_path), np.random.default_rng(4)
-    kills = 0
-    while kills < 100:
-        path, said = place()
-        while (
-            in_a_process(with_faults(life, path, said, FaultyDisk()), random.uniform(0, 0.1))
-            == SIGKILLED
-        ):
-            kills += 1
-        check_next_start(life, path, said, expected)
-        shutil.rmtree(path, ignore_errors=True)
+    different = power.check_all(life, tmp_path, expected)
+    assert different > 30
+
+
+def test_a_damaged_checkpoint_is_found_out_and_the_one_before_taken(tmp_path):
+    report = damage.campaign(tmp_path, 9, cases=200)
+    assert report.failures == []
+    assert len(report.outcomes) == len(set(damage.KINDS))

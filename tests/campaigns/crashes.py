@@ -5,15 +5,16 @@ tenth of a second. Each runs in a forked process of its own: killed is killed.
 """
 
 import hashlib
-import itertools
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ import torch
 
 from tests.campaigns.faulty_disk import FaultyDisk
 from tests.conftest import story
+from zigpt import device
 from zigpt.baselines import Ladder, build_ladder
 from zigpt.cli import learning
 from zigpt.cli.screen import Screen
 from zigpt.cli.signals import Signals
-from zigpt.config import GPTConfig, TrainConfig
+from zigpt.config import Architecture, GPTConfig, TrainConfig
 from zigpt.corpus import Corpus, Source, read_texts
 from zigpt.errors import StorageError
 from zigpt.runs import storage
@@ -35,6 +37,7 @@ from zigpt.runs.folder import RunFolder, is_blank
 from zigpt.train import TrainState
 
 CPU = torch.device("cpu")
+SIGKILLED = -9
 PATIENCE = 60  # seconds until a process that should have ended is taken for hung
 
 
@@ -42,6 +45,7 @@ PATIENCE = 60  # seconds until a process that should have ended is taken for hun
 class Life:
     """One training on a text, to be lived through in as many parts as it takes."""
 
+    folder: Path  # its text, and how it goes undisturbed
     source: Source
     corpus: Corpus
     ladder: Ladder
@@ -49,8 +53,9 @@ class Life:
     config: TrainConfig
 
     @classmethod
-    def small(cls, folder: Path, **settings: Any) -> "Life":
+    def small(cls, folder: Path, architecture: Architecture = "classic", **settings: Any) -> "Life":
         """Dropout, Muon and AdamW, a look at every other step."""
+        folder.mkdir(exist_ok=True)
         file = folder / "book.txt"
         file.write_text(story(2000), encoding="utf-8")
         source = read_texts([file])
@@ -61,12 +66,27 @@ class Life:
             "eval_chars": 40, "warmup_steps": 1,
         }  # fmt: skip
         return cls(
+            folder,
             source,
             corpus,
             build_ladder(corpus.train, corpus.test, size),
-            GPTConfig(size, 8, n_layer=1, n_head=2, n_embd=8, dropout=0.2),
+            GPTConfig(
+                size, 8, n_layer=1, n_head=2, n_embd=8, dropout=0.2, architecture=architecture
+            ),
             TrainConfig(**{**usual, **settings}),
         )
+
+    @classmethod
+    def several(cls, folder: Path) -> list["Life"]:
+        """Longer ones: accumulation, bfloat16, the other architecture, patience that ends."""
+        folder.mkdir(exist_ok=True)
+        return [
+            cls.small(folder / "a", max_steps=7, batch_size=21, precision="bfloat16"),
+            cls.small(folder / "b", "modern", max_steps=5, precision="float32", eval_interval=1),
+            cls.small(
+                folder / "c", max_steps=30, optimizer="adamw", patience=1, learning_rate=0.05
+            ),
+        ]
 
     def live(self, path: Path, said: Path) -> None:
         """Begin, or go on, until the end; note in `said` every step that is reported as saved."""
@@ -109,6 +129,7 @@ def in_a_process(action: Callable[[], object], kill_after: float | None = None) 
             torch.set_num_threads(1)
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             learning._SAVE_EVERY, learning._SAMPLE_CHARS = 0.0, 10
+            device._CACHE_FRIENDLY = 500  # seven windows of eight letters: larger batches add up
             action()
             code = 0
         except StorageError as error:
@@ -181,10 +202,10 @@ def check_next_start(life: Life, path: Path, said: Path, expected: dict[str, str
     assert not (path / "train.lock").exists()
 
 
-def undisturbed(life: Life, folder: Path) -> tuple[dict[str, str], int]:
+def undisturbed(life: Life) -> tuple[dict[str, str], int]:
     """The outcome of a training that nothing happens to, and its number of disk operations."""
-    path, said = folder / "undisturbed", folder / "undisturbed.said"
-    counted = folder / "undisturbed.count"
+    path, said = life.folder / "undisturbed", life.folder / "undisturbed.said"
+    counted = life.folder / "undisturbed.count"
     disk = FaultyDisk()
 
     def act() -> None:
@@ -195,12 +216,9 @@ def undisturbed(life: Life, folder: Path) -> tuple[dict[str, str], int]:
     return outcome(path), int(counted.read_text())
 
 
-def fresh_places(folder: Path) -> Callable[[], tuple[Path, Path]]:
-    """Names for one run after another, and for what each reports."""
-    numbers = itertools.count()
-
-    def place() -> tuple[Path, Path]:
-        number = next(numbers)
-        return folder / f"run{number}", folder / f"run{number}.said"
-
-    return place
+@contextmanager
+def fresh(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Names for a run and for what it reports; gone afterwards, if all went well."""
+    place = Path(tempfile.mkdtemp(dir=folder))
+    yield place / "run", place / "said"
+    shutil.rmtree(place)

@@ -53,6 +53,7 @@ class Record:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._metrics = _Log(folder / "metrics.jsonl")
         self._samples = _Log(folder / "samples.txt")
         self._picture = folder / "loss.png"
@@ -101,6 +102,7 @@ class Record:
         """Make sure that all of it would survive a loss of power; says how many bytes it has."""
         self._metrics.sync()
         self._samples.sync()
+        sync(self._folder)  # their names
         return {"metrics": self._metrics.size, "samples": self._samples.size}
 
     def cut(self, sizes: Mapping[str, int]) -> None:

@@ -60,8 +60,8 @@ class Disk:
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def make_folder(self, path: Path) -> None:
-        """Make a folder and those above it."""
-        path.mkdir(parents=True, exist_ok=True)
+        """Make a folder in one that is there."""
+        path.mkdir(exist_ok=True)
 
 
 disk = Disk()
@@ -123,7 +123,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     with storage_errors(path, sum(map(len, files.values()))):
         try:
             _remove_all(beside)  # left by a training that was stopped here
-            disk.make_folder(beside)
+            _make_folders(beside)
             for name, data in files.items():
                 disk.write(beside / name, data)
                 disk.sync(beside / name)
@@ -156,13 +156,13 @@ def sync(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder that may be there already.
+    """Make a folder, and those above it, if it is not there already.
 
     Raises:
         StorageError: the operating system refused.
     """
     with storage_errors(path):
-        disk.make_folder(path)
+        _make_folders(path)
 
 
 def set_aside(path: Path, name: str) -> None:
@@ -193,6 +193,13 @@ def clear_leftovers(folder: Path) -> None:
 def is_leftover(path: Path) -> bool:
     """Whether a name was never finished."""
     return path.name.endswith(_BESIDE)
+
+
+def _make_folders(path: Path) -> None:
+    if not path.is_dir():
+        _make_folders(path.parent)
+        disk.make_folder(path)
+        disk.sync(path.parent)
 
 
 def _remove_all(path: Path) -> None:
