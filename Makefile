@@ -2,13 +2,17 @@
 # make test    run every test
 # make check   format, lint, types
 # make bench   measure speed against a plain reference and the machine's own limit
+# make torture MINUTES=30 SEED=1   kill, starve, damage and mislead zigpt for as long as you like
 # Each makes the environment it needs in .venv, from the versions in requirements.lock.
 
 PYTHON ?= python3
 # A constraint given in the environment also binds what is installed only to build the package.
 PIP := PIP_CONSTRAINT=requirements.lock .venv/bin/python -m pip --quiet --disable-pip-version-check install
 
-.PHONY: train test check bench clean
+MINUTES ?= 30
+SEED ?= 1
+
+.PHONY: train test check bench torture clean
 
 train: .venv/run
 	.venv/bin/zigpt train
@@ -23,6 +27,9 @@ check: .venv/dev
 
 bench: .venv/run
 	.venv/bin/zigpt bench
+
+torture: .venv/dev
+	.venv/bin/python -m tests.campaigns.torture $(MINUTES) $(SEED)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

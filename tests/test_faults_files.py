@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 import safetensors.numpy
 
-from tests.campaigns.model_files import MOST_MEMORY, good_file, put_together, take_apart
+from tests.campaigns.model_files import (
+    FOUND,
+    MOST_MEMORY,
+    get_ready,
+    good_file,
+    put_together,
+    shrink,
+    take_apart,
+)
+from tests.campaigns.model_files import outcome as outcome_of
 from tests.campaigns.settings import outcome, shortened
 from tests.campaigns.watch import watched
 from tests.limits import bounded, campaign_alone
@@ -67,6 +76,15 @@ class TestModelFiles:
         assert set(report["outcomes"]) == {"0", "3"}
         assert report["outcomes"]["3"] > 2000
         assert report["memory_grown"] < MOST_MEMORY
+
+    @pytest.mark.parametrize("file", sorted(FOUND.iterdir()), ids=lambda file: file.name)
+    def test_what_once_broke_a_promise_is_refused(self, tmp_path, file):
+        get_ready(tmp_path)
+        assert outcome_of(tmp_path, file.read_bytes()) == (3, None)
+
+    def test_what_breaks_a_promise_is_made_small(self):
+        whole = bytes(5000) + b"bomb" + bytes(999)
+        assert shrink(whole, lambda data: b"bomb" in data) == b"bomb"
 
     @pytest.mark.parametrize(
         ("event", "act"),

@@ -10,6 +10,7 @@ import json
 import pickle
 import random
 import struct
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from zigpt.runs.model_file import ModelFile, pack
 from zigpt.tokenizer import CharTokenizer
 
 MOST_MEMORY = 256 << 20
+FOUND = Path(__file__).parent / "found"  # files that once broke a promise, and are tried ever since
+_KEEP = 5  # files of one campaign: most break the same promise
 _CHARACTERS = "\n abé字"
 _NUMBERS = (0, 1, -1, 2, 3, 255, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**63, 2**64 - 1, 10**30)
 _ODD: tuple[Any, ...] = (
@@ -235,27 +238,54 @@ def mutate(choose: random.Random, data: bytes) -> tuple[str, bytes]:
 def campaign(
     folder: Path, seed: int, cases: int | None = None, seconds: float | None = None
 ) -> Report:
-    """Let `sample` loose on wrong files; those that break the promise are kept in `folder`."""
+    """Let `sample` loose on wrong files; those that break the promise are shrunk and kept."""
     good = [good_file(folder, kind).read_bytes() for kind in ("classic", "modern")]
-    path = folder / "case.safetensors"
-    for data in good:  # so that nothing has to be imported while it is watched
-        path.write_bytes(data)
-        assert _sample(path)[0] == 0
-    path.write_bytes(b"x")
-    assert _sample(path)[0] == 3
-    report = Report()
+    get_ready(folder)
+    report, found = Report(), dict[str, bytes]()
     for name, choose in each_case(report, seed, cases, seconds):
         done, data = mutate(choose, choose.choice(good))
-        path.write_bytes(data)
-        with watched(folder) as seen:
-            code, error = _sample(path)
+        code, wrong = outcome(folder, data)
         report.count(str(code))
-        if wrong := _broken(code, error, seen):
+        if wrong:
             report.failures.append(f"{name} ({done}): {wrong}")
-            (folder / f"{name.replace('/', '-')}.safetensors").write_bytes(data)
+            found[f"{done}-{name.replace('/', '-')}"] = data
+    for case, data in list(found.items())[:_KEEP]:
+        small = shrink(data, lambda shorter: outcome(folder, shorter)[1] is not None)
+        (FOUND / case).write_bytes(small)
     if report.memory_grown > MOST_MEMORY:
         report.failures.append(f"memory grew by {report.memory_grown >> 20} MB")
     return report
+
+
+def get_ready(folder: Path) -> None:
+    """Write and refuse once, so that nothing has to be imported while it is watched."""
+    for kind in ("classic", "modern"):
+        assert outcome(folder, good_file(folder, kind).read_bytes(), watch=False) == (0, None)
+    assert outcome(folder, b"x", watch=False) == (3, None)
+
+
+def outcome(folder: Path, data: bytes, watch: bool = True) -> tuple[int, str | None]:
+    """The exit code of `sample` on a file of these bytes, and which promise it broke, if any."""
+    path = folder / "case.safetensors"
+    path.write_bytes(data)
+    with watched(folder) if watch else contextlib.nullcontext([]) as seen:
+        code, error = _sample(path)
+    return code, _broken(code, error, seen)
+
+
+def shrink(data: bytes, breaks: Callable[[bytes], bool], seconds: float = 20.0) -> bytes:
+    """Leave out pieces, large ones first, as long as what is left still breaks the promise."""
+    end, size = time.monotonic() + seconds, len(data) // 2
+    while size:
+        at = 0
+        while at < len(data) and time.monotonic() < end:
+            shorter = data[:at] + data[at + size :]
+            if breaks(shorter):
+                data = shorter
+            else:
+                at += size
+        size //= 2
+    return data
 
 
 def _sample(path: Path) -> tuple[int, str]:

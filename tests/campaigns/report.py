@@ -29,7 +29,7 @@ class Report:
         """Note it, if a case breaks a promise, and go on with the next."""
         try:
             yield
-        except (AssertionError, ValueError, OSError) as error:
+        except (AssertionError, LookupError, ValueError, OSError) as error:
             self.failures.append(f"{name}: {type(error).__name__}: {error}"[:2000])
 
 

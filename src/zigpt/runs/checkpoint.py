@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 
 from zigpt.errors import ModelFileError, StorageError
 from zigpt.runs import foreign
-from zigpt.runs.storage import remove_folder, set_aside, write_folder
+from zigpt.runs.storage import remove_folder, set_aside, sync, write_folder
 from zigpt.train import TrainState
 
 _KEEP = 2
@@ -48,6 +48,8 @@ def save_checkpoint(folder: Path, state: TrainState, logged: Mapping[str, int]) 
         }
         files[_MANIFEST] = _json(described)
         write_folder(path, files)
+    else:  # the disk took it, but may have refused to say that it is safe
+        sync(folder)
     _prune(folder)
 
 

@@ -18,7 +18,7 @@ from zigpt.errors import ConfigError, ModelFileError, RunBusyError, StorageError
 from zigpt.runs import foreign
 from zigpt.runs.checkpoint import restore_newest, save_checkpoint
 from zigpt.runs.lock import LOCK_FILE, locked
-from zigpt.runs.model_file import MODEL_FILE, damaged
+from zigpt.runs.model_file import FORMAT, MODEL_FILE, damaged, require_format
 from zigpt.runs.paths import RUN_FILE
 from zigpt.runs.record import Record
 from zigpt.runs.saved_model import SavedModel, pack_model
@@ -80,6 +80,7 @@ class RunFolder:
         cls.require_free(path)
         _require_room(path, configs[0])
         info = {
+            "format": FORMAT,
             "zigpt": __version__,
             "torch": torch.__version__,
             "model": asdict(configs[0]),
@@ -125,6 +126,7 @@ class RunFolder:
         _require_own_files(path)
         try:
             info = foreign.parse_file(file)
+            require_format(file, info["format"])
             run = cls(path, info)
             _ = run.configs, run.ladder.rungs[0], info["text"]["sha256"], info["prompt"].encode
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:

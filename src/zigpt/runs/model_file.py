@@ -21,7 +21,7 @@ from zigpt.tokenizer import CharTokenizer
 
 MODEL_FILE = "model.safetensors"
 _KEY = "zigpt"
-_FORMAT = 1
+FORMAT = 1
 # What reading a damaged file may raise.
 _DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError)
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
@@ -64,7 +64,7 @@ def pack(content: ModelFile) -> bytes:
         ModelFileError: it would be one that `read_model_file` refuses.
     """
     header = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "config": asdict(content.config),
         "characters": content.tokenizer.characters,
         "about": content.about,
@@ -126,6 +126,22 @@ def damaged(path: Path, detail: str) -> ModelFileError:
     )
 
 
+def require_format(path: Path, number: Any) -> None:
+    """Check that a file is of the format that this zigpt writes.
+
+    Raises:
+        ModelFileError: it is of another, perhaps of a later zigpt.
+    """
+    if isinstance(number, int) and number > FORMAT:
+        raise ModelFileError(
+            f"{path} was written by a newer zigpt",
+            f"its format is {number!s:.20}, this zigpt knows those up to {FORMAT}",
+            "install the newer one, or train again",
+        )
+    if number != FORMAT:
+        raise damaged(path, f"its format is {number!r:.20}, this zigpt reads {FORMAT}")
+
+
 def _first_line(error: Exception) -> str:
     if isinstance(error, ConfigError):
         return error.why[:200]
@@ -154,8 +170,7 @@ def _check(
     path: Path, header: dict[str, Any], slices: dict[str, Any]
 ) -> tuple[GPTConfig, CharTokenizer]:
     """Compare what the file says of itself, before anything is read: it may claim any size."""
-    if header["format"] != _FORMAT:
-        raise damaged(path, f"its format is {header['format']!r:.20}, this zigpt reads {_FORMAT}")
+    require_format(path, header["format"])
     config = restore(GPTConfig, header["config"])
     shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
     if 12 * config.n_layer > len(shapes) or shapes != config.shapes():

@@ -196,9 +196,12 @@ def is_leftover(path: Path) -> bool:
 
 
 def _make_folders(path: Path) -> None:
-    if not path.is_dir():
+    if not path.parent.is_dir():
         _make_folders(path.parent)
+    if not path.is_dir():
         disk.make_folder(path)
+    # Also if it was there: whoever made it may have been stopped before this.
+    with contextlib.suppress(PermissionError):  # a folder may be open to use, but not to read
         disk.sync(path.parent)
 
 
