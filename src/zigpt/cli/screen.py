@@ -14,11 +14,17 @@ from zigpt.cli.terminal import harmless
 
 
 class _PatientConsole(Console):
-    """A console whose reader may go away: the training goes on, its files tell the rest."""
+    """A console that may go away, or be a log on a full disk: the work goes on without it."""
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:  # rich itself knows only the reader that has gone
+            self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 class Screen:

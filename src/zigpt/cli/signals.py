@@ -23,17 +23,20 @@ class Signals:
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Take a signal; a second one, or one that finds nothing to save, is obeyed at once."""
-        if self.code or not self.gently:
-            raise Stopped(128 + number)
-        self.code = 128 + number
+        is_second, self.code = self.code is not None, 128 + number
+        # Python drops what is raised while it cleans up: the code is remembered all the same.
+        if is_second or not self.gently:
+            raise Stopped(self.code)
 
 
 @contextmanager
 def listening() -> Iterator[Signals]:
     """Receive what would otherwise end this process."""
     signals = Signals()
-    names = [n for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
-    numbers = [getattr(signal, name) for name in names]
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # Under nohup it is ignored: the training is meant to outlive its terminal.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, signals.receive) for number in numbers}
     try:
         yield signals

@@ -28,7 +28,7 @@ def check_files(path: Path, device: torch.device) -> Found:
         ModelFileError: there is neither at `path`.
     """
     faults: list[str] = []
-    run, saved, n_files = None, None, 0
+    run, saved = None, None
     try:
         saved = load_model(path, device)
     except ModelFileError as error:
@@ -40,22 +40,30 @@ def check_files(path: Path, device: torch.device) -> Found:
             run = RunFolder.open(path)
         except ModelFileError as error:
             faults.append(said(error))
-    checkpoints = list_checkpoints(path / "checkpoints")
-    for checkpoint in checkpoints:
-        try:
-            n_files += len(read_checkpoint(checkpoint))
-        except ModelFileError as error:
-            faults.append(said(error))
+    n_files = _checkpoint_files(path / "checkpoints", faults)
     if run and saved and run.configs[0] != saved.model.config:
         faults.append("run.json and model.safetensors describe models of different shapes.")
     if saved and (names := _not_finite(saved)):
         faults.append(f"In model.safetensors {', '.join(names[:3])} is not finite everywhere.")
         saved = None
-    numbers = {"checkpoints": len(checkpoints), "checkpoint_files": n_files, "faults": faults}
+    numbers = {"checkpoints": len(n_files), "checkpoint_files": sum(n_files), "faults": faults}
     if faults:
         return Found(Check("files", "failed", " ".join(faults), numbers), run, saved)
     assert saved
     return Found(Check("files", "proved", _detail(run, saved, numbers), numbers), run, saved)
+
+
+def _checkpoint_files(folder: Path, faults: list[str]) -> list[int]:
+    """Count the intact files of each checkpoint, and add what is wrong to `faults`."""
+    counts = []
+    for path in list_checkpoints(folder):
+        try:
+            counts.append(len(read_checkpoint(path)))
+        except ModelFileError as error:
+            if path.exists():  # else a training at work has dropped one of its own old ones
+                faults.append(said(error))
+                counts.append(0)
+    return counts
 
 
 def _is_run(path: Path) -> bool:

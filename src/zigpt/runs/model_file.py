@@ -3,6 +3,7 @@
 Weights are numpy arrays here, so that a model can be read without waiting for torch.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -38,17 +39,28 @@ class ModelFile:
 
 
 class _StoredWeights(Mapping[str, np.ndarray]):
-    """Weights that are read when they are asked for: seldom are all of them needed at once."""
+    """Weights that are read when they are asked for: seldom are all of them needed at once.
 
-    def __init__(self, path: Path, names: list[str]) -> None:
-        self._path, self._names = path, names
+    The file stays open, so that they are all of one step: a training puts new ones in its place.
+    """
+
+    def __init__(self, path: Path, file: Any, status: os.stat_result) -> None:
+        self._path, self._file, self._status = path, file, status
+        self._names = list(file.keys())
 
     def __getitem__(self, name: str) -> np.ndarray:
         try:
-            with safe_open(self._path, framework="np") as file:
-                return file.get_tensor(name)
-        except _DAMAGE as error:  # somebody has changed it since its header was read
+            self._require_whole()
+            return self._file.get_tensor(name)
+        except _DAMAGE as error:
             raise damaged(self._path, _first_line(error)) from error
+
+    def _require_whole(self) -> None:
+        """Where somebody has cut the very file that is open, reading on would end the process."""
+        with contextlib.suppress(FileNotFoundError):  # its name is gone, its content is not
+            now = os.stat(self._path)
+            if os.path.samestat(now, self._status) and now.st_size != self._status.st_size:
+                raise ValueError("its size has changed since its header was read")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -106,15 +118,16 @@ def read_model_file(path: Path) -> ModelFile:
         )
     try:
         _check_beginning(path)
-        with safe_open(path, framework="np") as file:
-            header = foreign.parse((file.metadata() or {})[_KEY].encode(errors="surrogatepass"))
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            config, tokenizer = _check(path, header, slices)
+        status = os.stat(path)
+        file: Any = safe_open(path, framework="np")
+        header = foreign.parse((file.metadata() or {})[_KEY].encode(errors="surrogatepass"))
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        config, tokenizer = _check(path, header, slices)
     except ModelFileError:
         raise
     except _DAMAGE as error:
         raise damaged(path, _first_line(error)) from error
-    return ModelFile(config, _StoredWeights(path, list(slices)), tokenizer, header["about"])
+    return ModelFile(config, _StoredWeights(path, file, status), tokenizer, header["about"])
 
 
 def damaged(path: Path, detail: str) -> ModelFileError:

@@ -1,0 +1,352 @@
+"""Stopped by signals at any instant, on any clock, by numbers that are none: the same end."""
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from tests.campaigns.crashes import Life, outcome
+from tests.campaigns.faulty_disk import FaultyDisk
+from tests.campaigns.settings import shortened
+from tests.conftest import story
+from tests.test_cli import SMALL
+from zigpt import train as training
+from zigpt.cli import learning
+from zigpt.cli.main import main
+from zigpt.cli.screen import Screen
+from zigpt.cli.signals import Signals, Stopped, listening
+from zigpt.runs import storage
+from zigpt.runs.checkpoint import list_checkpoints, read_checkpoint
+from zigpt.runs.folder import RunFolder
+from zigpt.train import TrainState
+
+SETTINGS = [*SMALL, "--max-steps", "6", "--eval-interval", "3", "--dropout", "0.2"]
+NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stops") / "book.txt"
+    path.write_text(story(3000), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def hears_hangups():
+    """Also where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hurried():
+    """Save at every step, and leave out what only takes time."""
+    with pytest.MonkeyPatch.context() as patch, shortened():
+        patch.setattr(learning, "_SAVE_EVERY", 0.0)
+        patch.setattr(storage, "disk", FaultyDisk())
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(book, tmp_path_factory):
+    """What an undisturbed training leaves."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert main(["train", str(book), *SETTINGS, "--run", str(run)]) == 0
+    return outcome(run)
+
+
+def lived(book, run, *disk):
+    """Begin or go on, as a person would type it. Returns the exit code."""
+    begun = (run / "run.json").exists()
+    what = ["--resume"] if begun else [str(book), *SETTINGS]
+    for each in disk:
+        storage.disk = each
+    return main(["train", *what, "--run", str(run)])
+
+
+def in_a_child(action, said, number=0, after=0.0):
+    """Fork and act; send a signal after a while. Returns how it ended, and how long that took."""
+    child = os.fork()
+    if not child:
+        code = 1
+        with contextlib.suppress(BaseException):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the program begins
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            sys.stderr = said.open("a")
+            code = action()
+            sys.stderr.flush()
+        os._exit(code)
+    if number:
+        time.sleep(after)
+        os.kill(child, number)
+    began = time.monotonic()
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), time.monotonic() - began
+
+
+class SignallingDisk(FaultyDisk):
+    """Sends this process a signal, once or twice, as the n-th operation ends."""
+
+    def __init__(self, at, number, times):
+        super().__init__()
+        self.at, self.number, self.times = at, number, times
+
+    def _do(self, whole, half=lambda: None):
+        super()._do(whole, half)
+        for _ in range(self.times if self.count - 1 == self.at else 0):
+            os.kill(os.getpid(), self.number)
+
+
+class TestSignals:
+    """A7, A8"""
+
+    def test_at_random_instants_again_and_again_the_end_is_the_same(self, book, whole, tmp_path):
+        random, stops, said = np.random.default_rng(5), 0, tmp_path / "said"
+        for number in itertools.cycle(NUMBERS):
+            run, code = tmp_path / f"run{stops}", -1
+            while code and stops < 24:
+                stops += 1
+                code, seconds = in_a_child(
+                    lambda run=run: lived(book, run), said, number, random.uniform(0, 0.25)
+                )
+                assert code in (0, 128 + number, -number), said.read_text()
+                assert seconds < 5
+            assert not code or in_a_child(lambda run=run: lived(book, run), said)[0] == 0
+            assert outcome(run) == whole
+            assert said.read_text() == ""
+            if stops >= 24:
+                return
+
+    def test_in_the_middle_of_a_save_the_end_is_the_same(self, book, whole, tmp_path):
+        """Told once, and twice in a row."""
+        said = tmp_path / "said"
+        for at, number in zip(range(1, 999, 9), itertools.cycle(NUMBERS), strict=False):
+            run = tmp_path / f"run{at}"
+            disk = SignallingDisk(at, number, times=1 + at % 2)
+            code, _ = in_a_child(lambda r=run, d=disk: lived(book, r, d), said)
+            if code == 0:  # it was over before that operation, or nearly
+                break
+            assert code == 128 + number, (at, said.read_text())
+            assert in_a_child(lambda r=run: lived(book, r), said)[0] == 0
+            assert outcome(run) == whole, at
+        assert at > 60
+        assert outcome(run) == whole
+        assert said.read_text() == ""
+
+    @pytest.mark.parametrize(
+        ("module", "number"),
+        [
+            *itertools.product(["tyro", "torch"], [2, 15]),
+            ("zigpt.cli.learning", 1),
+            ("safetensors", 2),
+        ],
+    )
+    def test_while_the_program_is_still_being_loaded_it_just_ends(
+        self, book, tmp_path, module, number
+    ):
+        program = (
+            "import os, sys\n"
+            "class Finder:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            f"        if name == {module!r}: os.kill(os.getpid(), {number})\n"
+            "sys.meta_path.insert(0, Finder())\n"
+            "from zigpt.__main__ import run\n"
+            "run()\n"
+        )
+        command = [sys.executable, "-c", program, "train", book, "--run", tmp_path / "run"]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        # A shell calls both by the same number.
+        assert done.returncode == (-number if module == "tyro" else 128 + number)
+        assert (done.stdout, done.stderr) == (b"", b"")
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_one_that_arrives_while_python_cleans_up_is_not_forgotten(self):
+        class Dying:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+                sum(range(9))  # here it is raised, and dropped
+
+        with listening() as signals:
+            Dying()
+            assert signals.code == 143
+            signals.gently = True
+            with pytest.raises(Stopped):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def test_under_nohup_a_training_outlives_its_terminal(self, book, whole, tmp_path):
+        def nohup():
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            return lived(book, tmp_path / "run", SignallingDisk(20, signal.SIGHUP, 1))
+
+        assert in_a_child(nohup, tmp_path / "said")[0] == 0
+        assert outcome(tmp_path / "run") == whole
+
+
+def test_a_clock_that_jumps_by_ten_years_changes_nothing(book, whole, tmp_path, monkeypatch):
+    """A18"""
+    monkeypatch.setattr(learning, "_SAVE_EVERY", 3600.0)
+    saved, save, run = [], RunFolder.save, tmp_path / "run"
+
+    def note(folder, state):
+        saved.append(state.step)
+        save(folder, state)
+
+    monkeypatch.setattr(RunFolder, "save", note)
+    jumps, now = itertools.cycle([10, -10]), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + next(jumps) * 365 * 86_400)
+    stops = [4]
+    monkeypatch.setattr(learning, "_status", lambda progress, steps: _stop_at(progress, stops))
+    assert main(["train", str(book), *SETTINGS, "--run", str(run)]) == 143
+    assert saved == [0, 4]
+    checkpoints = list_checkpoints(run / "checkpoints")
+    os.utime(checkpoints[0], (now + 10**9, now + 10**9))  # the older one seems newer
+    os.utime(checkpoints[1], (1, 1))
+    assert lived(book, run) == 0
+    assert saved == [0, 4, 6]
+    assert outcome(run) == whole
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    seconds = [row["seconds"] for row in rows]
+    assert seconds == sorted(seconds)
+    assert 0 <= seconds[-1] < 600
+
+
+def _stop_at(progress, stops):
+    if progress.step in stops:
+        stops.remove(progress.step)
+        os.kill(os.getpid(), signal.SIGTERM)
+    return ""
+
+
+class _StopAt(Screen):
+    """Asks for a stop when a step has been made."""
+
+    def __init__(self, step, signals):
+        super().__init__()
+        self.step, self.signals = step, signals
+
+    def show(self, step, status):
+        if step == self.step:
+            self.signals.code = 143
+
+
+@pytest.mark.parametrize(
+    ("precision", "micro_batch"), [("float32", 5), ("float32", 2), ("bfloat16", 2)]
+)
+def test_any_number_of_stops_anywhere_ends_bit_equal(tmp_path, monkeypatch, precision, micro_batch):
+    """B1, with dropout, both optimizers, and a batch that is gathered in parts."""
+    monkeypatch.setattr(training, "micro_batch_size", lambda *sizes: micro_batch)
+    life = Life.small(tmp_path, max_steps=20, batch_size=5, precision=precision)
+    random, ends = np.random.default_rng([micro_batch, len(precision)]), []
+    for count in (0, 1, 3, 10):
+        path = tmp_path / f"run{count}"
+        steps = sorted(random.choice(np.arange(1, 20), count, replace=False).tolist())
+        for step in [*steps, None]:
+            state, signals = (
+                TrainState.fresh(life.model, life.config, torch.device("cpu")),
+                Signals(),
+            )
+            if path.exists():
+                run = RunFolder.open(path)
+                run.restore(state, pytest.fail)
+            else:
+                about = {"prompt": "a ", "preset": "tiny"}
+                configs = (life.model, life.config)
+                run = RunFolder.create(path, configs, life.source, life.ladder, about)
+                run.close()
+            learning._follow(run, life.corpus, state, _StopAt(step, signals), signals)
+            run.save(state)
+            assert state.step == (step or 20)
+        ends.append(outcome(path))
+    assert ends[1:] == ends[:1] * 3
+
+
+class TestNumbersThatAreNone:
+    """B3"""
+
+    @pytest.mark.parametrize("bad", ["loss", "gradient"])
+    @pytest.mark.parametrize("at", [1, 4])
+    def test_the_last_good_step_is_saved_and_can_be_gone_on_with(
+        self, book, whole, tmp_path, monkeypatch, capsys, bad, at
+    ):
+        run, calls, true_loss = tmp_path / "run", itertools.count(1), training.next_character_loss
+
+        def poisoned(logits, targets):
+            loss = true_loss(logits, targets)
+            if torch.is_grad_enabled() and next(calls) == at:
+                if bad == "loss":
+                    return loss * math.nan
+                loss.register_hook(lambda gradient: gradient * math.inf)
+            return loss
+
+        monkeypatch.setattr(training, "next_character_loss", poisoned)
+        code = lived(book, run)
+        what, why, fix = capsys.readouterr().err.splitlines()
+        assert code == 6
+        assert what.startswith(f"error: diverged in step {at}: loss ")
+        assert "nan" in what
+        assert why.endswith(f"weights are still those of the step before; step {at - 1} is saved "
+                            f"in {run}")  # fmt: skip
+        assert "--learning-rate" in fix
+        newest = list_checkpoints(run / "checkpoints")[-1]
+        assert newest.name == f"step-{at - 1:08d}"
+        read_checkpoint(newest)
+        assert lived(book, run) == 0  # the poison is gone: as if it had never been
+        assert outcome(run) == whole
+
+
+def _other(name, value):
+    match value:
+        case str():
+            return {"classic": "modern", "adamw": "muon", "muon": "adamw"}.get(value, "float32")
+        case float():
+            return value / 2 or 0.5
+        case _:
+            return 2 * value or 5
+
+
+class TestOtherSettings:
+    """A15"""
+
+    @pytest.fixture
+    def run(self, book, tmp_path, monkeypatch):
+        monkeypatch.setattr(learning, "_SAVE_EVERY", 3600.0)
+        assert lived(book, tmp_path / "run") == 0
+        return tmp_path / "run"
+
+    def test_every_setting_but_the_length_is_refused_by_name(self, run, capsys):
+        before = (run / "run.json").read_bytes()
+        configs = RunFolder.open(run).configs
+        now = {f.name: getattr(config, f.name) for config in configs for f in fields(config)}
+        del now["vocab_size"]  # not a setting: the text has it
+        changed = {name: _other(name, value) for name, value in now.items()}
+        for name in now.keys() - {"max_steps", "patience"}:
+            option = f"--{name.replace('_', '-')}"
+            code = main(["train", "--resume", "--run", str(run), option, str(changed[name])])
+            what, why, fix = capsys.readouterr().err.splitlines()
+            assert (code, what) == (2, "error: impossible settings: 1 problem"), name
+            assert why == f"why: {name} is {now[name]} in {run}, not {changed[name]}"
+            assert fix == f"fix: drop {name}"
+        everything = [f"--{n.replace('_', '-')}={value}" for n, value in changed.items()]
+        assert main(["train", "--resume", "--run", str(run), *everything]) == 2
+        assert f"{len(now) - 2} problems" in capsys.readouterr().err
+        assert (run / "run.json").read_bytes() == before
+
+    @pytest.mark.parametrize("steps", [6, 2])
+    def test_fewer_steps_than_were_made_just_end(self, run, whole, capsys, steps):
+        assert main(["train", "--resume", "--run", str(run), "--max-steps", str(steps)]) == 0
+        out = capsys.readouterr().out
+        assert "going on at step 6" in out
+        assert "exact over the whole split" in out
+        assert outcome(run) == whole
