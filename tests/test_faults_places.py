@@ -124,6 +124,7 @@ class TestAFullDisk:
         assert len(during) == 3
         assert done.stdout.count("No space left on device: ") >= 2
         assert "still training, last saved step 2" in done.stdout
+        assert done.stdout.count("step     30  train") == 1  # only with room again
 
     def test_a_full_disk_under_the_output_does_not_stop_a_training(self, book, tmp_path):
         """A9"""
@@ -282,11 +283,25 @@ class TestReaders:
         other[-40:] = bytes(40)
         write_file(run / "model.safetensors", bytes(other))
         after = read_model_file(run).weights[names[-1]]
-        write_file(run / "model.safetensors", data)
         kept = before.weights[names[-1]]
+        write_file(run / "model.safetensors", data)
         assert (kept != after).any()
         assert (read_model_file(run).weights[names[-1]] == kept).all()
         assert (before.weights[names[0]] == first).all()
+
+    def test_a_checkpoint_is_never_there_in_part(self, saved, tmp_path, monkeypatch):
+        folder = tmp_path / "checkpoints"
+        shutil.copytree(saved[1], folder)
+        oldest, *others = list_checkpoints(folder)
+
+        class Watched(storage.Disk):
+            def remove(self, path):
+                assert list_checkpoints(folder) == others
+                super().remove(path)
+
+        monkeypatch.setattr(storage, "disk", Watched())
+        storage.remove_folder(oldest)
+        assert sorted(folder.iterdir()) == others
 
     def test_a_checkpoint_dropped_while_it_is_read_is_no_fault(self, saved, tmp_path, monkeypatch):
         shutil.copytree(saved[1].parent, tmp_path / "run")

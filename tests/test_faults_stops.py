@@ -280,6 +280,7 @@ class TestNumbersThatAreNone:
     def test_the_last_good_step_is_saved_and_can_be_gone_on_with(
         self, book, whole, tmp_path, monkeypatch, capsys, bad, at
     ):
+        monkeypatch.setattr(learning, "_SAVE_EVERY", 3600.0)
         run, calls, true_loss = tmp_path / "run", itertools.count(1), training.next_character_loss
 
         def poisoned(logits, targets):
