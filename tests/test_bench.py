@@ -13,6 +13,7 @@ from zigpt.bench.cost import Prices, Step, deviations, matrix_flops, training_fl
 from zigpt.bench.growth import Case, measure_growth, standard_cases
 from zigpt.bench.plot import draw_growth
 from zigpt.bench.rounds import Comparison, compare, rate, shown
+from zigpt.bench.saving import compare_saving
 from zigpt.bench.speed import (
     compare_training,
     compare_writing,
@@ -84,6 +85,13 @@ def test_every_side_of_training_and_writing_runs_at_any_shape():
 def test_text_to_ids_and_the_limits_are_measured():
     for measured in (measure_text(CPU, 2, 4000), limits.measure_limits(CPU, 2)):
         assert all(is_sound(comparison, 2) for comparison in measured)
+
+
+def test_saving_is_measured_on_the_disk_named_and_leaves_nothing(tmp_path):
+    saving = compare_saving(SMALL, TrainConfig(batch_size=2), tmp_path, CPU, 2)
+    assert is_sound(saving, 2)
+    assert saving.title.startswith("saving every 50 s")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_and_first_character_are_those_of_real_processes():

@@ -70,7 +70,7 @@ from zigpt.runs.folder import RunFolder
 disk, book, *settings = sys.argv[1:]
 run, filler = Path(disk, "run"), Path(disk, "filler")
 words = ["train", book, *settings, "--run", str(run)]
-learning._SAVE_EVERY = 0.0
+learning.SAVE_EVERY = 0.0
 
 def fill(left):
     with filler.open("wb", buffering=0) as file:

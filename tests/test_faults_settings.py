@@ -163,7 +163,7 @@ class TestMemory:
 
         with shortened():
             monkeypatch.setattr(zigpt.train, "train_step", fails)
-            monkeypatch.setattr("zigpt.cli.learning._SAVE_EVERY", 0)
+            monkeypatch.setattr("zigpt.cli.learning.SAVE_EVERY", 0)
             code, what, _, fix = refusal("train", text, *SMALL, "--run", run)
             assert (code, what, f"fix: {fix}") == (7, "out of memory", ADVICE)
             saved = {path: path.read_bytes() for path in run.rglob("*.safetensors")}

@@ -53,7 +53,7 @@ def hears_hangups():
 def hurried():
     """Save at every step, and leave out what only takes time."""
     with pytest.MonkeyPatch.context() as patch, shortened():
-        patch.setattr(learning, "_SAVE_EVERY", 0.0)
+        patch.setattr(learning, "SAVE_EVERY", 0.0)
         patch.setattr(storage, "disk", FaultyDisk())
         yield
 
@@ -196,7 +196,7 @@ class TestSignals:
 
 def test_a_clock_that_jumps_by_ten_years_changes_nothing(book, whole, tmp_path, monkeypatch):
     """A18"""
-    monkeypatch.setattr(learning, "_SAVE_EVERY", 3600.0)
+    monkeypatch.setattr(learning, "SAVE_EVERY", 3600.0)
     saved, save, run = [], RunFolder.save, tmp_path / "run"
 
     def note(folder, state):
@@ -280,7 +280,7 @@ class TestNumbersThatAreNone:
     def test_the_last_good_step_is_saved_and_can_be_gone_on_with(
         self, book, whole, tmp_path, monkeypatch, capsys, bad, at
     ):
-        monkeypatch.setattr(learning, "_SAVE_EVERY", 3600.0)
+        monkeypatch.setattr(learning, "SAVE_EVERY", 3600.0)
         run, calls, true_loss = tmp_path / "run", itertools.count(1), training.next_character_loss
 
         def poisoned(logits, targets):
@@ -322,7 +322,7 @@ class TestOtherSettings:
 
     @pytest.fixture
     def run(self, book, tmp_path, monkeypatch):
-        monkeypatch.setattr(learning, "_SAVE_EVERY", 3600.0)
+        monkeypatch.setattr(learning, "SAVE_EVERY", 3600.0)
         assert lived(book, tmp_path / "run") == 0
         return tmp_path / "run"
 

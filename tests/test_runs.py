@@ -5,7 +5,9 @@ import json
 import os
 import pickle
 import re
+import shutil
 import struct
+from pathlib import Path
 
 import pytest
 import safetensors.numpy as safetensors_numpy
@@ -13,6 +15,7 @@ import torch
 
 from tests.conftest import story
 from zigpt.baselines import build_ladder
+from zigpt.cli.main import main
 from zigpt.cli.source import text_of
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus, read_texts
@@ -388,3 +391,38 @@ def test_a_folder_left_half_written_by_a_kill_is_no_obstacle(tmp_path):
 def test_a_line_that_cannot_be_added_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="cannot write"):
         append(tmp_path / "missing" / "file", 0, b"line")
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def golden(tmp_path):
+    """A run of each format there has been, as it was left by the zigpt that wrote it."""
+    shutil.copytree(GOLDEN, tmp_path / "golden")
+    return tmp_path / "golden"
+
+
+def test_runs_of_every_format_are_read_and_gone_on_with(golden, capsys):
+    for run in golden.glob("format-*"):
+        assert main(["sample", str(run), "--chars", "20", "--temperature", "0"]) == 0
+        assert len(capsys.readouterr().out) > 20
+        book = str(golden / "book.txt")
+        assert main(["train", book, "--resume", "--run", str(run), "--max-steps", "6"]) == 0
+        assert "going on at step 4" in capsys.readouterr().out
+        assert list_checkpoints(run / "checkpoints")[-1].name == "step-00000006"
+
+
+@pytest.mark.parametrize(
+    ("number", "what"), [(2, "written by a newer zigpt"), (0, "damaged"), ("1", "damaged")]
+)
+def test_a_run_of_a_later_format_is_refused_untouched(golden, capsys, number, what):
+    run = golden / "format-1"
+    info = run / "run.json"
+    info.write_text(info.read_text().replace('"format": 1', f'"format": {json.dumps(number)}'))
+    before = info.read_bytes()
+    assert main(["train", "--resume", "--run", str(run)]) == 3
+    said, why, _ = capsys.readouterr().err.splitlines()
+    assert what in said
+    assert f"its format is {number!r}" in why
+    assert info.read_bytes() == before

@@ -128,7 +128,7 @@ def in_a_process(action: Callable[[], object], kill_after: float | None = None) 
         try:
             torch.set_num_threads(1)
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-            learning._SAVE_EVERY, learning._SAMPLE_CHARS = 0.0, 10
+            learning.SAVE_EVERY, learning._SAMPLE_CHARS = 0.0, 10
             device._CACHE_FRIENDLY = 500  # seven windows of eight letters: larger batches add up
             action()
             code = 0

@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from zigpt.bench.growth import Growth, measure_growth, standard_cases
 from zigpt.bench.limits import measure_limits
 from zigpt.bench.plot import draw_growth
 from zigpt.bench.rounds import Comparison, shown
+from zigpt.bench.saving import measure_saving
 from zigpt.bench.speed import measure_start, measure_text, measure_training, measure_writing
 from zigpt.cli.options import BenchOptions, BenchPart
 from zigpt.cli.screen import Screen
@@ -22,7 +24,8 @@ from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import free_path
 from zigpt.runs.storage import storage_errors, write_file
 
-_PARTS: Mapping[BenchPart, Callable[[torch.device, int], Iterator[Comparison]]] = {
+_Part = Callable[[torch.device, int], Iterator[Comparison]]
+_PARTS: Mapping[BenchPart, _Part] = {
     "limits": measure_limits,
     "training": measure_training,
     "writing": measure_writing,
@@ -73,9 +76,10 @@ def run(options: BenchOptions) -> int:
         write_file(path / "bench.json", report.encode())
 
     keep()
-    for part in options.parts or _PARTS:
+    parts: Mapping[BenchPart, _Part] = {**_PARTS, "saving": partial(measure_saving, path)}
+    for part in options.parts or parts:
         if part != "growth":
-            for comparison in _PARTS[part](device, options.rounds):
+            for comparison in parts[part](device, options.rounds):
                 screen.say(*comparison.lines(), "")
                 found.append(_comparison_json(comparison))
                 keep()

@@ -21,7 +21,7 @@ from zigpt.errors import DivergedError, RunBusyError, StorageError
 from zigpt.generate.loop import opening, write
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.plan import fit_to_minutes, make_plan
-from zigpt.runs.folder import RunFolder, is_blank
+from zigpt.runs.folder import SAVE_EVERY, RunFolder, is_blank
 from zigpt.runs.paths import free_path, newest_path
 from zigpt.runs.record import sample_steps
 from zigpt.runs.saved_model import load_model
@@ -29,7 +29,6 @@ from zigpt.survey import advice, survey
 from zigpt.train import Progress, TrainState, final_loss, train
 from zigpt.verdict import Point, judge, milestone
 
-_SAVE_EVERY = 50.0  # seconds, so that with the next step no more than a minute can be lost
 _PATIENCE = 3  # refusals of the disk in a row that end a training
 _SAMPLE_CHARS = 200
 
@@ -138,7 +137,7 @@ def _follow(
         if state.is_finished:
             folder.save(state)
         # At step 0 as well: from then on there is always something to go on from.
-        elif not progress.step or time.monotonic() - saved > _SAVE_EVERY:
+        elif not progress.step or time.monotonic() - saved > SAVE_EVERY:
             keep(f"step {state.step}", partial(folder.save, state))
             saved = time.monotonic()
         if signals.code and not state.is_finished:

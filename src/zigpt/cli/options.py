@@ -15,7 +15,7 @@ from zigpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig
 from zigpt.tokenizer import Unknown
 
 Preset = Literal["auto", PresetName]
-BenchPart = Literal["limits", "training", "writing", "text", "start", "growth"]
+BenchPart = Literal["limits", "training", "writing", "text", "start", "saving", "growth"]
 Topic = Literal["model", "window", "mask", "batch", "characters"]
 
 _Texts = Annotated[
@@ -192,7 +192,7 @@ class BenchOptions:
         Positional[tuple[BenchPart, ...]],
         arg(
             metavar="[PART ...]",
-            help="limits, training, writing, text, start or growth; none: all, in about 7 minutes",
+            help="limits, training, writing, text, start, saving, growth; none: all, in 7 minutes",
             help_behavior_hint="",
         ),
     ] = ()

@@ -32,6 +32,7 @@ from zigpt.runs.storage import (
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState
 
+SAVE_EVERY = 50.0  # seconds, so that with the next step no more than a minute can be lost
 _FREE_TO_CHANGE = ("max_steps", "patience")  # the others would make it another training
 
 

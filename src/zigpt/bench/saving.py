@@ -1,0 +1,63 @@
+"""What keeping a training safe costs of its time."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from zigpt.baselines import build_ladder
+from zigpt.bench.rounds import Comparison, compare
+from zigpt.bench.speed import random_text
+from zigpt.config import GPTConfig, PresetName, TrainConfig, configure
+from zigpt.corpus import Corpus, read_texts
+from zigpt.runs.folder import SAVE_EVERY, RunFolder
+from zigpt.runs.storage import write_file
+from zigpt.train import TrainState, train_step
+
+
+def measure_saving(folder: Path, device: torch.device, rounds: int) -> Iterator[Comparison]:
+    """Save as often as a training does, on the disk that `folder` is on."""
+    presets: tuple[PresetName, ...] = ("seed", "laptop")
+    for preset in presets:
+        yield compare_saving(*configure(38, preset, {}), folder, device, rounds)
+
+
+def compare_saving(
+    model: GPTConfig, config: TrainConfig, folder: Path, device: torch.device, rounds: int
+) -> Comparison:
+    """Save a checkpoint with everything that belongs to it; the limit is one file of its size."""
+    state = TrainState.fresh(model, config, device)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        text = Path(place, "text.txt")
+        text.write_text(random_text(20 * model.block_size))
+        source = read_texts([text])
+        corpus = Corpus.from_text(source.text)
+        ladder = build_ladder(corpus.train, corpus.test, model.vocab_size)
+        run = RunFolder.create(Path(place, "run"), (model, config), source, ladder, {})
+        ids = corpus.batch(0, config.batch_size, model.block_size, 0)
+        train_step(state, *map(torch.from_numpy, ids))  # from now on there are moments to save
+
+        def save() -> None:
+            state.step += 1
+            run.save(state)
+
+        save()
+        size = sum(file.stat().st_size for file in run.path.glob("checkpoints/*/*"))
+        plain = partial(write_file, Path(place, "plain"), bytes(size))
+        return compare(
+            f"saving every {SAVE_EVERY:.0f} s, {model.n_layer}/{model.n_head}/{model.n_embd}",
+            "% of the time",
+            rounds,
+            {"zigpt": partial(_share, save), "limit: writing as much": partial(_share, plain)},
+            limit="limit: writing as much",
+            less_is_better=True,
+        )
+
+
+def _share(save: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    save()
+    return 100 * (time.perf_counter() - began) / SAVE_EVERY
