@@ -206,7 +206,7 @@ class TestPlaces:
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     life = Life.small(folder)
-    undisturbed(life, folder)
+    undisturbed(life)
     return life, folder / "undisturbed" / "checkpoints"
 
 

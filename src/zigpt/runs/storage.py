@@ -196,7 +196,7 @@ def is_leftover(path: Path) -> bool:
 
 
 def _make_folders(path: Path) -> None:
-    if not path.parent.is_dir():
+    if not path.parent.exists():
         _make_folders(path.parent)
     if not path.is_dir():
         disk.make_folder(path)
