@@ -24,6 +24,7 @@ from zigpt.leaks import search_by_change, search_by_gradient
 from zigpt.model import GPT
 from zigpt.proofs.causality import take_windows
 from zigpt.proofs.resume import Difference
+from zigpt.runs.checkpoint import save_checkpoint
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.saved_model import load_model, save_model
 from zigpt.tokenizer import CharTokenizer
@@ -460,7 +461,11 @@ class TestResume:
         self.expect(verify, "They are not the same")
 
     def test_a_checkpoint_that_cannot_be_loaded_fails(self, verify, monkeypatch):
-        monkeypatch.setattr(zigpt.runs.checkpoint, "_json", lambda value: b"{}")
+        def save_wrongly(folder, state, logged):
+            save_checkpoint(folder, state, logged)
+            (folder / "step-00000002" / "counters.json").write_bytes(b"{}")
+
+        monkeypatch.setattr(zigpt.proofs.resume, "save_checkpoint", save_wrongly)
         self.expect(verify, "What was saved could not be loaded")
 
     def test_a_checkpoint_that_was_never_written_fails(self, verify, monkeypatch):

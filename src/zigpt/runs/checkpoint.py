@@ -42,11 +42,7 @@ def save_checkpoint(folder: Path, state: TrainState, logged: Mapping[str, int]) 
             _json({"logged": logged} | {name: getattr(state, name) for name in _COUNTERS}),
         )
         files = dict(zip(_FILES, contents, strict=True))
-        described = {
-            name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            for name, data in files.items()
-        }
-        files[_MANIFEST] = _json(described)
+        files[_MANIFEST] = _json(_describe(files))
         write_folder(path, files)
     else:  # the disk took it, but may have refused to say that it is safe
         sync(folder)
@@ -84,16 +80,23 @@ def read_checkpoint(path: Path) -> dict[str, bytes]:
 
 
 def _read(path: Path) -> dict[str, bytes]:
-    files = {}
     manifest = foreign.parse_file(path / _MANIFEST)
-    for name in _FILES:
+    files = {name: (path / name).read_bytes() for name in _FILES}
+    for name, described in _describe(files).items():
         if name not in manifest:
             raise ValueError(f"{_MANIFEST} does not name {name}")
-        data = files[name] = (path / name).read_bytes()
-        described = manifest[name]["size"], manifest[name]["sha256"]
-        if (len(data), hashlib.sha256(data).hexdigest()) != described:
+        if manifest[name] != described:
             raise ValueError(f"{name} is not as it was written")
+    if (path / _MANIFEST).read_bytes() != _json(_describe(files)):
+        raise ValueError(f"{_MANIFEST} is not as it was written")
     return files
+
+
+def _describe(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in files.items()
+    }
 
 
 def restore_newest(folder: Path, state: TrainState, say: Callable[[str], None]) -> dict[str, int]:
