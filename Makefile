@@ -36,7 +36,7 @@ torture: .venv/dev
 
 .venv/run: .venv/bin/python pyproject.toml requirements.lock
 	@echo "installing into .venv (once)"
-	$(PIP) --editable .
+	$(PIP) --editable '.[web]'
 	@touch $@
 
 .venv/dev: .venv/run

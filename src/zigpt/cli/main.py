@@ -19,6 +19,7 @@ from zigpt.cli.options import (
     SampleOptions,
     TrainOptions,
     VerifyOptions,
+    WebOptions,
 )
 from zigpt.cli.terminal import harmless
 from zigpt.errors import OutOfMemoryError, StorageError, UsageError, ZigptError
@@ -31,6 +32,7 @@ _COMMANDS: Mapping[str, Callable[..., Any]] = {
     "plan": PlanOptions,
     "explain": ExplainOptions,
     "bench": BenchOptions,
+    "web": WebOptions,
 }
 
 

@@ -207,3 +207,22 @@ class BenchOptions:
     ] = None
     device: _Device = "auto"
     json: _Json = False
+
+
+@dataclass(frozen=True)
+class WebOptions:
+    """Watch a model learn, write with it and look inside it, in the browser."""
+
+    run: Annotated[
+        Positional[Path | None],
+        arg(
+            metavar="[RUN]",
+            help="run folder or model.safetensors; none: the newest in runs/",
+            help_behavior_hint="",
+        ),
+    ] = None
+    port: Annotated[int, arg(help="0: any that is free")] = 8765
+    host: Annotated[str, arg(help="the address to listen on")] = "127.0.0.1"
+    allow_remote: Annotated[bool, arg(help="let --host be reached from other machines")] = False
+    no_browser: Annotated[bool, arg(help="only print the address")] = False
+    device: _Device = "auto"

@@ -1,0 +1,149 @@
+"""Who may ask what: every request goes through here before any route is looked up.
+
+A server on 127.0.0.1 can be reached by every page that is open in the same browser, and by any name
+that someone else's DNS points there. So every request must name us as its host, must not come from
+another origin, and, beyond the page's own files, must hold the token that only the terminal showed.
+"""
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+API = "/api/"
+MOST_BODY = 1 << 20  # bytes of JSON in one request
+MOST_HEADERS = 16 << 10  # bytes of all headers together
+PATIENCE = 10.0  # seconds that a client may take to read a piece of an answer
+_SAFE = ("GET", "HEAD")
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Refused(Exception):
+    """An answer that is no more than a status and a sentence."""
+
+    def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(why)
+        self.status, self.why, self.headers = status, why, headers
+
+    def response(self) -> JSONResponse:
+        """The sentence as JSON."""
+        return JSONResponse({"error": self.why}, self.status, self.headers)
+
+
+class Guard:
+    """Lets through to `app` what comes from the owner of the terminal, and nothing else.
+
+    `hosts` are the only values of the Host header that are ours, such as `127.0.0.1:8765`.
+    """
+
+    def __init__(self, app: App, hosts: Iterable[str], token: str) -> None:
+        self._app, self._hosts, self._token = app, frozenset(hosts), token
+        # Cookies know no port: two servers of one machine must not overwrite each other's.
+        self.cookie = f"zigpt-{secrets.token_hex(4)}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, limit, pass on."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        answer = _patient(_with_headers(send))
+        try:
+            if scope["type"] != "http":
+                raise Refused(403, "only HTTP is spoken here")
+            self._check(scope, Headers(scope=scope))
+            await self._app(scope, _limited(receive), answer)
+        except Refused as refusal:
+            await refusal.response()(scope, receive, answer)
+
+    def is_token(self, offered: str) -> bool:
+        """Compare in constant time."""
+        return hmac.compare_digest(offered.encode(errors="replace"), self._token.encode())
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        if sum(len(name) + len(value) for name, value in headers.raw) > MOST_HEADERS:
+            raise Refused(431, f"more than {MOST_HEADERS:,} bytes of headers")
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+            raise Refused(421, "this is not the server of that name")
+        origins = headers.getlist("origin")
+        ours = {f"http://{host}" for host in hosts}
+        changes = scope["method"] not in _SAFE
+        if any(origin not in ours for origin in origins) or (changes and not origins):
+            raise Refused(403, "this comes from another page")
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            raise Refused(403, "this comes from another page")
+        if changes and headers.get("content-type") != "application/json":
+            raise Refused(415, "only application/json is understood")
+        if int(_digits(headers.get("content-length", "0"))) > MOST_BODY:
+            raise Refused(413, f"more than {MOST_BODY:,} bytes")
+        if scope["path"].startswith(API) and not self._is_known(headers):
+            raise Refused(401, "the address in the terminal has a token: open that one")
+
+    def _is_known(self, headers: Headers) -> bool:
+        kind, _, offered = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return self.is_token(offered)
+        jar = SimpleCookie()
+        try:
+            jar.load(headers.get("cookie", ""))
+        except CookieError:
+            return False
+        return self.cookie in jar and self.is_token(jar[self.cookie].value)
+
+
+def _digits(length: str) -> str:
+    if not (length.isascii() and length.isdigit() and len(length) < 20):
+        raise Refused(400, "the length of this request is no number")
+    return length
+
+
+def _limited(receive: Receive) -> Receive:
+    """Count what comes in: a length that was announced may be a lie, or missing."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MOST_BODY:
+            raise Refused(413, f"more than {MOST_BODY:,} bytes")
+        return message
+
+    return counted
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            named = [(key.lower().encode(), value.encode()) for key, value in _HEADERS.items()]
+            message["headers"] = [*message.get("headers", []), *named]
+        await send(message)
+
+    return sent
+
+
+def _patient(send: Send) -> Send:
+    """Give up on whoever asks and then does not read."""
+
+    async def sent(message: Message) -> None:
+        await asyncio.wait_for(send(message), PATIENCE)
+
+    return sent

@@ -1,0 +1,100 @@
+"""What the page may ask of a model: plain values in, plain values out.
+
+Values come from outside: each question says what it expects, and refuses the rest with a sentence.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from zigpt.config import SampleConfig
+from zigpt.errors import ConfigError, VocabularyError
+from zigpt.generate.loop import opening
+from zigpt.generate.quick import QuickDecoder
+from zigpt.generate.sampling import next_probabilities, pick
+from zigpt.runs.saved_model import SavedModel
+from zigpt.tokenizer import Ids
+from zigpt.web.guard import Refused
+
+MOST_WRITTEN = 10_000  # characters of one answer
+
+
+def describe(saved: SavedModel) -> dict[str, Any]:
+    """What the page has to know of a model before it asks anything."""
+    config = saved.model.config
+    return {
+        "characters": saved.tokenizer.characters,
+        "block_size": config.block_size,
+        "n_layer": config.n_layer,
+        "n_head": config.n_head,
+        "n_embd": config.n_embd,
+        "architecture": config.architecture,
+        "parameters": config.n_parameters,
+        "step": saved.about.get("step"),
+        "test_loss": saved.about.get("test_loss"),
+    }
+
+
+def written(saved: SavedModel, asked: Any) -> Iterator[dict[str, Any]]:
+    """Continue a prompt, character by character, each with how it came to be chosen.
+
+    First the prompt itself, as far as it is needed to begin. Drawn as `zigpt sample` draws.
+    """
+    prompt = field(asked, "prompt", str)
+    length = index(asked, "length", MOST_WRITTEN + 1)
+    config = _sampling(asked)
+    tokenizer = saved.tokenizer
+    ids = list(known(saved, prompt or opening(tokenizer)))
+    weights = {name: tensor.cpu().numpy() for name, tensor in saved.model.state_dict().items()}
+    decoder = QuickDecoder(saved.model.config, weights)
+    generator = np.random.default_rng(config.seed)
+    for _ in range(length):
+        scores = decoder.next_scores(np.array([ids], np.int64))
+        probabilities, u = next_probabilities(scores, config), generator.random()
+        ids.append(int(pick(probabilities, np.array([u]))[0]))
+        plain = next_probabilities(scores, SampleConfig())
+        yield {
+            "character": tokenizer.decode(ids[-1:]),
+            "probability": float(plain[0, ids[-1]]),
+            "drawn_with": float(probabilities[0, ids[-1]]),
+            "number": u,
+        }
+
+
+def _sampling(asked: Any) -> SampleConfig:
+    try:
+        return SampleConfig(
+            temperature=field(asked, "temperature", float),
+            top_k=field(asked, "top_k", int),
+            top_p=field(asked, "top_p", float),
+            seed=field(asked, "seed", int),
+        )
+    except ConfigError as error:
+        raise Refused(422, error.why) from error
+
+
+def known(saved: SavedModel, text: str) -> Ids:
+    """Encode, or say which character the model has never seen."""
+    try:
+        return saved.tokenizer.encode(text)
+    except VocabularyError as error:
+        raise Refused(422, f"{error.what}: {error.why}") from error
+
+
+def field(asked: Any, name: str, kind: type) -> Any:
+    """Take one value out of a question, if it is of its kind."""
+    value = asked.get(name) if isinstance(asked, dict) else None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise Refused(422, f"{name} has to be of the kind {kind.__name__}")
+    return value
+
+
+def index(asked: Any, name: str, length: int) -> int:
+    """Take a whole number from 0 up to, and without, `length`."""
+    number: int = field(asked, name, int)
+    if not 0 <= number < length:
+        raise Refused(422, f"{name} goes from 0 to {length - 1}, not {number}")
+    return number

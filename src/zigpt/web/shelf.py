@@ -1,0 +1,57 @@
+"""The model under the glass: read from its file, and again whenever a training replaces it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from zigpt.errors import ModelFileError
+from zigpt.runs.model_file import MODEL_FILE
+from zigpt.runs.saved_model import SavedModel, load_model
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A model with what tells it from the one before; `trouble` says why there is no newer one."""
+
+    saved: SavedModel
+    version: str
+    trouble: str | None = None
+
+
+class Shelf:
+    """Holds the newest model of a run folder, or that of a single file.
+
+    A file that has been damaged or removed meanwhile changes nothing: the loaded one stays.
+    """
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        self._path, self._device = path, device
+        self._shown: Shown | None = None
+        self._tried: str | None = None
+
+    def newest(self) -> Shown:
+        """Look whether there is a newer one, and read it.
+
+        Raises:
+            ModelFileError: there is none yet.
+        """
+        version = self._version()
+        if version != self._tried or self._shown is None:
+            try:
+                self._shown = Shown(load_model(self._path, self._device), version)
+            except ModelFileError as error:
+                if self._shown is None:
+                    raise
+                self._shown = Shown(self._shown.saved, self._shown.version, str(error))
+            self._tried = version
+        return self._shown
+
+    def _version(self) -> str:
+        file = self._path / MODEL_FILE if self._path.is_dir() else self._path
+        try:
+            status = os.stat(file)
+        except OSError:
+            return "none"
+        return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"

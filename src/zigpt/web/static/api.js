@@ -1,0 +1,65 @@
+// How the page talks to the server it came from: JSON there, JSON or lines of JSON back.
+
+/** A refusal by the server, in its own words. */
+export class Refusal extends Error {
+  /** @param {number} status @param {string} why */
+  constructor(status, why) {
+    super(why);
+    this.status = status;
+  }
+}
+
+/** @param {Response} response */
+async function checked(response) {
+  if (response.ok) return response;
+  const told = await response.json().catch(() => ({}));
+  throw new Refusal(response.status, told.error ?? response.statusText);
+}
+
+/** @param {unknown} body @param {AbortSignal} [signal] @returns {RequestInit} */
+const post = (body, signal) => ({
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify(body),
+  signal,
+});
+
+/** Trade the token of the address for a cookie, and take it out of the address. */
+export async function enter() {
+  const token = location.hash.slice(1);
+  if (!token || token.startsWith("/")) return;
+  history.replaceState(null, "", location.pathname);
+  await checked(await fetch("/enter", post({ token })));
+}
+
+/** @param {string} path */
+export const get = async (path) => (await checked(await fetch(`/api/${path}`))).json();
+
+/**
+ * Ask for something that comes in lines, each the JSON of one thing.
+ * @param {string} path @param {unknown} body @param {AbortSignal} signal
+ */
+export async function* lines(path, body, signal) {
+  const response = await checked(await fetch(`/api/${path}`, post(body, signal)));
+  if (!response.body) return;
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n");
+    rest = parts.pop() ?? "";
+    for (const part of parts) yield JSON.parse(part);
+  }
+}
+
+/**
+ * Hear what happens in the run folder; a lost connection is made again.
+ * @param {(event: any) => void} hear @param {(lost: boolean) => void} lost
+ */
+export function watch(hear, lost) {
+  const source = new EventSource("/api/watch");
+  source.onmessage = (message) => hear(JSON.parse(message.data));
+  source.onopen = () => lost(false);
+  source.onerror = () => lost(true);
+}

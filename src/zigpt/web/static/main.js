@@ -1,0 +1,78 @@
+// The page: enter, learn what is shown, and put one panel after another on it.
+
+import { enter, get } from "./api.js";
+import { byId, element } from "./elements.js";
+import { learn, listen } from "./panels/learn.js";
+import { write } from "./panels/write.js";
+import { language, say, speak, whole } from "./words.js";
+
+const PANELS = /** @type {const} */ ([["learn", learn], ["write", write]]);
+
+/** @type {any} */
+const state = {};
+
+/** The panel that the address names. */
+const named = () => PANELS.find(([name]) => location.hash === `#/${name}`)?.[0] ?? PANELS[0][0];
+
+function show() {
+  const { model, run } = state;
+  byId("about").textContent = model
+    ? say("about.model", {
+      name: run?.name ?? "model.safetensors", parameters: whole(model.parameters), layers: model.n_layer,
+      heads: model.n_head, width: model.n_embd, step: whole(model.step ?? 0),
+    })
+    : say("about.none");
+  byId("language").textContent = say("language.other");
+  byId("theme").textContent = say(`theme.${theme() === "dark" ? "light" : "dark"}`);
+  const current = named();
+  byId("tabs").replaceChildren(...PANELS.map(([name]) => element("button", {
+    type: "button", role: "tab", id: `tab-${name}`, textContent: say(`panel.${name}`),
+    "aria-selected": String(name === current), "aria-controls": "panel", tabIndex: name === current ? 0 : -1,
+    onclick: () => { location.hash = `#/${name}`; },
+    onkeydown: (/** @type {KeyboardEvent} */ event) => turn(event, name),
+  })));
+  const place = element("section", { id: "panel", role: "tabpanel", "aria-labelledby": `tab-${current}` });
+  state.hear = state.lose = undefined;
+  PANELS.find(([name]) => name === current)?.[1](state, place);
+  byId("panels").replaceChildren(place);
+}
+
+/** Arrow keys go from tab to tab. @param {KeyboardEvent} event @param {string} from */
+function turn(event, from) {
+  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!by) return;
+  const at = PANELS.findIndex(([name]) => name === from);
+  const [next] = PANELS[(at + by + PANELS.length) % PANELS.length];
+  location.hash = `#/${next}`;
+  addEventListener("hashchange", () => byId(`tab-${next}`).focus(), { once: true });
+}
+
+const theme = () =>
+  localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
+function dress() {
+  document.documentElement.dataset.theme = theme();
+}
+
+byId("language").onclick = async () => {
+  localStorage.setItem("language", language() === "zh" ? "en" : "zh");
+  await speak(language());
+  show();
+};
+byId("theme").onclick = () => {
+  localStorage.setItem("theme", theme() === "dark" ? "light" : "dark");
+  dress();
+  show();
+};
+addEventListener("hashchange", show);
+
+dress();
+await speak(language());
+try {
+  await enter();
+  Object.assign(state, await get("run"));
+  if (state.run) listen(state);
+  show();
+} catch {
+  byId("about").textContent = say("unknown.token");
+}

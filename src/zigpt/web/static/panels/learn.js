@@ -1,0 +1,100 @@
+// Learn: a run as it happens, read against what counting reaches on the same text.
+
+import { watch } from "../api.js";
+import { lossChart } from "../chart.js";
+import { element } from "../elements.js";
+import { fixed, glyph, say, whole } from "../words.js";
+
+const SHOWN = 160; // characters of each sample
+
+/** @param {any} state @param {HTMLElement} place */
+export function learn(state, place) {
+  const run = state.run;
+  place.append(element("h2", { textContent: say("panel.learn") }));
+  if (!run) return place.append(element("p", { className: "lead", textContent: say("learn.model.only") }));
+
+  const facts = element("dl", { className: "facts" });
+  const lost = element("p", { className: "trouble", hidden: true, textContent: say("lost") });
+  const chart = element("div", { className: "sheet" });
+  const rows = element("tbody");
+  const names = ["learn.step", "learn.train.line", "learn.test.line", "learn.speed"];
+  const head = element("tr", {}, ...names.map((name) => element("th", { scope: "col", textContent: say(name) })));
+  const table = element("details", {}, element("summary", { textContent: say("learn.table") }),
+    element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), rows)));
+  const strip = element("ol", { className: "strip" });
+  place.append(
+    element("p", { className: "lead", textContent: say("learn.lead") }),
+    lost, facts, chart, table,
+    element("h3", { textContent: say("learn.strip") }), strip,
+  );
+
+  const show = () => {
+    facts.replaceChildren(...factsOf(state).map(([name, value]) =>
+      element("div", {}, element("dt", { textContent: say(name) }), element("dd", { textContent: value }))));
+    const measured = state.rows.filter((/** @type {any} */ row) => row.test_loss !== null);
+    chart.replaceChildren(measured.length
+      ? lossChart(state.rows, run.ladder, run.training.max_steps)
+      : say("learn.empty"));
+    rows.replaceChildren(...measured.map((/** @type {any} */ row) => element("tr", {},
+      ...[whole(row.step), fixed(row.train_loss), fixed(row.test_loss), speed(row)]
+        .map((text) => element("td", { textContent: text })))));
+    strip.replaceChildren(...samplesOf(state.samples, run.prompt).map(([step, text]) =>
+      element("li", {}, element("span", { textContent: `${say("learn.step")} ${whole(Number(step))}` }),
+        element("span", { className: "text", textContent: text }))));
+  };
+  show();
+  state.hear = show;
+  state.lose = (/** @type {boolean} */ is) => { lost.hidden = !is; };
+}
+
+/** Listen to the run for as long as the page is open. @param {any} state */
+export function listen(state) {
+  Object.assign(state, { rows: [], samples: "", training: null });
+  watch((event) => {
+    if (event.kind === "training") state.training = event.value;
+    else if (event.again) state[event.kind] = event.value;
+    else state[event.kind] = event.kind === "rows" ? state.rows.concat(event.value) : state.samples + event.value;
+    state.hear?.();
+  }, (lost) => {
+    if (!lost) Object.assign(state, { rows: [], samples: "" }); // a new watch tells all from the beginning
+    state.lose?.(lost);
+  });
+}
+
+/** @param {{chars_per_second: number | null}} row */
+const speed = (row) => (row.chars_per_second ? whole(Math.round(row.chars_per_second)) : "–");
+
+/** @param {any} state @returns {[string, string][]} */
+function factsOf({ run, rows, training }) {
+  const last = rows.at(-1);
+  const measured = rows.findLast((/** @type {any} */ row) => row.test_loss !== null);
+  const beaten = Object.entries(run.ladder)
+    .filter(([, loss]) => measured && measured.test_loss < loss)
+    .sort(([, one], [, other]) => one - other)[0];
+  const left = training && last?.step ? (last.seconds / last.step) * (run.training.max_steps - last.step) : null;
+  return [
+    ["learn.state", say(training ? "learn.training" : "learn.stopped")],
+    ["learn.step", last ? `${whole(last.step)} / ${whole(run.training.max_steps)}` : "–"],
+    ["learn.test", measured ? fixed(measured.test_loss) : "–"],
+    ["learn.beats", beaten ? beaten[0] : say("learn.nothing")],
+    ["learn.speed", last ? speed(last) : "–"],
+    ["learn.left", left === null ? "–" : left < 100
+      ? say("learn.seconds", { seconds: Math.ceil(left) })
+      : say("learn.minutes", { minutes: Math.ceil(left / 60) })],
+  ];
+}
+
+/** @param {string} samples @param {string} prompt @returns {[string, string][]} */
+function samplesOf(samples, prompt) {
+  const parts = samples.split(/^════ step (\d+) ════\n/m).slice(1);
+  /** @type {[string, string][]} */
+  const found = [];
+  for (let at = 0; at + 1 < parts.length; at += 2) {
+    const text = parts[at + 1].slice(prompt.length);
+    found.push([parts[at], Array.from(text.trimEnd()).slice(0, SHOWN).map(visible).join("")]);
+  }
+  return found;
+}
+
+/** @param {string} character */
+const visible = (character) => (character === " " ? character : glyph(character));

@@ -1,0 +1,35 @@
+// Everything that is read: the strings of both languages, numbers, and characters one cannot see.
+
+/** @type {Record<string, string>} */
+let strings = {};
+
+/** @returns {"zh" | "en"} the language chosen before, or the browser's */
+export const language = () =>
+  /** @type {"zh" | "en"} */ (localStorage.getItem("language")) ??
+  (navigator.language.startsWith("zh") ? "zh" : "en");
+
+/** @param {"zh" | "en"} chosen */
+export async function speak(chosen) {
+  strings = await (await fetch(`strings.${chosen}.json`)).json();
+  document.documentElement.lang = chosen === "zh" ? "zh-CN" : "en";
+}
+
+/** @param {string} key @param {Record<string, string | number>} [values] */
+export const say = (key, values = {}) =>
+  strings[key].replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+
+/** @param {number} value */
+export const whole = (value) => value.toLocaleString(document.documentElement.lang);
+
+/** @param {number} value @param {number} digits */
+export const fixed = (value, digits = 3) => value.toFixed(digits);
+
+/** @param {number} share */
+export const percent = (share) => (share >= 0.0995 ? `${fixed(100 * share, 1)}%` : `${fixed(100 * share, 2)}%`);
+
+/** @type {Record<string, string>} */
+const GLYPHS = { "\n": "⏎", "\t": "⇥", " ": "␣", "\u3000": "□" };
+
+/** A character as something that can be seen. @param {string} character */
+export const glyph = (character) =>
+  GLYPHS[character] ?? (/[\p{C}\p{Z}]/u.test(character) ? "\ufffd" : character);

@@ -1,0 +1,88 @@
+"""A run as its folder tells it, whoever is training there."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from zigpt.errors import RunBusyError
+from zigpt.runs import foreign
+from zigpt.runs.lock import require_unlocked
+from zigpt.runs.paths import RUN_FILE
+
+_FILES = {"rows": "metrics.jsonl", "samples": "samples.txt"}
+
+
+def describe_run(path: Path) -> dict[str, Any] | None:
+    """Read what a run says of itself; None for a model file alone."""
+    try:
+        info = foreign.parse_file(path / RUN_FILE)
+        return {
+            "name": path.resolve().name,
+            "model": info["model"],
+            "training": info["training"],
+            "text": {key: info["text"][key] for key in ("name", "characters")},
+            "ladder": info["ladder"],
+            "prompt": info["prompt"],
+        }
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def is_training(path: Path) -> bool:
+    """Whether somebody is training in the folder now."""
+    try:
+        require_unlocked(path)
+    except RunBusyError:
+        return True
+    return False
+
+
+class Watcher:
+    """Tells what has been added to a run since it was last asked.
+
+    A file that became shorter was cut back, by a training that went on from an earlier step: it is
+    told anew, from the beginning.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = dict.fromkeys(_FILES, 0)
+        self._training: bool | None = None
+
+    def news(self) -> Iterator[dict[str, Any]]:
+        """Yield `rows`, `samples` and `training`; with `again` where one starts over."""
+        if (now := is_training(self._path)) != self._training:
+            self._training = now
+            yield {"kind": "training", "value": now}
+        for kind, name in _FILES.items():
+            text, again = self._added(kind, self._path / name)
+            if text or again:
+                value = _rows(text) if kind == "rows" else text
+                yield {"kind": kind, "value": value, "again": again}
+
+    def _added(self, kind: str, file: Path) -> tuple[str, bool]:
+        """What was added to a file up to its last whole line."""
+        try:
+            with file.open("rb") as opened:
+                size = os.fstat(opened.fileno()).st_size
+                again = size < self._read[kind]
+                start = 0 if again else self._read[kind]
+                opened.seek(start)
+                data = opened.read(size - start)
+        except OSError:
+            return "", False
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read[kind] = start + len(whole)
+        return whole.decode("utf-8", errors="replace"), again
+
+
+def _rows(text: str) -> list[dict[str, Any]]:
+    rows = []
+    for line in text.splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows

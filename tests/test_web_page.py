@@ -1,0 +1,208 @@
+"""The page in a real browser: what a person sees is what the model says, and no more happens."""
+
+import http.server
+import json
+import os
+import re
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.test_web_guard import GOLDEN, Server
+from zigpt.runs.saved_model import load_model
+
+STATIC = Path(__file__).parents[1] / "src" / "zigpt" / "web" / "static"
+playwright = pytest.importorskip("playwright.sync_api")
+BROWSER = os.environ.get("ZIGPT_BROWSER") or shutil.which("chromium") or shutil.which("chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium on this machine")
+
+# A browser asks the world for updates, names and certificates at once: here it may not.
+QUIET = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as api:
+        browser = api.chromium.launch(executable_path=shutil.which(BROWSER), args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Server(GOLDEN)
+    yield server
+    server.process.kill()
+    server.process.communicate()
+
+
+@pytest.fixture(params=["en", "zh"])
+def page(browser, server, request):
+    """The page in one language; fails afterwards if it complained or asked anybody else."""
+    locale = {"en": "en-US", "zh": "zh-CN"}[request.param]
+    context = browser.new_context(locale=locale, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    complaints, asked = [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(server.address)
+    page.wait_for_selector("#panel")
+    yield page
+    context.close()
+    assert complaints == []
+    assert all(url.startswith((f"http://{server.host}/", "data:")) for url in asked)
+
+
+def strings(language):
+    return json.loads((STATIC / f"strings.{language}.json").read_text())
+
+
+def test_both_languages_say_the_same_things():
+    english, chinese = strings("en"), strings("zh")
+    assert english.keys() == chinese.keys()
+    for key, text in english.items():
+        assert text.strip()
+        assert re.findall(r"{\w+}", text).sort() == re.findall(r"{\w+}", chinese[key]).sort(), key
+    used = {
+        name
+        for file in STATIC.rglob("*.js")
+        for name in re.findall(r"""["'`]([a-z]+\.[a-z_.]+)["'`]""", file.read_text())
+    }
+    assert {name for name in used if name.split(".")[0] in ("learn", "write")} <= english.keys()
+
+
+def test_the_token_leaves_the_address_and_survives_a_reload(page, server):
+    assert server.token not in page.url
+    page.reload()
+    page.wait_for_selector("#panel")
+
+
+def test_learn_shows_the_losses_of_the_run_between_the_ladder(page):
+    page.wait_for_selector(".chart")
+    rows = [json.loads(line) for line in (GOLDEN / "metrics.jsonl").read_text().splitlines()]
+    page.locator("summary").click()
+    cells = page.locator("tbody tr").all_inner_texts()
+    assert len(cells) == len(rows)
+    for shown, row in zip(cells, rows, strict=True):
+        step, train, test, _ = shown.split("\t")
+        assert int(step) == row["step"]
+        assert float(train) == pytest.approx(row["train_loss"], abs=1e-3)
+        assert float(test) == pytest.approx(row["test_loss"], abs=1e-3)
+    ladder = json.loads((GOLDEN / "run.json").read_text())["ladder"]
+    labels = page.locator(".chart text").all_text_contents()
+    assert {f"{name} {loss:.2f}" for name, loss in ladder.items()} <= set(labels)
+    assert page.locator(".strip li").count() == 4
+
+
+def test_write_colours_each_character_by_the_probability_the_model_gave_it(page):
+    page.click("#tab-write")
+    page.fill("#prompt", "the ")
+    page.fill("[name=length]", "6")
+    page.click("button.main")
+    playwright.expect(page.locator(".letter")).to_have_count(6)
+    saved = load_model(GOLDEN, torch.device("cpu"))
+    text = "the "
+    for letter in page.locator(".letter").all():
+        ids = torch.tensor([saved.tokenizer.encode(text[-8:]).tolist()])
+        shown = float(letter.get_attribute("data-probability"))
+        character = letter.text_content()
+        with torch.no_grad():
+            chances = saved.model(ids)[0, -1].softmax(-1)
+        wanted = chances[saved.tokenizer.encode(character)[0]]
+        if len(text) <= 8:  # beyond, the window moves in half blocks
+            assert shown == pytest.approx(float(wanted), abs=1e-2)  # weights of eight bits
+        text += character
+
+
+def test_everything_is_reached_by_keys_alone(page):
+    page.locator("#tab-learn").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#tab-write[aria-selected=true]:focus")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.name") == "length":
+            break
+    page.keyboard.type("5")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("5")
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator(".letter")).to_have_count(5)
+    page.locator(".letter").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+    assert page.locator("[aria-live=polite]").last.inner_text()
+
+
+def test_language_and_theme_are_changed_and_kept(page):
+    before = page.locator("h2").inner_text(), page.evaluate("getComputedStyle(document.body).color")
+    page.click("#language")
+    page.click("#theme")
+    playwright.expect(page.locator("h2")).not_to_have_text(before[0])
+    page.reload()
+    page.wait_for_selector("#panel")
+    after = page.locator("h2").inner_text(), page.evaluate("getComputedStyle(document.body).color")
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+
+
+def test_on_a_telephone_nothing_hangs_over_the_edge(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    for name in ("learn", "write"):
+        page.click(f"#tab-{name}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+ATTACK = """<!doctype html><body><script>
+const target = "http://%s", tries = {};
+const said = (name, work) => work().then(() => { tries[name] = "got through"; },
+                                         () => { tries[name] = "refused"; });
+const json = {"Content-Type": "application/json"}, text = {"Content-Type": "text/plain"};
+Promise.all([
+  said("get", () => fetch(target + "/api/run", {credentials: "include"})),
+  said("json", () => fetch(target + "/api/write",
+    {method: "POST", credentials: "include", headers: json, body: "{}"})),
+  said("text", async () => { const answer = await fetch(target + "/api/write",
+    {method: "POST", mode: "no-cors", credentials: "include", headers: text, body: "{}"});
+    if (answer.type === "opaque") throw 0; }),
+  said("script", () => new Promise((yes, no) => {
+    const script = document.createElement("script");
+    script.onload = yes; script.onerror = no; script.type = "module";
+    script.src = target + "/main.js";
+    document.body.append(script); })),
+]).then(() => { document.title = JSON.stringify(tries); });
+</script><iframe src="http://%s/"></iframe></body>"""
+
+
+def test_another_page_in_the_same_browser_gets_nothing(browser, server):
+    class Attacker(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write((ATTACK % (server.host, server.host)).encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    evil = http.server.HTTPServer(("127.0.0.1", 0), Attacker)
+    threading.Thread(target=evil.serve_forever, daemon=True).start()
+    context = browser.new_context()
+    owner = context.new_page()
+    owner.goto(server.address)  # the cookie is in this browser
+    owner.wait_for_selector("#panel")
+    page = context.new_page()
+    page.goto(f"http://localhost:{evil.server_port}/")
+    playwright.expect(page).to_have_title(re.compile("{.*}"))
+    assert set(json.loads(page.title()).values()) == {"refused"}
+    inside = page.frames[1]
+    assert inside.query_selector("#panel") is None
+    context.close()
+    evil.shutdown()
+    evil.server_close()
