@@ -94,7 +94,7 @@ assert main(words) == 5
 RunFolder.save = save
 filler.unlink()
 assert main(["train", "--resume", "--run", str(run)]) == 0
-print("as good as new" if not list(run.rglob("*.tmp")) else "leftovers")
+print("as good as new" if not list(run.rglob("*.zigpt-tmp")) else "leftovers")
 """
 
 
@@ -214,7 +214,7 @@ class TestOddContents:
     """A11"""
 
     names = st.one_of(
-        st.from_regex(r"step-\d{1,22}(\.tmp|\.bad\d?)?", fullmatch=True),
+        st.from_regex(r"step-\d{1,22}(\.zigpt-tmp|\.bad\d?)?", fullmatch=True),
         st.from_regex(r"step-0000000[0-9]", fullmatch=True),
         st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1),
     ).filter(lambda name: len(name.encode()) < 200 and name not in (".", ".."))
@@ -244,7 +244,7 @@ class TestOddContents:
         assert {line.split(" is damaged")[0] for line in said} == newer
         left = {path.name for path in folder.iterdir()}
         assert not newer & left
-        assert {name for name in odd if not name.endswith(".tmp")} - newer <= left
+        assert {name for name in odd if not name.endswith(".zigpt-tmp")} - newer <= left
         assert "step-00000002" in left
 
 

@@ -156,10 +156,10 @@ class TestMemory:
     ):
         run, real = tmp_path / "run", zigpt.train.train_step
 
-        def fails(state, *batch):
+        def fails(state, *batch, **kwargs):
             if state.step == step:
                 raise error
-            return real(state, *batch)
+            return real(state, *batch, **kwargs)
 
         with shortened():
             monkeypatch.setattr(zigpt.train, "train_step", fails)

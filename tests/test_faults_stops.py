@@ -180,10 +180,39 @@ class TestSignals:
 
         with listening() as signals:
             Dying()
-            assert signals.code == 143
             signals.gently = True
+            assert signals.obey_at_once() == 143
             with pytest.raises(Stopped):
                 os.kill(os.getpid(), signal.SIGTERM)
+
+    @pytest.mark.parametrize(
+        ("sent", "code", "saved"),
+        [
+            ("SIGHUP SIGHUP SIGTERM", 129, [0, 4]),  # as a terminal that closes may do
+            ("SIGTERM SIGTERM", 143, [0, 4]),
+            ("SIGINT SIGTERM", 130, [0, 4]),
+            ("SIGINT SIGINT", 130, [0]),
+            ("SIGTERM SIGINT", 130, [0]),
+        ],
+    )
+    def test_only_a_person_who_asks_again_is_not_waited_for(
+        self, book, whole, tmp_path, monkeypatch, sent, code, saved
+    ):
+        def told(progress, *rest):
+            if progress.step == 4:
+                for name in sent.split():
+                    os.kill(os.getpid(), getattr(signal, name))
+            return ""
+
+        run = tmp_path / "run"
+        with monkeypatch.context() as patched:
+            patched.setattr(learning, "SAVE_EVERY", 3600.0)
+            patched.setattr(learning, "_status", told)
+            assert main(["train", str(book), *SETTINGS, "--run", str(run)]) == code
+        names = [path.name for path in list_checkpoints(run / "checkpoints")]
+        assert names == [f"step-{step:08d}" for step in saved]
+        assert lived(book, run) == 0
+        assert outcome(run) == whole
 
     def test_under_nohup_a_training_outlives_its_terminal(self, book, whole, tmp_path):
         def nohup():
@@ -207,7 +236,7 @@ def test_a_clock_that_jumps_by_ten_years_changes_nothing(book, whole, tmp_path, 
     jumps, now = itertools.cycle([10, -10]), time.time()
     monkeypatch.setattr(time, "time", lambda: now + next(jumps) * 365 * 86_400)
     stops = [4]
-    monkeypatch.setattr(learning, "_status", lambda progress, steps: _stop_at(progress, stops))
+    monkeypatch.setattr(learning, "_status", lambda progress, *rest: _stop_at(progress, stops))
     assert main(["train", str(book), *SETTINGS, "--run", str(run)]) == 143
     assert saved == [0, 4]
     checkpoints = list_checkpoints(run / "checkpoints")

@@ -7,7 +7,7 @@ was saved and loaded goes on exactly as it would have gone on.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -92,11 +92,18 @@ class Progress:
     look: Look | None
 
 
-def train(state: TrainState, corpus: Corpus) -> Iterator[Progress]:
+def go_on() -> None:
+    """Do nothing: what `breathe` is where nobody wants to interrupt."""
+
+
+def train(
+    state: TrainState, corpus: Corpus, breathe: Callable[[], None] = go_on
+) -> Iterator[Progress]:
     """Advance `state` in place until it is finished, yielding after every step and every look.
 
     A generator: nothing happens until it is consumed, and the consumer may print, save or stop at
-    any yield. A state that has already made steps goes on where it is.
+    any yield. A state that has already made steps goes on where it is. `breathe` is called in the
+    midst of steps and looks; if it raises, `state` is still that of the yield before.
 
     Raises:
         TextError: the corpus is too short for the model's block size.
@@ -108,7 +115,7 @@ def train(state: TrainState, corpus: Corpus) -> Iterator[Progress]:
     while True:
         rate = learning_rate(max(0, state.step - 1), config)
         if state.is_due:
-            look = take_look(state, corpus)
+            look = take_look(state, corpus, breathe)
             speed = learned / busy if busy else None
             yield Progress(state.step, None, rate, state.seconds, speed, look)
             learned, busy = 0, 0.0
@@ -116,7 +123,8 @@ def train(state: TrainState, corpus: Corpus) -> Iterator[Progress]:
             return
         began = time.perf_counter()
         inputs, targets = corpus.batch(state.step, config.batch_size, block_size, config.seed)
-        loss = train_step(state, torch.from_numpy(inputs), torch.from_numpy(targets))
+        ids, following = torch.from_numpy(inputs), torch.from_numpy(targets)
+        loss = train_step(state, ids, following, breathe=breathe)
         spent = time.perf_counter() - began
         state.seconds += spent
         learned, busy = learned + inputs.size, busy + spent
@@ -124,7 +132,13 @@ def train(state: TrainState, corpus: Corpus) -> Iterator[Progress]:
         yield Progress(state.step, loss, rate, state.seconds, learned / busy, None)
 
 
-def train_step(state: TrainState, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]) -> float:
+def train_step(
+    state: TrainState,
+    inputs: Int[Tensor, "B T"],
+    targets: Int[Tensor, "B T"],
+    *,
+    breathe: Callable[[], None] = go_on,
+) -> float:
     """Learn one batch: B x T predictions, one update. Returns their mean loss before the update.
 
     The batch goes through in micro-batches whose gradients add up to that of the whole.
@@ -139,6 +153,7 @@ def train_step(state: TrainState, inputs: Int[Tensor, "B T"], targets: Int[Tenso
     total = torch.zeros((), device=device)
     with _seeded(config.seed, state.step, device):
         for x, y in zip(inputs.split(size), targets.split(size), strict=True):
+            breathe()
             share = len(x) / len(inputs)
             with autocast(device, precision):
                 logits = model(x.to(device))
@@ -158,13 +173,13 @@ def train_step(state: TrainState, inputs: Int[Tensor, "B T"], targets: Int[Tenso
     return float(total)
 
 
-def take_look(state: TrainState, corpus: Corpus) -> Look:
+def take_look(state: TrainState, corpus: Corpus, breathe: Callable[[], None] = go_on) -> Look:
     """Estimate both losses on fixed windows and remember the best; randomness is not touched."""
     began = time.perf_counter()
     precision = pick_precision(state.device, state.config.precision)
     most = max(1, state.config.eval_chars // state.model.config.block_size)
-    train_loss = split_loss(state.model, corpus, "train", most, precision)
-    test_loss = split_loss(state.model, corpus, "test", most, precision)
+    train_loss = split_loss(state.model, corpus, "train", most, precision, breathe)
+    test_loss = split_loss(state.model, corpus, "test", most, precision, breathe)
     state.looked_at = state.step
     is_best = test_loss < state.best_loss
     if is_best:
@@ -194,6 +209,7 @@ def split_loss(
     split: Split,
     most: int | None = None,
     precision: torch.dtype = torch.float32,
+    breathe: Callable[[], None] = go_on,
 ) -> float:
     """Mean loss over a split in nats per character; over the whole of it unless `most` is given.
 
@@ -207,6 +223,7 @@ def split_loss(
     batch_size = micro_batch_size(64, block_size, model.config.n_embd, device)
     total, count = 0.0, 0
     for inputs, targets in corpus.windows(split, block_size, batch_size, most):
+        breathe()
         with autocast(device, precision):
             logits = model(torch.from_numpy(inputs).to(device))
         loss = next_character_loss(logits.float(), torch.from_numpy(targets).to(device))

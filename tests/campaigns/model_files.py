@@ -252,8 +252,8 @@ def campaign(
     for case, data in list(found.items())[:_KEEP]:
         small = shrink(data, lambda shorter: outcome(folder, shorter)[1] is not None)
         (FOUND / case).write_bytes(small)
-    if report.memory_grown > MOST_MEMORY:
-        report.failures.append(f"memory grew by {report.memory_grown >> 20} MB")
+    if report.most_memory > MOST_MEMORY:
+        report.failures.append(f"a case took {report.most_memory >> 20} MB")
     return report
 
 

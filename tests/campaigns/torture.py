@@ -55,7 +55,7 @@ def _tell(name: str, process: "subprocess.Popen[str]") -> bool:
     outcomes = ", ".join(f"{count:,} {what}" for what, count in sorted(report["outcomes"].items()))
     print(
         f"{name}: {report['cases']:,} cases ({outcomes}); slowest {report['slowest']:.2f} s; "
-        f"memory +{report['memory_grown'] >> 20} MB; {len(report['failures'])} failures",
+        f"at most {report['most_memory'] >> 20} MB; {len(report['failures'])} failures",
         *report["failures"][:20],
         sep="\n  ",
         flush=True,

@@ -1,7 +1,9 @@
 """`zigpt train`, the part with torch: text in, model out, watched as it learns."""
 
+import contextlib
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -29,7 +31,7 @@ from zigpt.survey import advice, survey
 from zigpt.train import Progress, TrainState, final_loss, train
 from zigpt.verdict import Point, judge, milestone
 
-_PATIENCE = 3  # refusals of the disk in a row that end a training
+_PATIENCE = 3  # refusals of the same thing in a row that end a training
 _SAMPLE_CHARS = 200
 
 
@@ -61,7 +63,8 @@ def learn(options: TrainOptions, signals: Signals) -> int:
             )
             folder.record.draw(folder.ladder)
             return signals.code
-        signals.gently = False  # all is saved
+        if code := signals.obey_at_once():  # all is saved
+            return code
         _finish(folder, corpus, state, screen)
     return 0
 
@@ -115,11 +118,28 @@ def _follow(
     folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen, signals: Signals
 ) -> None:
     """Consume the training: show, record, sample and save what each step brings."""
+    with contextlib.suppress(_Enough):
+        _consume(folder, corpus, state, screen, signals)
+
+
+class _Enough(Exception):
+    """Stop here: nothing of the step that is being made has been changed yet."""
+
+
+def _consume(
+    folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen, signals: Signals
+) -> None:
+    def breathe() -> None:
+        if signals.code:
+            raise _Enough
+
     ladder, tokenizer = folder.ladder, corpus.tokenizer
     keep = _Keeper(folder, screen)
     sampled = sample_steps(state.config.max_steps)
     best_before, saved = state.best_loss, time.monotonic()
-    for progress in train(state, corpus):
+    before = saved
+    for progress in train(state, corpus, breathe):
+        last, before = time.monotonic() - before, time.monotonic()
         if progress.look:
             keep("the log", partial(folder.record.add, progress, ladder))
             if progress.look.is_best:
@@ -127,46 +147,47 @@ def _follow(
             screen.say(_describe_look(progress, milestone(best_before, state.best_loss, ladder)))
             best_before = state.best_loss
         else:
-            screen.show(progress.step, _status(progress, state.config.max_steps))
-        last = state.is_finished and state.step not in sampled  # out of patience
-        if last or (progress.step in sampled and not (progress.step and progress.look)):
+            screen.show(progress.step, _status(progress, state.config.max_steps, folder))
+        out_of_patience = state.is_finished and state.step not in sampled
+        if out_of_patience or (progress.step in sampled and not (progress.step and progress.look)):
             text = _sample(state, corpus, folder.info["prompt"], _SAMPLE_CHARS)
             keep("the sample", partial(folder.record.add_sample, state.step, text))
             written = text.removeprefix(folder.info["prompt"])
             screen.say(f"step {progress.step:>6}  writes: {one_line(written)}")
-        if state.is_finished:
-            folder.save(state)
         # At step 0 as well: from then on there is always something to go on from.
-        elif not progress.step or time.monotonic() - saved > SAVE_EVERY:
-            keep(f"step {state.step}", partial(folder.save, state))
+        if state.is_finished or not progress.step:
+            folder.save(state)
+        # As if the next step took as long as this one: it is lost as well.
+        elif time.monotonic() + last - saved > SAVE_EVERY:
+            keep("the checkpoint", partial(folder.save, state), f"step {state.step}")
             saved = time.monotonic()
         if signals.code and not state.is_finished:
             return
 
 
 class _Keeper:
-    """Writes what a training brings, and lets it go on when the disk refuses: twice in a row."""
+    """Writes what a training brings, and lets it go on when the disk refuses a thing twice."""
 
     def __init__(self, folder: RunFolder, screen: Screen) -> None:
         self._folder, self._screen = folder, screen
-        self._refusals = 0
+        self._refusals = Counter[str]()
 
-    def __call__(self, what: str, write: Callable[[], None]) -> None:
-        """Carry out `write`.
+    def __call__(self, kind: str, write: Callable[[], None], name: str | None = None) -> None:
+        """Carry out `write`, which is of a kind, and perhaps has a name of its own.
 
         Raises:
-            StorageError: it is the third refusal since something was taken.
+            StorageError: it is the third refusal since one of its kind was taken.
         """
         try:
             write()
-            self._refusals = 0
+            self._refusals[kind] = 0
         except StorageError as error:
-            self._refusals += 1
-            if self._refusals == _PATIENCE:
+            self._refusals[kind] += 1
+            if self._refusals[kind] == _PATIENCE:
                 raise
             saved = self._folder.saved_step
             kept = "nothing is saved yet" if saved is None else f"last saved step {saved}"
-            self._screen.say(f"could not save {what}: {error.why}; still training, {kept}")
+            self._screen.say(f"could not save {name or kind}: {error.why}; still training, {kept}")
 
 
 def _with_command(error: DivergedError, folder: RunFolder, state: TrainState) -> DivergedError:
@@ -249,13 +270,14 @@ def _describe_look(progress: Progress, beaten: str | None) -> str:
     )
 
 
-def _status(progress: Progress, max_steps: int) -> str:
+def _status(progress: Progress, max_steps: int, folder: RunFolder) -> str:
     if not progress.step or progress.batch_loss is None:
         return f"step 0/{max_steps}"
     left = progress.seconds / progress.step * (max_steps - progress.step)
     return (
         f"step {progress.step}/{max_steps}  loss {progress.batch_loss:.3f}  "
-        f"{progress.chars_per_second or 0:,.0f} chars/s  {duration(left)} left"
+        f"{progress.chars_per_second or 0:,.0f} chars/s  {duration(left)} left  "
+        f"saved {folder.saved_step}"
     )
 
 

@@ -1,4 +1,4 @@
-"""How a command is asked to stop: once to end well, twice to leave at once."""
+"""How a command is asked to stop: once to end well, with Ctrl-C twice to leave at once."""
 
 import signal
 from collections.abc import Iterator
@@ -22,11 +22,20 @@ class Signals:
         self.code: int | None = None
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal; a second one, or one that finds nothing to save, is obeyed at once."""
-        is_second, self.code = self.code is not None, 128 + number
+        """Take a signal; a second Ctrl-C, or one that finds nothing to save, is obeyed at once.
+
+        A terminal that is closed and a machine that is shut down may send several others.
+        """
+        is_urgent = self.code is not None and number == signal.SIGINT
         # Python drops what is raised while it cleans up: the code is remembered all the same.
-        if is_second or not self.gently:
+        self.code = 128 + number if is_urgent or self.code is None else self.code
+        if is_urgent or not self.gently:
             raise Stopped(self.code)
+
+    def obey_at_once(self) -> int | None:
+        """From now on; returns the exit code of a signal that came just before."""
+        self.gently = False
+        return self.code
 
 
 @contextmanager

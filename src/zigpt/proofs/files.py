@@ -7,7 +7,7 @@ import torch
 
 from zigpt.errors import ModelFileError
 from zigpt.proofs.check import Check, said
-from zigpt.runs.checkpoint import list_checkpoints, read_checkpoint
+from zigpt.runs.checkpoint import FILES, list_checkpoints, read_checkpoint
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.saved_model import SavedModel, load_model
 
@@ -58,7 +58,8 @@ def _checkpoint_files(folder: Path, faults: list[str]) -> list[int]:
     counts = []
     for path in list_checkpoints(folder):
         try:
-            counts.append(len(read_checkpoint(path)))
+            read_checkpoint(path)
+            counts.append(len(FILES))
         except ModelFileError as error:
             if path.exists():  # else a training at work has dropped one of its own old ones
                 faults.append(said(error))

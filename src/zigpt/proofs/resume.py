@@ -12,12 +12,11 @@ from zigpt.corpus import Corpus
 from zigpt.errors import DivergedError, ModelFileError, StorageError
 from zigpt.plan import time_step
 from zigpt.proofs.check import Check, Result, said, unchecked
-from zigpt.runs.checkpoint import restore_newest, save_checkpoint
+from zigpt.runs.checkpoint import COUNTERS, restore_newest, save_checkpoint
 from zigpt.train import TrainState, train
 
 _BEFORE, _AFTER = 2, 2  # steps; both are made twice
 _SECONDS = 1.0  # a step may take, before its batch is made smaller
-_COUNTERS = ("step", "seconds", "best_step", "best_loss", "looks_since_best", "looked_at")
 # Where bits may differ: nats per character, and the share of the way that the weights have gone.
 _NEAR_LOSS, _NEAR_WEIGHTS = 0.02, 0.25
 
@@ -88,9 +87,9 @@ def compare(
     losses = _train_to(straight, corpus, _BEFORE + _AFTER)
     again = _train_to(stopped, corpus, _BEFORE)
     with tempfile.TemporaryDirectory() as folder:
-        save_checkpoint(Path(folder), stopped, {"metrics": 0, "samples": 0})
+        save_checkpoint(Path(folder), stopped, {})
         restore_newest(Path(folder), resumed, lambda line: None)
-    counters = [n for n in _COUNTERS if getattr(stopped, n) != getattr(resumed, n)]
+    counters = [n for n in COUNTERS if getattr(stopped, n) != getattr(resumed, n)]
     again += _train_to(resumed, corpus, _BEFORE + _AFTER)
     apart = {
         name: float((tensor - other).abs().max())

@@ -4,8 +4,10 @@ import contextlib
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from zigpt.config import GPTConfig, TrainConfig, restore
 from zigpt.errors import ModelFileError, StorageError
 from zigpt.runs import foreign
 from zigpt.runs.storage import remove_folder, set_aside, sync, write_folder
@@ -20,13 +23,28 @@ from zigpt.train import TrainState
 
 _KEEP = 2
 _MANIFEST = "MANIFEST.json"
-_FILES = ("weights.safetensors", "optimizer.safetensors", "counters.json")
+FILES = ("weights.safetensors", "optimizer.safetensors", "counters.json")
 # What reading a damaged file may raise; RuntimeError: load_state_dict met other shapes.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
-_COUNTERS = ("step", "seconds", "best_step", "best_loss", "looks_since_best", "looked_at")
+FREE_TO_CHANGE = ("max_steps", "patience")  # settings; the others would make another training
+COUNTERS = ("step", "seconds", "best_step", "best_loss", "looks_since_best", "looked_at")
 
 
-def save_checkpoint(folder: Path, state: TrainState, logged: Mapping[str, int]) -> None:
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read back: `logged` says how far the run's log had come."""
+
+    weights: bytes
+    optimizer: bytes
+    counters: Mapping[str, Any]
+
+    @property
+    def logged(self) -> dict[str, dict[str, Any]]:
+        """Size and SHA-256 of each file of the log."""
+        return self.counters["logged"]
+
+
+def save_checkpoint(folder: Path, state: TrainState, logged: Mapping[str, Any]) -> None:
     """Write the state of a step, and only then drop those before the newest two intact ones.
 
     `logged` says how far the run's log had come; restoring gives it back.
@@ -36,12 +54,14 @@ def save_checkpoint(folder: Path, state: TrainState, logged: Mapping[str, int]) 
     """
     path = folder / f"step-{state.step:08d}"
     if not path.exists():
+        settings = {"model": asdict(state.model.config), "training": asdict(state.config)}
+        counters = {name: getattr(state, name) for name in COUNTERS}
         contents = (
             save(_on_cpu(state.model.state_dict())),
             save(_on_cpu(_memory(state))),
-            _json({"logged": logged} | {name: getattr(state, name) for name in _COUNTERS}),
+            _json({**settings, "logged": logged, **counters}),
         )
-        files = dict(zip(_FILES, contents, strict=True))
+        files = dict(zip(FILES, contents, strict=True))
         files[_MANIFEST] = _json(_describe(files))
         write_folder(path, files)
     else:  # the disk took it, but may have refused to say that it is safe
@@ -67,11 +87,11 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[5:]))
 
 
-def read_checkpoint(path: Path) -> dict[str, bytes]:
-    """Read the files of a checkpoint, every one of them exactly as it was written.
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, every file of it exactly as it was written.
 
     Raises:
-        ModelFileError: one is missing, or its size or SHA-256 is not that of the manifest.
+        ModelFileError: one is missing or not as it was, or it is that of another step.
     """
     try:
         return _read(path)
@@ -79,17 +99,48 @@ def read_checkpoint(path: Path) -> dict[str, bytes]:
         raise _damaged(path, error) from error
 
 
-def _read(path: Path) -> dict[str, bytes]:
-    manifest = foreign.parse_file(path / _MANIFEST)
-    files = {name: (path / name).read_bytes() for name in _FILES}
-    for name, described in _describe(files).items():
+def _read(path: Path) -> Checkpoint:
+    whole = foreign.read_file(path / _MANIFEST)
+    manifest, files = foreign.parse(whole), {}
+    for name in FILES:
         if name not in manifest:
             raise ValueError(f"{_MANIFEST} does not name {name}")
-        if manifest[name] != described:
+        # First the size: what has grown may be larger than the memory.
+        if (path / name).stat().st_size == manifest[name]["size"]:
+            files[name] = (path / name).read_bytes()
+        if _describe(files).get(name) != manifest[name]:
             raise ValueError(f"{name} is not as it was written")
-    if (path / _MANIFEST).read_bytes() != _json(_describe(files)):
+    if whole != _json(_describe(files)):
         raise ValueError(f"{_MANIFEST} is not as it was written")
-    return files
+    weights, optimizer, counters = (files[name] for name in FILES)
+    return Checkpoint(weights, optimizer, _checked(foreign.parse(counters), path))
+
+
+def _checked(counters: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Check what a checkpoint counts: even a right SHA-256 says only that nobody changed it since.
+
+    Raises:
+        ValueError: something is no number, or the step is not that of the folder's name.
+    """
+    whole = [counters[name] for name in COUNTERS if "loss" not in name and name != "seconds"]
+    whole += [log["size"] for log in counters["logged"].values()]
+    # A look that was never taken has the number -1.
+    if any(type(number) is not int or number < -1 for number in whole):
+        raise ValueError("its counters are no whole numbers")
+    if not (0 <= counters["seconds"] < math.inf and counters["best_loss"] >= 0):
+        raise ValueError("its counters are no numbers")
+    if counters["step"] != int(path.name[5:]):
+        raise ValueError(f"it is that of step {counters['step']}")
+    _settings(counters)
+    return counters
+
+
+def _settings(counters: Mapping[str, Any]) -> dict[str, Any]:
+    model, training = (
+        restore(GPTConfig, counters["model"]),
+        restore(TrainConfig, counters["training"]),
+    )
+    return {**asdict(model), **asdict(training)}
 
 
 def _describe(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
@@ -99,29 +150,34 @@ def _describe(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
     }
 
 
-def restore_newest(folder: Path, state: TrainState, say: Callable[[str], None]) -> dict[str, int]:
+def restore_newest(
+    folder: Path, state: TrainState, say: Callable[[str], None]
+) -> dict[str, Any] | None:
     """Load the newest checkpoint whose every byte is as it was written into `state`.
 
     A damaged one is renamed to `.bad` and the one before is taken; `say` hears about it. Where
     none was ever finished, `state` stays as it is: a training begins at step 0. Returns how far
-    the run's log had come; of a training that begins, nothing.
+    the run's log had come; None of a training that begins.
 
     Raises:
-        ModelFileError: there is no intact checkpoint.
+        ModelFileError: there is no intact checkpoint, or it was made with other settings.
     """
     for path in reversed(list_checkpoints(folder)):
         try:
-            return _restore(path, state)
+            checkpoint = read_checkpoint(path)
         except ModelFileError as error:
             say(f"{error.what} ({error.why}): taking the one before")
             set_aside(path, _free_name(path))
+        else:
+            _restore(path, checkpoint, state)
+            return checkpoint.logged
     if any(folder.glob("step-*.bad*")):
         raise ModelFileError(
             f"no checkpoint to go on from in {folder.parent}",
             "all of them are damaged; they are kept as .bad",
             "train again into a new folder",
         )
-    return {}
+    return None
 
 
 def _free_name(path: Path) -> str:
@@ -129,20 +185,27 @@ def _free_name(path: Path) -> str:
     return next(name for name in names if not path.with_name(name).exists())
 
 
-def _restore(path: Path, state: TrainState) -> dict[str, int]:
-    files = read_checkpoint(path)
+def _restore(path: Path, checkpoint: Checkpoint, state: TrainState) -> None:
+    _require_same_settings(path, checkpoint, state)
     try:
-        counters = foreign.parse(files["counters.json"])
-        if not all(isinstance(counters[name], int | float) for name in _COUNTERS):
-            raise ValueError("its counters are no numbers")
-        logged = {name: int(counters["logged"][name]) for name in ("metrics", "samples")}
-        state.model.load_state_dict(load(files["weights.safetensors"]))
-        _remember(_memory(state), load(files["optimizer.safetensors"]))
+        state.model.load_state_dict(load(checkpoint.weights))
+        _remember(_memory(state), load(checkpoint.optimizer))
     except _DAMAGE as error:
         raise _damaged(path, error) from error
-    for name in _COUNTERS:
-        setattr(state, name, counters[name])
-    return logged
+    for name in COUNTERS:
+        setattr(state, name, checkpoint.counters[name])
+
+
+def _require_same_settings(path: Path, checkpoint: Checkpoint, state: TrainState) -> None:
+    then = _settings(checkpoint.counters)
+    now = {**asdict(state.model.config), **asdict(state.config)}
+    for name in then:
+        if then[name] != now[name] and name not in FREE_TO_CHANGE:
+            raise ModelFileError(
+                f"{path.parent.parent} was trained with another {name}",
+                f"run.json says {now[name]}, its checkpoint {path.name} says {then[name]}",
+                "put the old run.json back, or train again into another folder",
+            )
 
 
 def _damaged(path: Path, error: Exception) -> ModelFileError:

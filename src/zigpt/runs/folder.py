@@ -16,8 +16,8 @@ from zigpt.config import GPTConfig, TrainConfig, restore
 from zigpt.corpus import Source
 from zigpt.errors import ConfigError, ModelFileError, RunBusyError, StorageError, TextError
 from zigpt.runs import foreign
-from zigpt.runs.checkpoint import restore_newest, save_checkpoint
-from zigpt.runs.lock import LOCK_FILE, locked
+from zigpt.runs.checkpoint import FREE_TO_CHANGE, restore_newest, save_checkpoint
+from zigpt.runs.lock import LOCK_FILE, Lock, locked
 from zigpt.runs.model_file import FORMAT, MODEL_FILE, damaged, require_format
 from zigpt.runs.paths import RUN_FILE
 from zigpt.runs.record import Record
@@ -33,7 +33,6 @@ from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState
 
 SAVE_EVERY = 50.0  # seconds, so that with the next step no more than a minute can be lost
-_FREE_TO_CHANGE = ("max_steps", "patience")  # the others would make it another training
 
 
 class RunFolder:
@@ -44,7 +43,8 @@ class RunFolder:
 
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path, self.info = path, info
-        self.record = Record(path)
+        self._record = Record(path)
+        self._lock: Lock | None = None
         self.saved_step: int | None = None
         self._best: bytes | None = None  # a model that the disk has not taken yet
         self._held = ExitStack()
@@ -98,16 +98,28 @@ class RunFolder:
         run._write_info()
         return run
 
+    @property
+    def record(self) -> Record:
+        """The run's story; of a training, as long as its folder is where it was.
+
+        Raises:
+            StorageError: it was moved or replaced meanwhile.
+        """
+        self._require_held()
+        return self._record
+
     def lock(self) -> None:
         """Keep every other training out.
 
         Raises:
             RunBusyError: there is one; it is named.
         """
-        self._held.enter_context(locked(self.path))
+        self._lock = self._held.enter_context(locked(self.path))
+        self._record = Record(self.path)  # again: until now another could have added to it
 
     def close(self) -> None:
         """Let others in."""
+        self._lock = None
         self._held.close()
 
     @classmethod
@@ -153,7 +165,7 @@ class RunFolder:
         model, training = self.configs  # not `info`: an older zigpt may have known less
         now = {**asdict(model), **asdict(training)}
         changed = {name: value for name, value in overrides.items() if value != now[name]}
-        if forbidden := [name for name in changed if name not in _FREE_TO_CHANGE]:
+        if forbidden := [name for name in changed if name not in FREE_TO_CHANGE]:
             raise ConfigError(
                 [
                     (f"{name} is {now[name]} in {self.path}, not {changed[name]}", f"drop {name}")
@@ -185,6 +197,7 @@ class RunFolder:
         """
         about = {"text": self.info["text"], "step": state.step, "test_loss": state.best_loss}
         self._best = pack_model(SavedModel(state.model, tokenizer, about))
+        self._require_held()
         self._write_best()
 
     def save(self, state: TrainState) -> None:
@@ -193,8 +206,9 @@ class RunFolder:
         Raises:
             StorageError: the disk did not take it all; what is missing waits for next time.
         """
+        record = self.record
         self._write_best()
-        save_checkpoint(self.path / "checkpoints", state, self.record.sync())
+        save_checkpoint(self.path / "checkpoints", state, record.sync())
         self.saved_step = state.step
 
     def restore(self, state: TrainState, say: Callable[[str], None]) -> None:
@@ -203,13 +217,25 @@ class RunFolder:
         Where no checkpoint was ever finished, the training begins anew.
 
         Raises:
-            ModelFileError: there are checkpoints, but no intact one.
+            ModelFileError: there were checkpoints, but there is no intact one.
             StorageError: the folder is not writable.
         """
         clear_leftovers(self.path)
+        record = self.record
         logged = restore_newest(self.path / "checkpoints", state, say)
+        if logged is None and any(row["step"] for row in record.rows()):
+            raise ModelFileError(  # the first is made before the first step
+                f"the checkpoints of {self.path} are gone",
+                "its log tells of steps, and there is nothing to go on from",
+                "put them back, or train again into another folder with --run",
+            )
         self.saved_step = state.step if logged else None
-        self.record.cut(logged or {"metrics": 0, "samples": 0})
+        for name in record.cut(logged or {}):
+            say(f"{name} is not as it was written: what can be read of it is kept")
+
+    def _require_held(self) -> None:
+        if self._lock:
+            self._lock.require()
 
     def _write_best(self) -> None:
         if self._best:
@@ -224,7 +250,10 @@ class RunFolder:
 
 def is_blank(path: Path) -> bool:
     """Whether a folder holds nothing but what a training left that was killed as it began."""
-    return all(is_leftover(file) or file.name == LOCK_FILE for file in path.iterdir())
+    return all(
+        is_leftover(file) or (file.name == LOCK_FILE and not file.is_symlink())
+        for file in path.iterdir()
+    )
 
 
 def _require_room(path: Path, model: GPTConfig) -> None:

@@ -37,6 +37,16 @@ def parse(data: bytes) -> Any:
         raise ValueError("its JSON is nested too deep") from None
 
 
+def read_file(path: Path) -> bytes:
+    """Read a file of JSON as far as it could be parsed, and one byte more.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return file.read(LARGEST + 1)
+
+
 def parse_file(path: Path) -> Any:
     """Parse a file of JSON within the limits.
 
@@ -44,5 +54,4 @@ def parse_file(path: Path) -> Any:
         ValueError: it is no JSON, too large, or nested too deep.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        return parse(file.read(LARGEST + 1))
+    return parse(read_file(path))

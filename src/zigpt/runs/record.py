@@ -1,8 +1,10 @@
 """What a training writes as it goes: metrics.jsonl, samples.txt and loss.png."""
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from zigpt.runs import foreign
 from zigpt.runs.storage import append, sync, write_file
 from zigpt.train import Progress
 
+LOGS = ("metrics.jsonl", "samples.txt")
 _DRAW_EVERY = 30.0  # seconds: a picture takes a few tenths of one
 
 
@@ -19,11 +22,11 @@ class _Log:
 
     def __init__(self, path: Path) -> None:
         self._path, self._waiting = path, b""
-        self.size = path.stat().st_size if path.exists() else 0
+        known = self._known()
+        self._size, self._hash = len(known), hashlib.sha256(known)
 
     def text(self) -> str:
-        known = self._path.read_bytes()[: self.size] if self.size else b""
-        return (known + self._waiting).decode("utf-8", errors="replace")
+        return (self._known()[: self._size] + self._waiting).decode("utf-8", errors="replace")
 
     def add(self, text: str) -> None:
         self._waiting += text.encode()
@@ -31,19 +34,32 @@ class _Log:
 
     def flush(self) -> None:
         if self._waiting:
-            append(self._path, self.size, self._waiting)
-            self.size, self._waiting = self.size + len(self._waiting), b""
+            append(self._path, self._size, self._waiting)
+            self._hash.update(self._waiting)
+            self._size, self._waiting = self._size + len(self._waiting), b""
 
-    def sync(self) -> None:
+    def sync(self) -> dict[str, Any]:
         self.flush()
-        if self.size:
+        if self._size:
             sync(self._path)
+        return {"size": self._size, "sha256": self._hash.hexdigest()}
 
-    def cut(self, size: int) -> None:
+    def cut(self, size: int, sha256: str) -> bool:
+        """Forget all after `size` bytes; whether those before are what they were."""
         self._waiting = b""
-        if self.size > size:
-            append(self._path, size, b"")
-            self.size = size
+        known = self._known()[:size]
+        self._hash = hashlib.sha256(known)
+        is_as_written = self._hash.hexdigest() == sha256
+        if not is_as_written:  # a new line must not be added to half of one
+            known = known[: known.rfind(b"\n") + 1]
+            self._hash = hashlib.sha256(known)
+        if self._path.exists():
+            append(self._path, len(known), b"")
+        self._size = len(known)
+        return is_as_written
+
+    def _known(self) -> bytes:
+        return self._path.read_bytes() if self._path.exists() else b""
 
 
 class Record:
@@ -54,8 +70,8 @@ class Record:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._metrics = _Log(folder / "metrics.jsonl")
-        self._samples = _Log(folder / "samples.txt")
+        self._logs = {name: _Log(folder / name) for name in LOGS}
+        self._metrics, self._samples = self._logs.values()
         self._picture = folder / "loss.png"
         self._drawn = time.monotonic()
 
@@ -83,32 +99,32 @@ class Record:
         self._drawn = time.monotonic()
 
     def rows(self) -> list[dict[str, Any]]:
-        """Read metrics.jsonl up to its first line that is not whole."""
+        """Read metrics.jsonl, but for lines that are not whole: a kill may leave half of one."""
         rows = []
         for line in self._metrics.text().splitlines():
-            try:
+            with suppress(ValueError, KeyError, TypeError):
                 row = foreign.parse(line.encode())
                 _ = row["step"] + 0, row["train_loss"], row["test_loss"]
-            except (ValueError, KeyError, TypeError):
-                break  # half a line: the training was killed while writing it
-            rows.append(row)
+                rows.append(row)
         return rows
 
     def add_sample(self, step: int, text: str) -> None:
         """Add what the model writes after `step` steps to samples.txt."""
         self._samples.add(f"════ step {step} ════\n{text}\n\n")
 
-    def sync(self) -> dict[str, int]:
-        """Make sure that all of it would survive a loss of power; says how many bytes it has."""
-        self._metrics.sync()
-        self._samples.sync()
+    def sync(self) -> dict[str, dict[str, Any]]:
+        """Make sure that all of it would survive a loss of power; says what there is by now."""
+        logged = {name: log.sync() for name, log in self._logs.items()}
         sync(self._folder)  # their names
-        return {"metrics": self._metrics.size, "samples": self._samples.size}
+        return logged
 
-    def cut(self, sizes: Mapping[str, int]) -> None:
-        """Forget what was written after `sync` gave these sizes: it will be written again."""
-        self._metrics.cut(sizes["metrics"])
-        self._samples.cut(sizes["samples"])
+    def cut(self, logged: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Forget what was written after `sync` said this: it will be written again.
+
+        Names those that are no longer what they were then.
+        """
+        begun = {"size": 0, "sha256": hashlib.sha256().hexdigest()}
+        return [name for name, log in self._logs.items() if not log.cut(**logged.get(name, begun))]
 
 
 def sample_steps(max_steps: int) -> list[int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from zigpt.errors import StorageError
 
 _WINDOWS = os.name == "nt"
-_BESIDE = ".tmp"  # what a name ends in that does not count yet, or no longer
+_BESIDE = ".zigpt-tmp"  # what a name ends in that does not count yet, or no longer
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 _PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds: on Windows a file may be held for a moment
 
