@@ -1,13 +1,15 @@
 """What the eye is shown is what the model does: its predictions, its attention, its causality."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from zigpt.anatomy import attention_maps, influence, predictions
-from zigpt.model import GPT, fused_attention
+from tests import reference
+from zigpt.anatomy import influence, look_inside, predict
+from zigpt.attention import fused_attention
+from zigpt.model import GPT
 
 IDS = [3, 0, 7, 7, 10, 2, 5, 1]
 
@@ -38,43 +40,49 @@ def watched(tiny_model):
 @pytest.mark.parametrize("length", range(1, 9))
 def test_a_window_holds_the_examples_that_one_prefix_at_a_time_would_give(tiny_model, length):
     window = torch.tensor([*IDS, 4][: length + 1])
-    found = predictions(tiny_model, window)
-    assert len(found) == length
-    for t, prediction in enumerate(found):
-        prefix = window[: t + 1]
+    found = predict(tiny_model, window, n_guesses=3)
+    assert len(found.losses) == length
+    for t in range(length):
         with torch.no_grad():
-            probabilities = F.softmax(tiny_model(prefix.unsqueeze(0))[0, -1], dim=-1)
-        order = probabilities.argsort(descending=True).tolist()
-        assert prediction.context == prefix.tolist()
-        assert prediction.target == window[t + 1]
-        assert prediction.probability == pytest.approx(float(probabilities[window[t + 1]]))
-        assert prediction.rank == order.index(prediction.target) + 1
-        assert prediction.guess == order[0]
+            chances = F.softmax(tiny_model(window[None, : t + 1])[0, -1], dim=-1)
+        order, target = chances.argsort(descending=True).tolist(), int(window[t + 1])
+        assert float(found.probabilities[t]) == pytest.approx(float(chances[target]))
+        assert float(found.losses[t]) == pytest.approx(-float(chances[target].log()), abs=1e-5)
+        assert found.ranks[t] == order.index(target) + 1
+        assert found.guesses[t].tolist() == order[:3]
+        assert torch.allclose(found.chances[t], chances[order[:3]])
 
 
-def test_rank_one_means_that_the_first_guess_was_right(tiny_model, ids):
-    found = predictions(tiny_model, torch.tensor([*IDS[:5], 0]))
-    certain = [*found[-1].context, found[-1].guess]
-    assert predictions(tiny_model, torch.tensor(certain))[-1].rank == 1
-    for prediction in predictions(tiny_model, ids):
-        assert (prediction.rank == 1) == (prediction.guess == prediction.target)
+def test_the_mean_loss_over_a_window_is_the_one_that_training_sees(tiny_model):
+    window = torch.tensor([*IDS, 4])
+    with torch.no_grad():
+        expected = F.cross_entropy(tiny_model(window[None, :-1])[0], window[1:])
+    assert float(predict(tiny_model, window).losses.mean()) == pytest.approx(float(expected))
+
+
+def test_rank_one_means_that_the_first_guess_was_right(tiny_model):
+    window = torch.tensor(IDS[:6])
+    window[-1] = predict(tiny_model, window).guesses[-1, 0]
+    found = predict(tiny_model, window)
+    assert found.ranks[-1] == 1
+    assert torch.equal(found.ranks == 1, found.guesses[:, 0] == window[1:])
 
 
 def test_ranks_and_probabilities_of_all_targets_cover_the_vocabulary(tiny_model, ids):
-    last = [predictions(tiny_model, torch.cat([ids, torch.tensor([v])]))[-1] for v in range(11)]
-    assert sorted(prediction.rank for prediction in last) == list(range(1, 12))
-    assert sum(prediction.probability for prediction in last) == pytest.approx(1, abs=1e-6)
+    asked = [predict(tiny_model, torch.cat([ids, torch.tensor([v])])) for v in range(11)]
+    assert sorted(int(found.ranks[-1]) for found in asked) == list(range(1, 12))
+    assert sum(float(found.probabilities[-1]) for found in asked) == pytest.approx(1, abs=1e-6)
 
 
-def test_predictions_are_plain_numbers_that_json_can_hold(tiny_model, ids):
-    for prediction in predictions(tiny_model, ids):
-        kinds = [type(value) for value in vars(prediction).values()]
-        assert kinds == [list, int, float, int, int]
-        assert {type(i) for i in prediction.context} == {int}
+def test_all_guesses_together_are_certain_and_more_than_all_cannot_be_had(tiny_model, ids):
+    found = predict(tiny_model, ids, n_guesses=99)
+    assert found.guesses.shape == (7, 11)
+    assert torch.allclose(found.chances.sum(-1), torch.ones(7))
+    assert (found.chances.diff() <= 0).all()
 
 
 def test_each_row_of_attention_sums_to_one_and_is_zero_above_the_diagonal(tiny_model, ids):
-    maps = attention_maps(tiny_model, ids)
+    maps = look_inside(tiny_model, ids).weights
     assert maps.shape == (2, 2, 8, 8)
     assert (maps >= 0).all()
     assert torch.allclose(maps.sum(-1), torch.ones(2, 2, 8), atol=1e-6)
@@ -84,33 +92,64 @@ def test_each_row_of_attention_sums_to_one_and_is_zero_above_the_diagonal(tiny_m
 
 
 def test_the_maps_give_the_very_outputs_of_the_models_own_fused_attention(tiny_model, ids, watched):
-    maps = attention_maps(tiny_model, ids)
+    seen = look_inside(tiny_model, ids)
     layers = watched(ids)
     assert [layer for layer, *_ in layers] == [0, 1]
     for layer, _, _, v, output in layers:
-        assert torch.allclose(maps[layer] @ v[0], output[0], atol=1e-5)
+        assert torch.allclose(seen.weights[layer] @ v[0], output[0], atol=1e-5)
+        assert torch.allclose(seen.heads[layer], output[0], atol=1e-5)
 
 
-def test_the_maps_are_the_formula_row_by_row(tiny_model, ids, watched):
-    maps = attention_maps(tiny_model, ids)
+def test_the_three_steps_of_attention_are_the_formula_row_by_row(tiny_model, ids, watched):
+    seen = look_inside(tiny_model, ids)
     for layer, q, k, _, _ in watched(ids):
         for head in range(2):
             for t in range(8):
-                scores = torch.stack([q[0, head, t] @ k[0, head, s] for s in range(t + 1)])
-                row = torch.softmax(scores / 8**0.5, 0)
-                assert torch.allclose(maps[layer, head, t, : t + 1], row, atol=1e-6)
-
-
-def test_looking_at_attention_does_not_change_what_the_model_says(tiny_model, ids):
-    with torch.no_grad():
-        before = tiny_model(ids.unsqueeze(0))
-        attention_maps(tiny_model, ids)
-        assert torch.equal(tiny_model(ids.unsqueeze(0)), before)
+                at = layer, head, t
+                scores = torch.stack([q[0, head, t] @ k[0, head, s] for s in range(8)]) / 8**0.5
+                assert torch.allclose(seen.scores[at], scores, atol=1e-4)
+                assert torch.equal(seen.masked[at][: t + 1], seen.scores[at][: t + 1])
+                assert (seen.masked[at][t + 1 :] == float("-inf")).all()
+                row = torch.softmax(scores[: t + 1], 0)
+                assert torch.allclose(seen.weights[at][: t + 1], row, atol=1e-5)
 
 
 def test_the_first_character_can_only_look_at_itself(tiny_model, ids):
-    assert (attention_maps(tiny_model, ids)[:, :, 0, 0] == 1).all()
-    assert (attention_maps(tiny_model, ids[:1]) == 1).all()
+    assert (look_inside(tiny_model, ids).weights[:, :, 0, 0] == 1).all()
+    assert (look_inside(tiny_model, ids[:1]).weights == 1).all()
+
+
+def test_what_is_seen_inside_leads_to_what_the_model_says(tiny_model, ids):
+    seen = look_inside(tiny_model, ids)
+    with torch.no_grad():
+        assert torch.allclose(seen.logits, tiny_model(ids.unsqueeze(0))[0], atol=1e-5)
+        assert torch.equal(seen.logits, tiny_model.head(tiny_model.ln_f(seen.stream[-1])))
+    assert torch.allclose(seen.logits, reference.logits(tiny_model, IDS), atol=1e-4)
+    assert torch.allclose(seen.probabilities.sum(-1), torch.ones(8))
+
+
+def test_each_state_of_the_stream_is_the_one_before_and_what_a_branch_adds(tiny_model, ids):
+    seen = look_inside(tiny_model, ids)
+    start = seen.token if seen.position is None else seen.token + seen.position
+    assert torch.equal(seen.stream[0], start)
+    for layer, block in enumerate(tiny_model.blocks):
+        before, between, after = seen.stream[2 * layer : 2 * layer + 3]
+        heads = seen.heads[layer].transpose(0, 1).flatten(1)  # (H, T, D) -> (T, C)
+        assert torch.allclose(between, before + block.attn.project(heads), atol=1e-5)
+        assert torch.equal(after, between + seen.ffn[layer])
+        expanded = block.ffn.expand(seen.ffn_inputs[layer])
+        assert torch.allclose(seen.hidden[layer], reference.gelu(expanded), atol=1e-5)
+        v = block.attn.qkv(seen.attention_inputs[layer])[:, 32:]
+        assert torch.allclose(seen.v[layer].transpose(0, 1).flatten(1), v, atol=1e-5)
+
+
+def test_looking_leaves_the_model_as_it_was(tiny_model, ids):
+    model = tiny_model.train()
+    with torch.no_grad():
+        before = model(ids.unsqueeze(0))
+        look_inside(model, ids)
+        assert torch.equal(model(ids.unsqueeze(0)), before)
+    assert all(part.training and not part._forward_hooks for part in model.modules())
 
 
 @pytest.mark.parametrize("position", range(8))
@@ -138,12 +177,26 @@ def test_influence_leaves_the_ids_as_they_were(tiny_model, ids):
     assert ids.tolist() == IDS
 
 
-@pytest.mark.parametrize("look", [predictions, attention_maps, lambda m, i: influence(m, i, 3)])
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda m, i: predict(m, i).losses,
+        lambda m, i: influence(m, i, 3),
+        lambda m, i: look_inside(m, i).logits,
+        lambda m, i: look_inside(m, i).weights,
+    ],
+)
 def test_dropout_is_off_and_no_graph_is_kept_while_looking(tiny_config, ids, look):
     model = GPT(replace(tiny_config, dropout=0.5), torch.Generator().manual_seed(3)).train()
     first, second = look(model, ids), look(model.train(), ids)
-    if isinstance(first, list):
-        assert first == second
-    else:
-        assert torch.equal(first, second)
-        assert not first.requires_grad
+    assert torch.equal(first, second)
+    assert not first.requires_grad
+
+
+def test_nothing_seen_keeps_a_graph(tiny_model, ids):
+    seen = look_inside(tiny_model, ids)
+    tensors = [
+        value for f in fields(seen) if isinstance(value := getattr(seen, f.name), torch.Tensor)
+    ]
+    assert len(tensors) > 10
+    assert not any(tensor.requires_grad for tensor in tensors)

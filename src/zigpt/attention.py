@@ -59,13 +59,17 @@ def attention_scores(
     return q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
 
 
+def hide_future(scores: Float[Tensor, "B H T T"]) -> Float[Tensor, "B H T T"]:
+    """Put -inf where a key comes after its query, so that no weight can fall there."""
+    past = causal_mask(scores.size(-1), scores.device)
+    return scores.masked_fill(~past, float("-inf"))
+
+
 def attention_weights(
     q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"]
 ) -> Float[Tensor, "B H T T"]:
     """weights = softmax(scores, with the future at -inf): each row sums to 1, above is 0."""
-    scores = attention_scores(q, k)
-    past = causal_mask(scores.size(-1), scores.device)
-    return F.softmax(scores.masked_fill(~past, float("-inf")), dim=-1)
+    return F.softmax(hide_future(attention_scores(q, k)), dim=-1)
 
 
 def readable_attention(

@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from zigpt.anatomy import attention_maps, influence, predictions
+from zigpt.anatomy import influence, look_inside, predict
 from zigpt.cli.options import ExplainOptions
 from zigpt.cli.screen import column
 from zigpt.cli.source import find_again, text_of
@@ -90,24 +90,23 @@ logits   (B, T, V)   a score for every next character, at every position
 
 def _window(saved: SavedModel, text: str) -> None:
     ids = _ids(saved, text, saved.model.config.block_size + 1)
-    rows = predictions(saved.model, ids)
-    print(f"One window is {len(rows)} training examples, all answered by one forward pass.\n")
+    found, length = predict(saved.model, ids), len(ids) - 1
+    shown = _visible(saved.tokenizer.decode(ids.tolist()))
+    guesses = _visible(saved.tokenizer.decode(found.guesses[:, 0].tolist()))
+    print(f"One window is {length} training examples, all answered by one forward pass.\n")
     print(f"{'t':>4}  {'context -> target':<42}{'p(target)':>10}{'rank':>6}  first guess")
-    for t, row in enumerate(rows):
-        context = column(_visible(saved.tokenizer.decode(row.context)), 34, ">")
-        target, guess = (_visible(saved.tokenizer.decode([i])) for i in (row.target, row.guess))
-        shown = f"{context} -> {column(target, 4)}"
-        print(f"{t:>4}  {shown}{row.probability:>10.4f}{row.rank:>6}  {guess}")
-    mean = -sum(torch.tensor([row.probability for row in rows]).log().tolist()) / len(rows)
-    print(
-        f"\nThe loss is the mean of -ln p(target) over these rows: {mean:.4f} nats per character."
-    )
+    for t in range(length):
+        example = f"{column(shown[: t + 1], 34, '>')} -> {column(shown[t + 1], 4)}"
+        answer = f"{found.probabilities[t]:>10.4f}{found.ranks[t]:>6}  {guesses[t]}"
+        print(f"{t:>4}  {example}{answer}")
+    print("\nThe loss is the mean of -ln p(target) over these rows: ", end="")
+    print(f"{found.losses.mean():.4f} nats per character.")
 
 
 def _mask(saved: SavedModel, text: str) -> None:
     ids = _ids(saved, text, min(10, saved.model.config.block_size))
     names = [_visible(c) for c in saved.tokenizer.decode(ids.tolist())]
-    weights = attention_maps(saved.model, ids)[0, 0]
+    weights = look_inside(saved.model, ids).weights[0, 0]
     print("Row t may look at columns 0 to t. The numbers are the share of attention in layer 0,")
     print("head 0; ░ is the future: its score is set to -inf, so its share is exactly 0.\n")
     print("    " + "".join(column(name, 6, ">") for name in names))

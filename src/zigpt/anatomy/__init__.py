@@ -1,0 +1,14 @@
+"""What the eye wants to see of a model. Every number is the model's own."""
+
+from zigpt.anatomy.activations import Activations, look_inside
+from zigpt.anatomy.influence import influence
+from zigpt.anatomy.predictions import Predictions, judge, predict
+
+__all__ = [
+    "Activations",
+    "Predictions",
+    "influence",
+    "judge",
+    "look_inside",
+    "predict",
+]
