@@ -2,13 +2,19 @@
 
 from zigpt.anatomy.activations import Activations, look_inside
 from zigpt.anatomy.influence import influence
+from zigpt.anatomy.layers import Label, ScoreParts, contributions, lens, score_parts
 from zigpt.anatomy.predictions import Predictions, judge, predict
 
 __all__ = [
     "Activations",
+    "Label",
     "Predictions",
+    "ScoreParts",
+    "contributions",
     "influence",
     "judge",
+    "lens",
     "look_inside",
     "predict",
+    "score_parts",
 ]
