@@ -12,7 +12,7 @@ from zigpt.config import GPTConfig, SampleConfig
 from zigpt.errors import ModelFileError, VocabularyError
 from zigpt.generate.loop import context_start, generate, stop_before, write
 from zigpt.generate.reference import ReferenceDecoder
-from zigpt.generate.sampling import next_probabilities, pick
+from zigpt.generate.sampling import next_probabilities, pick, stages
 from zigpt.model import GPT
 from zigpt.tokenizer import CharTokenizer
 
@@ -111,6 +111,42 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(p, kept):
     result = next_probabilities(LOGITS, SampleConfig(temperature=1.0, top_p=p))[0]
     assert set(result.nonzero()[0].tolist()) == kept
     assert result.sum().item() == pytest.approx(1)
+
+
+@given(
+    st.lists(st.lists(st.integers(-9, 9), min_size=5, max_size=5), min_size=1, max_size=3),
+    st.sampled_from([0.0, 1e-300, 0.5, 1.0, 1e300]),
+    st.integers(0, 7),
+    st.sampled_from([0.01, 0.5, 0.9, 1.0]),
+)
+def test_each_stage_only_drops_characters_and_keeps_the_proportions_of_the_others(
+    scores, temperature, k, p
+):
+    config = SampleConfig(temperature=temperature, top_k=k, top_p=p)
+    way = stages(np.array(scores, np.float32), config)
+    for before, after in [(way.scaled, way.top_k), (way.softmax, way.top_p)]:
+        dropped = after != before
+        assert np.isin(after[dropped], [0, -np.inf]).all()
+        assert after.max(-1).tolist() == before.max(-1).tolist()
+    for weights, shares in [(np.exp(way.top_k), way.softmax), (way.top_p, way.probabilities)]:
+        np.testing.assert_allclose(shares.sum(-1), 1)
+        totals = weights.sum(-1, keepdims=True)
+        np.testing.assert_allclose(shares * totals, weights, rtol=1e-12)
+    if temperature:
+        relative = np.array(scores, float) - np.max(scores, -1, keepdims=True)
+        np.testing.assert_allclose(way.scaled * temperature, relative, atol=1e-300)
+
+
+def test_what_each_character_was_drawn_from_can_be_had_again_from_the_seed(tiny_model):
+    config = SampleConfig(temperature=1.2, top_k=6, top_p=0.9, seed=4)
+    text = [1, 2, 3]
+    for n, drawn in enumerate(
+        ids_of(tiny_model, 5, seed=4, temperature=1.2, top_k=6, top_p=0.9)[0]
+    ):
+        scores = ReferenceDecoder(tiny_model).next_scores(np.array([text]))
+        u = np.random.default_rng(4).random(n + 1)[-1:]
+        assert pick(stages(scores, config).probabilities, u) == drawn
+        text.append(drawn)
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 1e-6, 1e6, 1e300])

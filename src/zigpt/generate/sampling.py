@@ -1,5 +1,7 @@
 """Scores -> probabilities -> one id. Plain numpy, whatever computed the scores."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -7,12 +9,32 @@ from zigpt.config import SampleConfig
 from zigpt.errors import ModelFileError
 
 
+@dataclass(frozen=True)
+class Stages:
+    """The way from scores to what the next character is drawn from, each stage as it was left."""
+
+    scaled: Float[np.ndarray, "B V"]  # scores relative to the largest, divided by temperature
+    top_k: Float[np.ndarray, "B V"]  # the same, with those that top-k drops at -inf
+    softmax: Float[np.ndarray, "B V"]  # probabilities of those left; rows sum to 1
+    top_p: Float[np.ndarray, "B V"]  # the same, with those that top-p drops at 0
+    probabilities: Float[np.ndarray, "B V"]  # of those left; rows sum to 1 again
+
+
 def next_probabilities(
     scores: Float[np.ndarray, "B V"], config: SampleConfig
 ) -> Float[np.ndarray, "B V"]:
-    """Temperature, then top-k, then top-p (arXiv:1904.09751), then softmax; rows sum to 1.
+    """Say what the next character is drawn from; rows sum to 1.
 
-    Temperature 0 puts everything on the likeliest character. Ties at the border of top-k stay in.
+    Raises:
+        ModelFileError: a score is not finite: the weights are damaged.
+    """
+    return stages(scores, config).probabilities
+
+
+def stages(scores: Float[np.ndarray, "B V"], config: SampleConfig) -> Stages:
+    """Temperature, then top-k, softmax, then top-p (arXiv:1904.09751), and once more to 1.
+
+    Temperature 0 leaves only the likeliest character. Ties at the border of top-k stay in.
 
     Raises:
         ModelFileError: a score is not finite: the weights are damaged.
@@ -23,25 +45,44 @@ def next_probabilities(
             "its weights are damaged, or the device miscalculates",
             "try --device cpu, or train again",
         )
-    if config.temperature == 0:
-        return np.eye(scores.shape[1])[scores.argmax(-1)]
+    scaled = _scaled(scores, config.temperature)
+    top_k = _likeliest(scaled, config.top_k)
+    softmax = _sum_to_one(np.exp(top_k))
+    if config.top_p == 1:
+        return Stages(scaled, top_k, softmax, softmax, softmax)
+    top_p = _nucleus(softmax, config.top_p)
+    return Stages(scaled, top_k, softmax, top_p, _sum_to_one(top_p))
+
+
+def _scaled(scores: Float[np.ndarray, "B V"], temperature: float) -> Float[np.ndarray, "B V"]:
+    if temperature == 0:  # what ever lower temperatures come to
+        first = np.arange(scores.shape[1]) == scores.argmax(-1)[:, None]
+        return np.where(first, 0, -np.inf)
     # Relative to the largest and in float64: no temperature can make that one overflow.
     with np.errstate(over="ignore"):
         scores = scores.astype(np.float64)
-        scores = (scores - scores.max(-1, keepdims=True)) / config.temperature
-    if 0 < config.top_k < scores.shape[1]:
-        weakest = np.partition(scores, -config.top_k)[:, -config.top_k, None]
-        scores = np.where(scores < weakest, -np.inf, scores)
-    probabilities = np.exp(scores)
-    probabilities /= probabilities.sum(-1, keepdims=True)
-    if config.top_p < 1:
-        order = (-probabilities).argsort(-1, kind="stable")
-        ranked = np.take_along_axis(probabilities, order, -1)
-        # A character stays if those before it do not yet reach p: at least one always stays.
-        ranked[ranked.cumsum(-1) - ranked >= config.top_p] = 0
-        np.put_along_axis(probabilities, order, ranked, -1)
-        probabilities /= probabilities.sum(-1, keepdims=True)
-    return probabilities
+        return (scores - scores.max(-1, keepdims=True)) / temperature
+
+
+def _likeliest(scores: Float[np.ndarray, "B V"], k: int) -> Float[np.ndarray, "B V"]:
+    if not 0 < k < scores.shape[1]:
+        return scores
+    weakest = np.partition(scores, -k)[:, -k, None]
+    return np.where(scores < weakest, -np.inf, scores)
+
+
+def _nucleus(probabilities: Float[np.ndarray, "B V"], p: float) -> Float[np.ndarray, "B V"]:
+    order = (-probabilities).argsort(-1, kind="stable")
+    ranked = np.take_along_axis(probabilities, order, -1)
+    # A character stays if those before it do not yet reach p: at least one always stays.
+    ranked[ranked.cumsum(-1) - ranked >= p] = 0
+    kept = np.empty_like(probabilities)
+    np.put_along_axis(kept, order, ranked, -1)
+    return kept
+
+
+def _sum_to_one(weights: Float[np.ndarray, "B V"]) -> Float[np.ndarray, "B V"]:
+    return weights / weights.sum(-1, keepdims=True)
 
 
 def pick(
