@@ -1,0 +1,63 @@
+"""Copied or invented: every passage that is named stands there, and none is missed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import story
+from zigpt.anatomy import Passage, TrainingText
+
+TEXTS = st.text("ab字", max_size=40)
+
+
+@given(TEXTS, st.text("ab字x", max_size=12))
+def test_no_longer_beginning_stands_in_the_text_than_the_one_found(text, piece):
+    length, source = TrainingText(text).longest_match(piece)
+    assert text[source : source + length] == piece[:length]
+    assert length == len(piece) or piece[: length + 1] not in text
+
+
+@given(TEXTS, st.text("ab字x", max_size=12))
+def test_each_passage_stands_in_both_texts_and_cannot_be_made_longer(text, written):
+    passages = TrainingText(text).passages(written)
+    for passage in passages:
+        end = passage.start + passage.length
+        own = written[passage.start : end]
+        assert own == text[passage.source : passage.source + passage.length] != ""
+        assert end == len(written) or written[passage.start : end + 1] not in text
+        assert passage.start == 0 or written[passage.start - 1 : end] not in text
+    held = {at for p in passages for at in range(p.start, p.start + p.length)}
+    assert held == {at for at, character in enumerate(written) if character in text}
+
+
+@pytest.mark.parametrize("times", [1, 2, 300])
+def test_a_text_that_repeats_itself_is_found_whole(times):
+    text = "abcabd" * times
+    assert TrainingText(text).passages(text) == [Passage(0, len(text), 0)]
+
+
+def test_short_passages_are_left_out_on_request():
+    text = TrainingText("to be or not to be")
+    assert text.passages("to see or not", 5) == [Passage(5, 8, 4)]
+    assert len(text.passages("to see or not", 3)) == 2
+
+
+def test_what_was_never_seen_is_a_coincidence_and_what_was_seen_a_copy():
+    text = story(20_000)
+    training = TrainingText(text)
+    shortest = training.shortest_copy(story(4000, seed=1))
+    fresh, copied = story(3000, seed=2), text[500:560]
+    assert 8 < shortest < 60
+    called_copies = training.passages(fresh, shortest)
+    assert sum(passage.length for passage in called_copies) < 0.03 * len(fresh)
+    (found,) = (p for p in training.passages(f"#{copied}#", shortest) if p.length >= 60)
+    assert (found.start, found.source) == (1, 500)
+
+
+def test_stricter_means_longer():
+    training, unseen = TrainingText(story(5000)), story(2000, seed=1)
+    strict, usual, lax = (training.shortest_copy(unseen, chance) for chance in (0.0, 0.01, 0.5))
+    longest = max(passage.length for passage in training.passages(unseen))
+    assert strict == longest + 1
+    assert strict >= usual > lax > 1
+    assert training.shortest_copy("") == 1
