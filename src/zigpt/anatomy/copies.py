@@ -1,6 +1,5 @@
 """Copied or invented: the passages of a text that stand word for word in the training text."""
 
-import os
 from bisect import bisect_left
 from dataclasses import dataclass
 
@@ -33,7 +32,7 @@ class TrainingText:
         """Find how much of the beginning of `piece` stands in the text, and where."""
         place = bisect_left(self._order, piece, key=lambda at: self.text[at : at + len(piece)])
         found = [
-            (len(os.path.commonprefix([piece, self.text[at : at + len(piece)]])), int(at))
+            (_shared(piece, self.text[at : at + len(piece)]), int(at))
             for at in self._order[max(0, place - 1) : place + 1]
         ]
         return max(found, default=(0, 0))
@@ -63,6 +62,12 @@ class TrainingText:
         return (
             1 + int(np.quantile(longest, 1 - chance, method="inverted_cdf")) if len(unseen) else 1
         )
+
+
+def _shared(a: str, b: str) -> int:
+    """Count the characters with which both begin."""
+    pairs = enumerate(zip(a, b, strict=False))
+    return next((n for n, (one, other) in pairs if one != other), min(len(a), len(b)))
 
 
 def _suffix_order(text: str) -> Int[np.ndarray, " N"]:
