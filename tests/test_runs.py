@@ -14,12 +14,20 @@ import safetensors.numpy as safetensors_numpy
 import torch
 
 from tests.conftest import story
+from zigpt.anatomy import look_inside
 from zigpt.baselines import build_ladder
 from zigpt.cli.main import main
 from zigpt.cli.source import text_of
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus, read_texts
-from zigpt.errors import ConfigError, ModelFileError, RunBusyError, StorageError, TextError
+from zigpt.errors import (
+    ConfigError,
+    ModelFileError,
+    RunBusyError,
+    StorageError,
+    TextError,
+    VocabularyError,
+)
 from zigpt.runs.checkpoint import list_checkpoints, restore_newest, save_checkpoint
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import free_path, newest_path
@@ -280,6 +288,15 @@ def test_one_file_holds_the_whole_model(model_file, tiny_model):
     assert not saved.model.training
     ids = torch.tensor([[1, 2, 3]])
     assert torch.equal(saved.model(ids), tiny_model(ids))
+
+
+def test_a_file_name_is_enough_to_look_inside_a_model(model_file, tiny_model):
+    saved = load_model(str(model_file))
+    ids = saved.ids("bad字")
+    assert ids.tolist() == [2, 1, 4, 10]
+    assert torch.equal(saved.look_inside("bad字").logits, look_inside(tiny_model, ids).logits)
+    with pytest.raises(VocabularyError, match="'x'"):
+        saved.look_inside("bad x")
 
 
 def test_a_truncated_model_is_refused_wherever_it_ends(model_file):

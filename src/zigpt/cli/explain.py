@@ -45,14 +45,14 @@ def _text(saved: SavedModel, text: str) -> str:
 
 
 def _ids(saved: SavedModel, text: str, most: int) -> torch.Tensor:
-    ids = saved.tokenizer.encode(_text(saved, text))[:most].astype("int64")
+    ids = saved.ids(_text(saved, text))[:most]
     if len(ids) < 2:
         raise TextError(
             f"{len(ids)} characters are too few to show anything",
             "it takes one character to see and one to predict",
             "give a longer --text",
         )
-    return torch.from_numpy(ids).to(saved.model.head.weight.device)
+    return ids
 
 
 def _visible(text: str) -> str:

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
+from zigpt.anatomy import Activations, look_inside
 from zigpt.model import GPT
 from zigpt.runs.model_file import ModelFile, pack, read_model_file
 from zigpt.runs.storage import write_file
@@ -19,6 +22,19 @@ class SavedModel:
     model: GPT
     tokenizer: CharTokenizer
     about: dict[str, Any]
+
+    def ids(self, text: str) -> Int[Tensor, " T"]:
+        """Turn a text into ids, where the model is.
+
+        Raises:
+            VocabularyError: naming each unknown character.
+        """
+        ids = torch.from_numpy(self.tokenizer.encode(text).astype("int64"))
+        return ids.to(self.model.head.weight.device)
+
+    def look_inside(self, text: str) -> Activations:
+        """Run the model once and keep all that it computes."""
+        return look_inside(self.model, self.ids(text))
 
 
 def pack_model(saved: SavedModel) -> bytes:
@@ -37,13 +53,13 @@ def save_model(path: Path, saved: SavedModel) -> None:
     write_file(path, pack_model(saved))
 
 
-def load_model(path: Path, device: torch.device) -> SavedModel:
+def load_model(path: Path | str, device: torch.device | str = "cpu") -> SavedModel:
     """Read a model from its file, or from the run folder that holds it; in eval mode.
 
     Raises:
         ModelFileError: missing, damaged, a pickle, or not a model of ours.
     """
-    file = read_model_file(path)
+    file = read_model_file(Path(path))
     model = GPT(file.config, torch.Generator())
     model.load_state_dict({name: torch.from_numpy(w) for name, w in file.weights.items()})
     return SavedModel(model.to(device).eval(), file.tokenizer, file.about)
