@@ -100,6 +100,18 @@ def test_the_maps_give_the_very_outputs_of_the_models_own_fused_attention(tiny_m
         assert torch.allclose(seen.heads[layer], output[0], atol=1e-5)
 
 
+def test_queries_keys_values_and_embeddings_are_the_very_ones_of_the_model(
+    tiny_model, ids, watched
+):
+    seen = look_inside(tiny_model, ids)
+    for layer, q, k, v, _ in watched(ids):
+        for own, kept in ((q, seen.q), (k, seen.k), (v, seen.v)):
+            assert torch.allclose(kept[layer], own[0], atol=1e-5)
+    assert torch.equal(seen.token, tiny_model.token_embedding.weight[ids])
+    if seen.position is not None:
+        assert torch.equal(seen.position, tiny_model.position_embedding.weight[:8])
+
+
 def test_the_three_steps_of_attention_are_the_formula_row_by_row(tiny_model, ids, watched):
     seen = look_inside(tiny_model, ids)
     for layer, q, k, _, _ in watched(ids):
