@@ -20,7 +20,15 @@ FLOORS = {
 }  # fmt: skip
 # Inside a folder the same: each module imports only from those before it.
 INSIDE = {
-    "anatomy": ["activations", "predictions", "influence", "layers", "copies"],
+    "anatomy": [
+        "activations",
+        "predictions",
+        "influence",
+        "layers",
+        "copies",
+        "origins",
+        "trace",
+    ],
     "bench": ["textbook", "rounds", "limits", "cost", "speed", "saving", "growth", "plot"],
     "corpus": ["encodings", "decode", "files", "stored", "source", "batches"],
     "generate": ["sampling", "loop", "graph", "quick", "reference"],
