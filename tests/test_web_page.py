@@ -69,13 +69,14 @@ def test_both_languages_say_the_same_things():
     assert english.keys() == chinese.keys()
     for key, text in english.items():
         assert text.strip()
-        assert re.findall(r"{\w+}", text).sort() == re.findall(r"{\w+}", chinese[key]).sort(), key
+        places = [sorted(set(re.findall(r"{\w+}", each))) for each in (text, chinese[key])]
+        assert places[0] == places[1], key
     used = {
         name
         for file in STATIC.rglob("*.js")
         for name in re.findall(r"""["'`]([a-z]+\.[a-z_.]+)["'`]""", file.read_text())
     }
-    assert {name for name in used if name.split(".")[0] in ("learn", "write")} <= english.keys()
+    assert used - {"model.safetensors"} <= english.keys()
 
 
 def test_the_token_leaves_the_address_and_survives_a_reload(page, server):
@@ -121,6 +122,36 @@ def test_write_colours_each_character_by_the_probability_the_model_gave_it(page)
         text += character
 
 
+def test_positions_shows_what_each_character_cost_at_any_moment_of_training(page):
+    page.click("#tab-positions")
+    text = "the river"[:8]
+    page.fill("#text", text)
+    for step in (None, 4, 3, 1, 0):  # the slider begins at its right end
+        name = "model" if step is None else f"snapshots/step-{step:08d}"
+        seen = load_model(GOLDEN / f"{name}.safetensors").look_inside(text)
+        wanted = -seen.logits.log_softmax(-1)[:-1].gather(-1, seen.ids[1:, None])[:, 0]
+        first = page.locator("#panel .letter[data-loss]").first
+        playwright.expect(first).to_have_attribute(
+            "data-loss", re.compile(f"^{float(wanted[0]):.5f}"[:-1])
+        )
+        shown = [
+            float(letter.get_attribute("data-loss"))
+            for letter in page.locator(".letter[data-loss]").all()
+        ]
+        assert shown == pytest.approx(wanted.tolist(), abs=1e-3)
+        page.locator("#moment").press("ArrowLeft")
+    page.locator("#panel .letter").nth(2).click()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".letter.context").count() == 4
+    assert page.locator(".letter.target").text_content() == "r" or text[4] == " "
+    assert page.locator(".bars li").count() == 8
+    shared = page.url
+    page.reload()
+    page.wait_for_selector(".letter.context")
+    assert page.locator(".letter.context").count() == 4
+    assert page.url == shared
+
+
 def test_everything_is_reached_by_keys_alone(page):
     page.locator("#tab-learn").focus()
     page.keyboard.press("ArrowRight")
@@ -154,7 +185,7 @@ def test_language_and_theme_are_changed_and_kept(page):
 
 def test_on_a_telephone_nothing_hangs_over_the_edge(page):
     page.set_viewport_size({"width": 390, "height": 844})
-    for name in ("learn", "write"):
+    for name in ("learn", "write", "positions"):
         page.click(f"#tab-{name}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 

@@ -3,7 +3,7 @@
 look_inside                          one forward pass, whole
 lens, contributions, score_parts     through the layers
 trace                                any number of it, to its terms and its line of code
-predict, influence                   what it answers, and what moves the answers
+predict, judge, influence            what it answers, and what moves the answers
 TrainingText                         which passages of a text were copied
 """
 
@@ -11,7 +11,7 @@ from zigpt.anatomy.activations import Activations, look_inside
 from zigpt.anatomy.copies import Passage, TrainingText
 from zigpt.anatomy.influence import influence
 from zigpt.anatomy.layers import Label, ScoreParts, contributions, lens, score_parts
-from zigpt.anatomy.predictions import Predictions, predict
+from zigpt.anatomy.predictions import Predictions, judge, predict
 from zigpt.anatomy.trace import SHAPES, Line, Trace, trace
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "TrainingText",
     "contributions",
     "influence",
+    "judge",
     "lens",
     "look_inside",
     "predict",

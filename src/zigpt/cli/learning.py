@@ -152,6 +152,7 @@ def _consume(
         if out_of_patience or (progress.step in sampled and not (progress.step and progress.look)):
             text = _sample(state, corpus, folder.info["prompt"], _SAMPLE_CHARS)
             keep("the sample", partial(folder.record.add_sample, state.step, text))
+            keep("the snapshot", partial(folder.save_snapshot, state, tokenizer))
             written = text.removeprefix(folder.info["prompt"])
             screen.say(f"step {progress.step:>6}  writes: {one_line(written)}")
         # At step 0 as well: from then on there is always something to go on from.

@@ -19,8 +19,8 @@ from zigpt.runs import foreign
 from zigpt.runs.checkpoint import FREE_TO_CHANGE, restore_newest, save_checkpoint
 from zigpt.runs.lock import LOCK_FILE, Lock, locked
 from zigpt.runs.model_file import FORMAT, MODEL_FILE, damaged, require_format
-from zigpt.runs.paths import RUN_FILE
-from zigpt.runs.record import Record
+from zigpt.runs.paths import RUN_FILE, snapshot_path
+from zigpt.runs.record import Record, sample_steps
 from zigpt.runs.saved_model import SavedModel, pack_model
 from zigpt.runs.storage import (
     clear_leftovers,
@@ -79,7 +79,7 @@ class RunFolder:
             StorageError: the folder cannot be made, or the disk is too full for its checkpoints.
         """
         cls.require_free(path)
-        _require_room(path, configs[0])
+        _require_room(path, *configs)
         info = {
             "format": FORMAT,
             "zigpt": __version__,
@@ -195,10 +195,20 @@ class RunFolder:
         Raises:
             StorageError: the disk did not take it.
         """
-        about = {"text": self.info["text"], "step": state.step, "test_loss": state.best_loss}
-        self._best = pack_model(SavedModel(state.model, tokenizer, about))
+        self._best = self._pack(state, tokenizer, state.best_loss)
         self._require_held()
         self._write_best()
+
+    def save_snapshot(self, state: TrainState, tokenizer: CharTokenizer) -> None:
+        """Keep the present weights, to be looked at beside those of other steps.
+
+        Raises:
+            StorageError: the disk did not take it.
+        """
+        self._require_held()
+        path = snapshot_path(self.path, state.step)
+        make_folder(path.parent)
+        write_file(path, self._pack(state, tokenizer, None))
 
     def save(self, state: TrainState) -> None:
         """Write a checkpoint to go on from: last, so that whatever belongs to it is there.
@@ -233,6 +243,10 @@ class RunFolder:
         for name in record.cut(logged or {}):
             say(f"{name} is not as it was written: what can be read of it is kept")
 
+    def _pack(self, state: TrainState, tokenizer: CharTokenizer, test_loss: float | None) -> bytes:
+        about = {"text": self.info["text"], "step": state.step, "test_loss": test_loss}
+        return pack_model(SavedModel(state.model, tokenizer, about))
+
     def _require_held(self) -> None:
         if self._lock:
             self._lock.require()
@@ -256,13 +270,15 @@ def is_blank(path: Path) -> bool:
     )
 
 
-def _require_room(path: Path, model: GPTConfig) -> None:
-    checkpoint = 12 * model.n_parameters  # a weight and two moments, four bytes each
-    needed, free = 3 * checkpoint + 4 * model.n_parameters, free_bytes(path)
+def _require_room(path: Path, model: GPTConfig, training: TrainConfig) -> None:
+    weights = 4 * model.n_parameters
+    n_models = 1 + len(sample_steps(training.max_steps))  # the best, and a snapshot of each
+    needed = (3 * 3 + n_models) * weights  # three checkpoints: weights and two moments
+    free = free_bytes(path)
     if needed > free:
         raise StorageError(
             f"the disk is too full for {path}",
-            f"its checkpoints and model take {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free",
+            f"a run needs {needed / 1e6:,.0f} MB for its models, {free / 1e6:,.0f} MB are free",
             "free some space, or choose a folder on another disk with --run",
         )
 

@@ -1,11 +1,25 @@
 """Where runs are when nobody named one."""
 
 import os
+import re
 from pathlib import Path
 
 from zigpt.errors import ModelFileError
 
 RUN_FILE = "run.json"
+SNAPSHOTS = "snapshots"
+
+
+def snapshot_path(run: Path, step: int) -> Path:
+    """Name the model as it was after a step; it is kept of the log-spaced ones."""
+    return run / SNAPSHOTS / f"step-{step:08d}.safetensors"
+
+
+def list_snapshots(run: Path) -> list[int]:
+    """Name the steps of which a run has kept the model, in order."""
+    names = (path.name for path in (run / SNAPSHOTS).glob("step-*.safetensors"))
+    found = (re.fullmatch(r"step-(\d{8,19})\.safetensors", name) for name in names)
+    return sorted(int(match[1]) for match in found if match)
 
 
 def free_path(name: str) -> Path:

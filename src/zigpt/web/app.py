@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from starlette.staticfiles import StaticFiles
 
 from zigpt.errors import ModelFileError
 from zigpt.runs import foreign
+from zigpt.runs.paths import list_snapshots
 from zigpt.web import questions
 from zigpt.web.desk import Desk
 from zigpt.web.guard import API, Guard, Refused
+from zigpt.web.looking import QUESTIONS, Windows
 from zigpt.web.shelf import Shelf, Shown
 from zigpt.web.watch import Watcher, describe_run
 
@@ -34,16 +37,19 @@ class Site:
     path: Path
     shelf: Shelf
     desk: Desk = field(default_factory=Desk)
+    windows: Windows = field(default_factory=Windows)
     watching: int = 0
 
-    async def model(self) -> Shown:
-        """The newest model there is, by the desk: reading it takes a while.
+    async def model(self, step: int | None = None) -> Shown:
+        """The newest model there is, or that of a step, by the desk: reading it takes a while.
 
         Raises:
-            Refused: there is none yet.
+            Refused: there is none.
         """
         try:
-            return await self.desk.do(self.shelf.newest)
+            if step is None:
+                return await self.desk.do(self.shelf.newest)
+            return await self.desk.do(partial(self.shelf.at, step))
         except ModelFileError as error:
             raise Refused(404, f"{error.what}: {error.why}") from error
 
@@ -59,46 +65,73 @@ def create_app(site: Site, hosts: Iterable[str], token: str) -> Guard:
         response.set_cookie(guard.cookie, token, httponly=True, samesite="strict", path="/")
         return response
 
-    async def describe(request: Request) -> Response:
-        run = describe_run(site.path)
-        shown: dict[str, Any] | None = None
-        try:
-            newest = await site.model()
-            about = questions.describe(newest.saved)
-            shown = {**about, "version": newest.version, "trouble": newest.trouble}
-        except Refused as refusal:
-            if refusal.status != 404:
-                raise
-        return JSONResponse({"run": run, "model": shown})
-
-    async def watch(request: Request) -> Response:
-        if site.watching >= _MOST_WATCHING:
-            raise Refused(503, "too many are watching", {"Retry-After": "5"})
-        return StreamingResponse(_news(site), media_type="text/event-stream")
-
-    async def write(request: Request) -> Response:
-        asked = await _asked(request)
-        saved = (await site.model()).saved
-        texts = questions.written(saved, asked)
-        first = await site.desk.do(lambda: next(texts, None))
-        return StreamingResponse(_lines(site, first, texts), media_type="application/x-ndjson")
-
-    async def health(request: Request) -> Response:
-        return JSONResponse({"ok": True})
-
+    answers = _Answers(site)
     app = Starlette(
         routes=[
             Route("/enter", enter, methods=["POST"]),
-            Route(API + "health", health),
-            Route(API + "run", describe),
-            Route(API + "watch", watch),
-            Route(API + "write", write, methods=["POST"]),
+            Route(API + "health", answers.health),
+            Route(API + "run", answers.describe),
+            Route(API + "watch", answers.watch),
+            Route(API + "write", answers.write, methods=["POST"]),
+            Route(API + "look/{question}", answers.look, methods=["POST"]),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
         exception_handlers={Refused: _refuse},
     )
     guard = Guard(app, hosts, token)
     return guard
+
+
+class _Answers:
+    """What is behind the routes of one site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse({"ok": True})
+
+    async def describe(self, request: Request) -> Response:
+        run = describe_run(self._site.path)
+        shown: dict[str, Any] | None = None
+        try:
+            newest = await self._site.model()
+            about = questions.describe(newest.saved)
+            shown = {**about, "version": newest.version, "trouble": newest.trouble}
+        except Refused as refusal:
+            if refusal.status != 404:
+                raise
+        steps = list_snapshots(self._site.path)
+        return JSONResponse({"run": run, "model": shown, "snapshots": steps})
+
+    async def watch(self, request: Request) -> Response:
+        if self._site.watching >= _MOST_WATCHING:
+            raise Refused(503, "too many are watching", {"Retry-After": "5"})
+        return StreamingResponse(_news(self._site), media_type="text/event-stream")
+
+    async def write(self, request: Request) -> Response:
+        asked = await _asked(request)
+        saved = (await self._site.model(questions.moment(asked))).saved
+        texts = questions.written(saved, asked)
+        first = await self._site.desk.do(lambda: next(texts, None))
+        lines = _lines(self._site, first, texts)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    async def look(self, request: Request) -> Response:
+        question = QUESTIONS.get(request.path_params["question"])
+        if question is None:
+            raise Refused(404, "this cannot be asked")
+        asked = await _asked(request)
+        shown = await self._site.model(questions.moment(asked))
+        windows = self._site.windows
+
+        def answer() -> dict[str, Any] | bytes:
+            return question(windows.look(shown.saved, shown.version, asked), asked)
+
+        found = await self._site.desk.do(answer)
+        if isinstance(found, bytes):
+            return Response(found, media_type="application/octet-stream")
+        return JSONResponse(found)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -82,6 +82,13 @@ def known(saved: SavedModel, text: str) -> Ids:
         raise Refused(422, f"{error.what}: {error.why}") from error
 
 
+def moment(asked: Any) -> int | None:
+    """The step of the snapshot that is asked; None for the newest model."""
+    if isinstance(asked, dict) and asked.get("at") is None:
+        return None
+    return index(asked, "at", 10**12)
+
+
 def field(asked: Any, name: str, kind: type) -> Any:
     """Take one value out of a question, if it is of its kind."""
     value = asked.get(name) if isinstance(asked, dict) else None

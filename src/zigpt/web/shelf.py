@@ -8,7 +8,10 @@ import torch
 
 from zigpt.errors import ModelFileError
 from zigpt.runs.model_file import MODEL_FILE
+from zigpt.runs.paths import snapshot_path
 from zigpt.runs.saved_model import SavedModel, load_model
+
+_MOST_SNAPSHOTS = 4
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,22 @@ class Shelf:
         self._path, self._device = path, device
         self._shown: Shown | None = None
         self._tried: str | None = None
+        self._snapshots: dict[int, Shown] = {}
+
+    def at(self, step: int) -> Shown:
+        """The model as it was after a step.
+
+        Raises:
+            ModelFileError: it was not kept.
+        """
+        shown = self._snapshots.pop(step, None)
+        if shown is None:
+            saved = load_model(snapshot_path(self._path, step), self._device)
+            shown = Shown(saved, f"step {step}")
+        self._snapshots[step] = shown
+        if len(self._snapshots) > _MOST_SNAPSHOTS:  # the one not asked for the longest
+            del self._snapshots[next(iter(self._snapshots))]
+        return shown
 
     def newest(self) -> Shown:
         """Look whether there is a newer one, and read it.

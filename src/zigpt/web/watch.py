@@ -25,9 +25,16 @@ def describe_run(path: Path) -> dict[str, Any] | None:
             "text": {key: info["text"][key] for key in ("name", "characters")},
             "ladder": info["ladder"],
             "prompt": info["prompt"],
+            "example": _last_sample(path, info["model"]["block_size"]),
         }
     except (OSError, ValueError, LookupError, TypeError):
         return None
+
+
+def _last_sample(path: Path, length: int) -> str:
+    """What the run wrote last, as far as its model can see it at once."""
+    text = (path / _FILES["samples"]).read_text("utf-8", errors="replace")
+    return text.rpartition(" ════\n")[2].strip()[:length]
 
 
 def is_training(path: Path) -> bool:

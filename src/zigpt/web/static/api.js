@@ -36,6 +36,21 @@ export async function enter() {
 export const get = async (path) => (await checked(await fetch(`/api/${path}`))).json();
 
 /**
+ * Ask about the window that is looked at. @param {string} question @param {import("./view.js").View} view
+ * @param {object} [more] what this question needs besides text and moment
+ */
+const asked = async (question, view, more = {}) =>
+  checked(await fetch(`/api/look/${question}`, post({ text: view.text, at: view.at, ...more })));
+
+/** @param {string} question @param {import("./view.js").View} view @param {object} [more] */
+export const look = async (question, view, more) => (await asked(question, view, more)).json();
+
+/** The same where the answer is nothing but numbers. @param {string} question @param {import("./view.js").View} view
+ * @param {object} [more] */
+export const numbers = async (question, view, more) =>
+  new Float32Array(await (await asked(question, view, more)).arrayBuffer());
+
+/**
  * Ask for something that comes in lines, each the JSON of one thing.
  * @param {string} path @param {unknown} body @param {AbortSignal} signal
  */

@@ -3,16 +3,18 @@
 import { enter, get } from "./api.js";
 import { byId, element } from "./elements.js";
 import { learn, listen } from "./panels/learn.js";
+import { positions } from "./panels/positions.js";
 import { write } from "./panels/write.js";
+import { address, keep, panel, view } from "./view.js";
 import { language, say, speak, whole } from "./words.js";
 
-const PANELS = /** @type {const} */ ([["learn", learn], ["write", write]]);
+const PANELS = /** @type {const} */ ([["learn", learn], ["write", write], ["positions", positions]]);
 
 /** @type {any} */
 const state = {};
 
-/** The panel that the address names. */
-const named = () => PANELS.find(([name]) => location.hash === `#/${name}`)?.[0] ?? PANELS[0][0];
+/** The panel that the address names, or the first. */
+const named = () => (PANELS.find(([name]) => name === panel()) ?? PANELS[0])[0];
 
 function show() {
   const { model, run } = state;
@@ -28,11 +30,13 @@ function show() {
   byId("tabs").replaceChildren(...PANELS.map(([name]) => element("button", {
     type: "button", role: "tab", id: `tab-${name}`, textContent: say(`panel.${name}`),
     "aria-selected": String(name === current), "aria-controls": "panel", tabIndex: name === current ? 0 : -1,
-    onclick: () => { location.hash = `#/${name}`; },
+    onclick: () => { location.hash = address(name, state.view); },
     onkeydown: (/** @type {KeyboardEvent} */ event) => turn(event, name),
   })));
   const place = element("section", { id: "panel", role: "tabpanel", "aria-labelledby": `tab-${current}` });
   state.hear = state.lose = undefined;
+  state.view = view(state.view?.text ?? state.example);
+  state.keep = () => keep(current, state.view);
   PANELS.find(([name]) => name === current)?.[1](state, place);
   byId("panels").replaceChildren(place);
 }
@@ -43,7 +47,7 @@ function turn(event, from) {
   if (!by) return;
   const at = PANELS.findIndex(([name]) => name === from);
   const [next] = PANELS[(at + by + PANELS.length) % PANELS.length];
-  location.hash = `#/${next}`;
+  location.hash = address(next, state.view);
   addEventListener("hashchange", () => byId(`tab-${next}`).focus(), { once: true });
 }
 
@@ -71,6 +75,7 @@ await speak(language());
 try {
   await enter();
   Object.assign(state, await get("run"));
+  state.example = state.run?.example ?? state.model?.characters.slice(0, 8) ?? "";
   if (state.run) listen(state);
   show();
 } catch {

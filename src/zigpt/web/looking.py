@@ -1,0 +1,79 @@
+"""What the page may ask about one window of text that a model has read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from zigpt.anatomy import Activations, judge
+from zigpt.runs.saved_model import SavedModel
+from zigpt.web.guard import Refused
+from zigpt.web.questions import field, known
+
+GUESSES = 8
+_MOST_KEPT = 4  # windows; one of the seed shape takes some 50 MB
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A window, the model that read it, and everything that this computed."""
+
+    saved: SavedModel
+    text: str
+    seen: Activations
+
+
+class Windows:
+    """The windows that were looked into last: whoever walks about in one does not wait again."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], Looked] = {}
+
+    def look(self, saved: SavedModel, version: str, asked: Any) -> Looked:
+        """Read the text that is asked about, or remember it.
+
+        Raises:
+            Refused: it is empty or longer than the model sees, or has unknown characters.
+        """
+        text = field(asked, "text", str)
+        longest = saved.model.config.block_size
+        if not 0 < len(text) <= longest:
+            raise Refused(422, f"the model sees 1 to {longest} characters, not {len(text)}")
+        known(saved, text)
+        key = (version, text)
+        looked = self._kept.pop(key, None) or Looked(saved, text, saved.look_inside(text))
+        self._kept[key] = looked
+        if len(self._kept) > _MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        return looked
+
+
+def positions(looked: Looked, asked: Any) -> dict[str, Any]:
+    """Each position as a question: loss and rank of what really came, and the best guesses.
+
+    The last position has no answer yet: only guesses.
+    """
+    seen = looked.seen
+    last = len(looked.text) - 1
+    answered = judge(seen.logits[:-1], seen.ids[1:], GUESSES)
+    best = seen.probabilities.topk(min(GUESSES, seen.logits.size(-1)))
+    decode = looked.saved.tokenizer.decode
+    return {
+        "losses": answered.losses.tolist(),
+        "ranks": answered.ranks.tolist(),
+        "guesses": [
+            [[decode([i]), p] for i, p in zip(ids, chances, strict=True)]
+            for ids, chances in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ],
+        "last": last,
+    }
+
+
+Question = Callable[[Looked, Any], dict[str, Any] | bytes]
+QUESTIONS: dict[str, Question] = {"positions": positions}
+
+
+def numbers(*tensors: torch.Tensor) -> bytes:
+    """Lay out tensors for a Float32Array, one after the other."""
+    return b"".join(tensor.numpy().astype("<f4").tobytes() for tensor in tensors)

@@ -1,0 +1,89 @@
+// Every position is a question: what could be seen there, what had to be guessed, and how well that went.
+
+import { look } from "../api.js";
+import { bars } from "../bars.js";
+import { element } from "../elements.js";
+import { subject } from "../subject.js";
+import { walk } from "../walk.js";
+import { fixed, glyph, percent, say, whole } from "../words.js";
+
+const WORST = 8; // bits: as dark as it gets
+const AROUND = 6; // characters on each side in the picture of the shift
+
+/** @param {any} state @param {HTMLElement} place */
+export function positions(state, place) {
+  place.append(
+    element("h2", { textContent: say("panel.positions") }),
+    element("p", { className: "lead", textContent: say("positions.lead") }),
+  );
+  subject(state, place, async (below) => {
+    const found = await look("positions", state.view);
+    const characters = Array.from(state.view.text);
+    const letters = characters.map((character, at) => letterOf(character, found.losses[at - 1]));
+    const told = element("div", { "aria-live": "polite" });
+    below.append(
+      element("div", { className: "sheet text letters", role: "group", "aria-label": say("subject.text") }, ...letters),
+      scale(), told,
+    );
+    walk(letters, state.view.row, (at) => {
+      state.view.row = at;
+      state.keep();
+      for (const [place, letter] of letters.entries()) {
+        letter.classList.toggle("context", place <= at);
+        letter.classList.toggle("target", place === at + 1);
+      }
+      told.replaceChildren(...answer(characters, found, at));
+    });
+  });
+}
+
+/** @param {string} character @param {number | undefined} loss in nats; the first character was never guessed */
+function letterOf(character, loss) {
+  const made = element("span", { className: "letter", role: "button", textContent: glyph(character) });
+  if (loss === undefined) return made;
+  made.style.background = shade(loss / Math.LN2);
+  made.title = say("positions.bits", { bits: fixed(loss / Math.LN2, 2) });
+  made.dataset.loss = String(loss);
+  return made;
+}
+
+/** @param {string[]} characters @param {any} found @param {number} at */
+function answer(characters, found, at) {
+  const shown = /** @type {[string, number][]} */ (found.guesses[at]);
+  const target = characters[at + 1];
+  const sentence = target === undefined
+    ? say("positions.open", { seen: whole(at + 1) })
+    : say("positions.answer", {
+      seen: whole(at + 1), target: glyph(target), probability: percent(Math.exp(-found.losses[at])),
+      bits: fixed(found.losses[at] / Math.LN2, 2), rank: found.ranks[at],
+    });
+  const rank = shown.findIndex(([character]) => character === target);
+  return [
+    element("p", { textContent: sentence }),
+    bars(shown.map(([character, chance]) => [glyph(character), chance]), rank),
+    element("h3", { textContent: say("positions.shift") }),
+    shift(characters, at),
+  ];
+}
+
+/** Inputs above targets: the same characters, one place further. @param {string[]} characters @param {number} at */
+function shift(characters, at) {
+  const from = Math.max(0, at - AROUND), to = Math.min(characters.length, at + AROUND + 1);
+  const line = (/** @type {string} */ name, /** @type {number} */ by) =>
+    element("tr", {}, element("th", { scope: "row", textContent: say(name) }),
+      ...characters.slice(from, to).map((_, place) => element("td", {
+        className: from + place === at ? "marked text" : "text", textContent: glyph(characters[from + place + by] ?? "?"),
+      })));
+  return element("div", { className: "scroll" },
+    element("table", { className: "shift" }, line("positions.input", 0), line("positions.target", 1)));
+}
+
+function scale() {
+  const shades = element("i");
+  shades.style.background = `linear-gradient(to right, ${shade(0)}, ${shade(WORST)})`;
+  return element("div", { className: "legend" }, say("positions.expected"), shades, say("positions.surprising"));
+}
+
+/** @param {number} bits */
+const shade = (bits) =>
+  `color-mix(in srgb, var(--surprise) ${Math.round((70 * Math.min(bits, WORST)) / WORST)}%, transparent)`;

@@ -1,0 +1,58 @@
+// What all panels that look inside have in common: the text they look at, and the moment of training.
+
+import { Refusal } from "./api.js";
+import { element } from "./elements.js";
+import { say, whole } from "./words.js";
+
+/**
+ * A bar with the text and the slider over time, and below it what `show` makes of them: again after every change.
+ * @param {any} state @param {HTMLElement} place @param {(place: HTMLElement) => Promise<void>} show
+ */
+export function subject(state, place, show) {
+  const { view, model, snapshots } = state;
+  if (!model) {
+    place.append(element("p", { className: "lead", textContent: say("about.none") }));
+    return;
+  }
+  const text = element("textarea", { id: "text", rows: 2, value: view.text, maxLength: model.block_size });
+  const below = element("div");
+  const trouble = element("p", { className: "trouble", role: "status" });
+  const moments = [...snapshots, null];
+  const slider = element("input", {
+    id: "moment", type: "range", min: 0, max: snapshots.length, step: 1, value: Math.max(0, moments.indexOf(view.at)),
+  });
+  const named = element("output", { htmlFor: "moment" });
+  place.append(
+    element("div", { className: "row" },
+      element("label", { className: "wide" }, say("subject.text", { most: model.block_size }), text),
+      ...(snapshots.length ? [element("label", { className: "wide" }, say("subject.moment"), slider, named)] : [])),
+    trouble, below,
+  );
+
+  let latest = 0;
+  const again = async () => {
+    const moment = view.at === null ? say("subject.newest") : say("subject.step", { step: whole(view.at) });
+    named.textContent = moment;
+    slider.setAttribute("aria-valuetext", moment);
+    state.keep();
+    const mine = ++latest, made = element("div");
+    try {
+      await show(made);
+      if (mine !== latest) return; // something newer is on its way
+      trouble.textContent = "";
+      below.replaceChildren(made);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      trouble.textContent = say("refused", { why: error.message });
+    }
+  };
+  text.oninput = () => {
+    view.text = text.value;
+    again();
+  };
+  slider.oninput = () => {
+    view.at = moments[slider.valueAsNumber];
+    again();
+  };
+  again();
+}

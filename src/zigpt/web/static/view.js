@@ -1,0 +1,36 @@
+// What is looked at: the text, the moment of training and the place in the model. It is in the address, so that
+// a view can be kept, sent and gone back to.
+
+/**
+ * @typedef {object} View
+ * @property {string} text the window that all panels look at
+ * @property {number | null} at a step that was kept; null for the newest model
+ * @property {number} layer
+ * @property {number} head
+ * @property {number} row the position that asks
+ * @property {number} column the position that is looked at
+ */
+
+const NUMBERS = /** @type {const} */ (["layer", "head", "row", "column"]);
+
+/** The panel that the address names. */
+export const panel = () => /^#\/(\w+)/.exec(location.hash)?.[1] ?? "";
+
+/** @param {string} text what is shown where the address names none @returns {View} */
+export function view(text) {
+  const asked = new URLSearchParams(location.hash.split("?")[1] ?? "");
+  const number = (/** @type {string} */ name) => Math.max(0, Math.trunc(Number(asked.get(name)) || 0));
+  const [layer, head, row, column] = NUMBERS.map(number);
+  return { text: asked.get("text") ?? text, at: asked.has("at") ? number("at") : null, layer, head, row, column };
+}
+
+/** The address of a view in a panel. @param {string} name @param {View} seen */
+export function address(name, seen) {
+  const asked = new URLSearchParams({ text: seen.text });
+  if (seen.at !== null) asked.set("at", String(seen.at));
+  for (const key of NUMBERS) if (seen[key]) asked.set(key, String(seen[key]));
+  return `#/${name}?${asked}`;
+}
+
+/** Keep a view in the address, without a step in the browser's history. @param {string} name @param {View} seen */
+export const keep = (name, seen) => history.replaceState(null, "", address(name, seen));
