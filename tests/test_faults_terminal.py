@@ -132,3 +132,22 @@ def test_what_is_harmless_stays_as_it_is():
     every = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
     assert not FORBIDDEN.search(harmless(every))
     assert json.loads(harmless(json.dumps("\x9b\u202e", ensure_ascii=False))) == "\x9b\u202e"
+
+
+@pytest.mark.parametrize("keep", [100, 0], ids=["cut", "empty"])
+def test_verify_tells_people_and_programs_of_a_path_in_letters(tmp_path, keep, capsys):
+    """A truncated model is a fault to tell, with the name of the folder that holds it."""
+    run = tmp_path / "字\x1b]0;owned\x07\x7f\x9b\u202e"
+    run.mkdir()
+    data = good_file(tmp_path).read_bytes()
+    (run / "model.safetensors").write_bytes(data[:keep])
+    (run / "run.json").write_bytes(b"{")
+    assert main(["verify", str(run)]) == 3
+    shown = capsys.readouterr().out
+    assert not FORBIDDEN.search(shown)
+    assert "字\\u001b]0;owned\\u0007\\u007f\\u009b\\u202e" in shown.replace("\n  ", "")
+    assert main(["verify", str(run), "--json"]) == 3
+    shown = capsys.readouterr().out
+    assert not FORBIDDEN.search(shown)
+    assert "字" in shown
+    assert json.loads(shown)["run"] == str(run)

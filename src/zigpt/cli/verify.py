@@ -14,6 +14,7 @@ import torch
 
 from zigpt.cli.options import VerifyOptions
 from zigpt.cli.source import find_again, text_of
+from zigpt.cli.terminal import harmless
 from zigpt.config import TrainConfig
 from zigpt.corpus import Corpus
 from zigpt.device import keep_freed_memory, pick_device
@@ -44,7 +45,8 @@ def run(options: VerifyOptions) -> int:
         checks.append(check)
         if not options.json:
             print(f"{check.name:<12}{_WORDS[check.result]}")
-            print(textwrap.fill(check.detail, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+            detail = harmless(check.detail)  # a path may hold commands to terminals
+            print(textwrap.fill(detail, _WIDTH, initial_indent="  ", subsequent_indent="  "))
             print(flush=True)
     failed = [check.name for check in checks if check.result == "failed"]
     if options.json:
@@ -52,7 +54,7 @@ def run(options: VerifyOptions) -> int:
             {"name": c.name, "result": c.result, "detail": c.detail, **c.numbers} for c in checks
         ]
         whole = {"run": str(options.run), "proved": not failed, "checks": parts}
-        print(json.dumps(whole, ensure_ascii=False))
+        print(harmless(json.dumps(whole, ensure_ascii=False)))
     else:
         print(_summary(checks))
     return _FAILED if failed else 0
