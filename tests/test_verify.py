@@ -210,6 +210,38 @@ class TestFiles:
             (folder / "counters.json").write_text("{}")
         assert len(verify()[1]["files"]["faults"]) == 2
 
+    def test_a_training_whose_checkpoints_are_all_gone_is_a_fault(self, run, verify):
+        for folder in list((run / "checkpoints").iterdir()):
+            folder.rename(folder.with_name(f"{folder.name}.bad"))
+        code, checks = verify()
+        assert code == 3
+        assert results(checks) == only("files")
+        assert "has no checkpoint" in checks["files"]["detail"]
+        assert "set aside: step-00000000.bad, step-00000003.bad." in checks["files"]["detail"]
+        shutil.rmtree(run / "checkpoints")
+        assert verify()[0] == 3
+
+    def test_a_log_that_cannot_be_read_is_a_fault(self, run, verify):
+        (run / "metrics.jsonl").unlink()
+        (run / "metrics.jsonl").mkdir()
+        assert "metrics.jsonl cannot be read" in verify()[1]["files"]["detail"]
+
+    def test_a_checkpoint_that_was_set_aside_is_mentioned_and_no_fault(self, run, verify):
+        shutil.copytree(run / "checkpoints", run / "copy")
+        (run / "copy" / "step-00000003").rename(run / "checkpoints" / "step-00000003.bad1")
+        code, checks = verify()
+        assert code == 0
+        assert checks["files"]["set_aside"] == ["step-00000003.bad1"]
+        assert "step-00000003.bad1" in checks["files"]["detail"]
+
+    def test_a_training_that_has_only_just_begun_needs_no_checkpoint(self, run, verify):
+        shutil.rmtree(run / "checkpoints")
+        first = (run / "metrics.jsonl").read_text().splitlines()[0]
+        (run / "metrics.jsonl").write_text(first + "\n")
+        code, checks = verify()
+        assert code == 0
+        assert "There was no checkpoint to read." in checks["files"]["detail"]
+
     def test_a_run_file_of_another_model_is_a_fault(self, run, verify):
         change_info(run, lambda info: info["model"].update(n_layer=1))
         code, checks = verify()

@@ -41,16 +41,27 @@ def check_files(path: Path, device: torch.device) -> Found:
         except ModelFileError as error:
             faults.append(said(error))
     n_files = _checkpoint_files(path / "checkpoints", faults)
+    if run:
+        _compare_with_log(run, faults)
+    aside = sorted(bad.name for bad in (path / "checkpoints").glob("step-*.bad*"))
     if run and saved and run.configs[0] != saved.model.config:
         faults.append("run.json and model.safetensors describe models of different shapes.")
     if saved and (names := _not_finite(saved)):
         faults.append(f"In model.safetensors {', '.join(names[:3])} is not finite everywhere.")
         saved = None
-    numbers = {"checkpoints": len(n_files), "checkpoint_files": sum(n_files), "faults": faults}
-    if faults:
-        return Found(Check("files", "failed", " ".join(faults), numbers), run, saved)
-    assert saved
-    return Found(Check("files", "proved", _detail(run, saved, numbers), numbers), run, saved)
+    numbers = {
+        "checkpoints": len(n_files),
+        "checkpoint_files": sum(n_files),
+        "set_aside": aside,
+        "faults": faults,
+    }
+    detail = " ".join(faults)
+    if not faults:
+        assert saved
+        detail = _detail(run, saved, numbers)
+    if aside:
+        detail += f" Damaged ones that a resume has set aside: {', '.join(aside)}."
+    return Found(Check("files", "failed" if faults else "proved", detail, numbers), run, saved)
 
 
 def _checkpoint_files(folder: Path, faults: list[str]) -> list[int]:
@@ -67,6 +78,18 @@ def _checkpoint_files(folder: Path, faults: list[str]) -> list[int]:
     return counts
 
 
+def _compare_with_log(run: RunFolder, faults: list[str]) -> None:
+    """A training that has made steps has saved one, or can nowhere be gone on with."""
+    try:
+        is_begun = any(row["step"] for row in run.record.rows())
+    except OSError as error:
+        faults.append(f"metrics.jsonl cannot be read: {error.strerror}.")
+        return
+    # Looked up anew: a training at work may have dropped those that were to be read.
+    if is_begun and not list_checkpoints(run.path / "checkpoints"):
+        faults.append(f"metrics.jsonl tells of a training, but {run.path} has no checkpoint of it.")
+
+
 def _is_run(path: Path) -> bool:
     return (path / "run.json").is_file()
 
@@ -80,8 +103,11 @@ def _detail(run: RunFolder | None, saved: SavedModel, numbers: dict[str, object]
     finite = f"All {saved.model.config.n_parameters:,} weights are finite."
     if run is None:
         return f"The model file can be read and its parts fit each other. {finite}"
-    return (
+    checkpoints = (
         f"Read all {numbers['checkpoint_files']} files of {numbers['checkpoints']} checkpoints: "
         "each has the size and the SHA-256 that its MANIFEST.json says. "
-        f"run.json and model.safetensors can be read and describe the same model. {finite}"
+        if numbers["checkpoints"]
+        else "There was no checkpoint to read. "
     )
+    same = "run.json and model.safetensors can be read and describe the same model."
+    return f"{checkpoints}{same} {finite}"
