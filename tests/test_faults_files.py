@@ -1,6 +1,7 @@
 """C9, C10, C11: files that somebody else may have made. None runs, hangs or leads astray."""
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -189,6 +190,28 @@ class TestModelFiles:
         for path in (tmp_path / "pipe", tmp_path / "run", "/dev/zero"):
             code, _, why, _ = refusal("sample", path)
             assert (code, why) == (3, "it is not a regular file")
+
+    def test_the_checksum_is_that_of_the_data_section(self, parts):
+        assert parts.inner["sha256"] == hashlib.sha256(parts.body).hexdigest()
+
+    @pytest.mark.parametrize("command", ["eval", "explain model", "sample --device cpu"])
+    @pytest.mark.parametrize("how", ["weight", "swap", "checksum"])
+    def test_weights_that_are_not_as_they_were_written_are_refused(
+        self, tmp_path, parts, command, how
+    ):
+        if how == "weight":
+            parts.body[100] ^= 1
+        elif how == "swap":
+            one, other = (f"blocks.0.ln_{i}.weight" for i in (1, 2))
+            tensors = parts.tensors
+            tensors[one], tensors[other] = tensors[other], tensors[one]
+        else:
+            parts.inner["sha256"] = "0" * 64
+        path = tmp_path / "wrong.safetensors"
+        path.write_bytes(put_together(parts))
+        code, what, why, _ = refusal(*command.split(), path)
+        assert (code, what) == (3, f"{path} {DAMAGED}")
+        assert why == "its weights do not have the SHA-256 that they were written with"
 
     def test_a_file_that_changes_after_its_header_was_read_is_refused(self, tmp_path):
         path = good_file(tmp_path)

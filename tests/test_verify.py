@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import zigpt.proofs.causality
 import zigpt.proofs.resume
 import zigpt.runs.checkpoint
+from tests.campaigns.model_files import put_together, take_apart
 from tests.conftest import story
 from zigpt import attention, train
 from zigpt.attention import causal_mask, fused_attention, position_before
@@ -275,6 +276,28 @@ class TestFiles:
         assert code == 3
         assert checks["files"]["result"] == "failed"
         assert {checks[name]["result"] for name in NAMES[1:]} == {"unchecked"}
+
+    def test_two_flipped_bytes_that_leave_all_weights_finite_are_found(self, run, verify):
+        file = run / "model.safetensors"
+        data = bytearray(file.read_bytes())
+        for place in (-4000, -40):  # in the lowest bits of a weight
+            data[place] ^= 1
+        file.write_bytes(data)
+        code, checks = verify()
+        assert code == 3
+        assert f"{file} is damaged" in checks["files"]["detail"]
+        assert "its weights do not have the SHA-256" in checks["files"]["detail"]
+        assert {checks[name]["result"] for name in NAMES[1:]} == {"unchecked"}
+
+    def test_an_early_model_file_without_a_checksum_is_read_and_that_is_said(self, run, verify):
+        assert "no checksum" not in verify()[1]["files"]["detail"]
+        file = run / "model.safetensors"
+        parts = take_apart(file.read_bytes())
+        del parts.inner["sha256"]
+        file.write_bytes(put_together(parts))
+        code, checks = verify()
+        assert code == 0
+        assert "carries no checksum of its weights" in checks["files"]["detail"]
 
     def test_where_there_is_no_run_it_is_refused_in_three_lines(self, tmp_path, capsys):
         for path in (tmp_path, tmp_path / "nothing"):

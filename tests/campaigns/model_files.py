@@ -173,7 +173,7 @@ def _config(choose: random.Random, parts: Parts) -> None:
 
 
 def _say(choose: random.Random, parts: Parts) -> None:
-    key = choose.choice(("format", "config", "characters", "about", "more"))
+    key = choose.choice(("format", "config", "characters", "about", "sha256", "more"))
     if choose.random() < 0.3:
         parts.inner.pop(key, None)
     else:

@@ -9,6 +9,7 @@ from zigpt.errors import ModelFileError
 from zigpt.proofs.check import Check, said
 from zigpt.runs.checkpoint import FILES, list_checkpoints, read_checkpoint
 from zigpt.runs.folder import RunFolder
+from zigpt.runs.model_file import read_model_file
 from zigpt.runs.saved_model import SavedModel, load_model
 
 
@@ -58,7 +59,7 @@ def check_files(path: Path, device: torch.device) -> Found:
     detail = " ".join(faults)
     if not faults:
         assert saved
-        detail = _detail(run, saved, numbers)
+        detail = _detail(run, saved, numbers) + _unless_checksummed(path)
     if aside:
         detail += f" Damaged ones that a resume has set aside: {', '.join(aside)}."
     return Found(Check("files", "failed" if faults else "proved", detail, numbers), run, saved)
@@ -88,6 +89,11 @@ def _compare_with_log(run: RunFolder, faults: list[str]) -> None:
     # Looked up anew: a training at work may have dropped those that were to be read.
     if is_begun and not list_checkpoints(run.path / "checkpoints"):
         faults.append(f"metrics.jsonl tells of a training, but {run.path} has no checkpoint of it.")
+
+
+def _unless_checksummed(path: Path) -> str:
+    known = read_model_file(path).sha256 is not None
+    return "" if known else " The model file, an early one, carries no checksum of its weights."
 
 
 def _is_run(path: Path) -> bool:

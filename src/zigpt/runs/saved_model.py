@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zigpt.anatomy import Activations, look_inside
 from zigpt.model import GPT
-from zigpt.runs.model_file import ModelFile, pack, read_model_file
+from zigpt.runs.model_file import ModelFile, pack, read_whole_model_file
 from zigpt.runs.storage import write_file
 from zigpt.tokenizer import CharTokenizer
 
@@ -59,7 +59,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> SavedMod
     Raises:
         ModelFileError: missing, damaged, a pickle, or not a model of ours.
     """
-    file = read_model_file(Path(path))
+    file = read_whole_model_file(Path(path))
     model = GPT(file.config, torch.Generator())
     model.load_state_dict({name: torch.from_numpy(w) for name, w in file.weights.items()})
     return SavedModel(model.to(device).eval(), file.tokenizer, file.about)
