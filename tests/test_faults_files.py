@@ -10,14 +10,17 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.numpy
 
 from tests.campaigns.model_files import (
     FOUND,
     MOST_MEMORY,
+    Parts,
     get_ready,
     good_file,
     put_together,
@@ -122,14 +125,38 @@ class TestModelFiles:
     def test_a_pickle_is_refused_by_its_first_bytes_whatever_its_name(self, refused, data):
         assert refused(data)[0] == "is a pickle, not a model.safetensors"
 
+    @pytest.mark.parametrize("protocol", [0, 1])
+    @pytest.mark.parametrize(
+        "content",
+        [1, "a", None, [1], {"a": 1}, OrderedDict(a=1), print, Path("x"), Parts, [b"x" * 200_000],
+         {"head.weight": np.ones(99_999, np.float32)}],
+        ids=range(11),
+    )  # fmt: skip
+    def test_a_pickle_of_the_first_protocols_is_refused_by_what_it_can_be_read_as(
+        self, tmp_path, refused, protocol, content
+    ):
+        data = pickle.dumps(content, protocol)
+        with watched(tmp_path) as seen:
+            assert refused(data)[0] == "is a pickle, not a model.safetensors"
+        assert [line for line in seen if line.startswith(("pickle", "os.", "subprocess"))] == []
+
     @pytest.mark.parametrize(
         "data",
-        [b"cos\nsystem\n(S'exit 9'\ntR.", b"(lp0\n.", bytes(512) + b"ustar", b"\x08\x08onnx"],
-    )
-    def test_a_pickle_that_hides_is_never_loaded(self, tmp_path, refused, data):
+        [b"cos\nsystem\n(S'exit 9'\ntR.", b"(S'exit 9'\nios\nsystem\n.", b"(lp0\n.",
+         b"(cos\nsystem\nS'exit 9'\no.more"],
+    )  # fmt: skip
+    def test_a_pickle_that_would_run_something_is_never_loaded(self, tmp_path, refused, data):
         with watched(tmp_path) as seen:
-            assert refused(data)[0] == DAMAGED
+            assert refused(data)[0] == "is a pickle, not a model.safetensors"
         assert [line for line in seen if line.startswith(("pickle", "os.", "subprocess"))] == []
+
+    @pytest.mark.parametrize(
+        "data",
+        [b"", b".", b"(", b"best.", b"cat\ndog\ntest.", b"Nothing\n" * 20_000, bytes(99),
+         b"(" + bytes(99), b"\x80\x04" + bytes(6), b"I1\n", bytes(512) + b"ustar", b"\x08\x08onnx"],
+    )  # fmt: skip
+    def test_what_is_no_pickle_is_not_called_one(self, refused, data):
+        assert refused(data)[0] == DAMAGED
 
     @pytest.mark.parametrize(
         ("change", "why"),

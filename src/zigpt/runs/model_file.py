@@ -5,8 +5,11 @@ Weights are numpy arrays here, so that a model can be read without waiting for t
 
 import contextlib
 import hashlib
+import io
 import json
 import os
+import pickletools  # takes pickles to pieces; it cannot load one
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +30,7 @@ FORMAT = 1
 # What reading a damaged file may raise.
 _DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError)
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+_PICKLE_READ, _PICKLE_PIECES = 1 << 16, 5  # bytes, and so many parts in a row that no text has
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ def read_model_file(path: Path) -> ModelFile:
     except ModelFileError:
         raise
     except _DAMAGE as error:
+        if _is_old_pickle(path):
+            raise _pickled(path) from None
         raise damaged(path, _first_line(error)) from error
     weights = _StoredWeights(path, file, status)
     return ModelFile(config, weights, tokenizer, header["about"], header.get("sha256"))
@@ -198,19 +204,40 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else ""
 
 
+def _pickled(path: Path) -> ModelFileError:
+    return ModelFileError(
+        f"{path} is a pickle, not a model.safetensors",
+        "loading a pickle runs whatever code it holds, so zigpt never does",
+        "give a run folder or a model.safetensors",
+    )
+
+
+def _is_old_pickle(path: Path) -> bool:
+    """Whether a file is a pickle without first bytes of its own: protocols 0 and 1 have none.
+
+    It can be read as one to its end, or, where it is larger than what is read, for a while.
+    """
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        beginning = file.read(_PICKLE_READ)
+        pieces = io.StringIO()
+        try:
+            pickletools.dis(beginning, pieces, indentlevel=0)
+            return True
+        except (ValueError, IndexError, AssertionError):
+            is_cut = len(beginning) == _PICKLE_READ
+            return is_cut and pieces.getvalue().count("\n") >= _PICKLE_PIECES
+    return False
+
+
 def _check_beginning(path: Path) -> None:
     """Refuse a pickle, and a header that it would take too much to parse."""
     with path.open("rb") as file:
         magic = file.read(9)
         # A safetensors file begins with a length, which may look like a pickle's first bytes, and
-        # an opening brace.
-        pickled = magic[:1] == b"\x80" and magic[8:] != b"{"
+        # an opening brace. Where it was cut before that, zeros of the length tell.
+        pickled = re.match(rb"\x80[\x02-\x05][^\0]", magic) and magic[8:] != b"{"
         if path.suffix.lower() in _PICKLES or magic.startswith(b"PK\x03\x04") or pickled:
-            raise ModelFileError(
-                f"{path} is a pickle, not a model.safetensors",
-                "loading a pickle runs whatever code it holds, so zigpt never does",
-                "give a run folder or a model.safetensors",
-            )
+            raise _pickled(path)
         length = int.from_bytes(magic[:8], "little")
         file.seek(8)
         foreign.require_modest(file.read(min(length, foreign.LARGEST + 1)))
