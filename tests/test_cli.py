@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 
@@ -161,15 +162,42 @@ def test_another_text_is_scored_whole(trained, capsys, tmp_path, refused):
     assert refused("eval", run, other, "--unknown", "drop")[1].endswith("has nothing to score")
 
 
-def test_a_model_whose_text_is_gone_says_so(trained, refused, tmp_path):
-    run, _, text = trained
-    away = text.rename(tmp_path / "away.txt")
-    try:
-        code, what, _, _ = refused("eval", run)
-    finally:
-        away.rename(text)
+@pytest.fixture(params=["file", "folder"])
+def moved(request, tmp_path, capsys):
+    """A run whose text has moved: the run, where the text was, where it is."""
+    books, run = tmp_path / "my books", tmp_path / "the run"
+    books.mkdir()
+    for name in ("one.txt", "two.txt"):
+        (books / name).write_text(story(2000) + name, encoding="utf-8")
+    text = books if request.param == "folder" else books / "one.txt"
+    assert main(["train", str(text), *SMALL, "--max-steps", "3", "--run", str(run)]) == 0
+    away = books.rename(tmp_path / "elsewhere")
+    capsys.readouterr()
+    return run, books, away if request.param == "folder" else away / "one.txt"
+
+
+@pytest.mark.parametrize("command", ["eval", "train --resume --run"])
+def test_a_text_that_has_moved_can_be_named_or_put_back(moved, refused, capsys, command):
+    run, books, away = moved
+    code, what, why, fix = refused(*command.split(), run)
     assert code == 3
-    assert str(text) in what
+    assert what.startswith(f"cannot read {books / 'one.txt'}")
+    assert why == "the text of the model was there, and is not any longer"
+    assert fix.startswith("fix: put it back there, or name ")
+    _, *spelled = shlex.split(fix[fix.index("zigpt ") :])
+    assert main([str(away) if word == "TEXT" else word for word in spelled]) == 0
+    said = capsys.readouterr().out
+    assert "the test split of" in said or "going on at step 3" in said
+    (away.parent if away.is_file() else away).rename(books)
+    assert main([*command.split(), str(run)]) == 0
+
+
+def test_verify_says_where_a_text_is_missing(moved, capsys):
+    run, books, _ = moved
+    assert main(["verify", "--json", str(run)]) == 0
+    detail = json.loads(capsys.readouterr().out)["checks"][1]["detail"]
+    assert detail.startswith(f"cannot read {books / 'one.txt'}")
+    assert detail.endswith("To have it checked, put it back there.")
 
 
 def test_plan_tells_people_and_programs_the_same(trained, capsys):

@@ -2,9 +2,11 @@
 
 import json
 import math
+import shlex
 import sys
 
 from zigpt.cli.options import EvalOptions
+from zigpt.cli.screen import program
 from zigpt.cli.source import find_again, text_of
 from zigpt.corpus import Corpus, Source, encode, read_texts
 from zigpt.device import pick_device
@@ -50,7 +52,11 @@ def run(options: EvalOptions) -> int:
 def _corpus(options: EvalOptions, saved: SavedModel) -> tuple[Corpus, str]:
     """The test split of the model's own text, or the whole of another."""
     own = text_of(saved.about)
-    source: Source = read_texts([options.text]) if options.text else find_again(own)
+    if options.text:
+        source: Source = read_texts([options.text])
+    else:
+        again = f"{program()} eval {shlex.quote(str(options.run))} TEXT"
+        source = find_again(own, again)
     for notice in source.notices:
         print(f"note: {notice}", file=sys.stderr)
     if source.sha256 == own["sha256"]:

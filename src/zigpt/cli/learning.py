@@ -100,7 +100,8 @@ def _start(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen
 def _resume(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen]:
     device = pick_device(options.device)
     folder = RunFolder.open(options.run or newest_path())
-    source = find_text(options.texts) if options.texts else find_again(text_of(folder.info))
+    again = f"{program()} train TEXT --resume --run {shlex.quote(str(folder.path))}"
+    source = find_text(options.texts) if options.texts else find_again(text_of(folder.info), again)
     folder.require_text(source)
     folder.lock()
     folder.change(said(options.settings))

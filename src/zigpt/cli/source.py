@@ -1,5 +1,6 @@
 """Which text a command works on, and what to say about it."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +10,8 @@ import torch
 from zigpt.cli.screen import one_line
 from zigpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.corpus import Corpus, Source, StoredText, default_text, python_reference, read_texts
-from zigpt.errors import ModelFileError
+from zigpt.corpus.files import shown
+from zigpt.errors import ModelFileError, TextError
 from zigpt.plan import advise_preset, require_memory
 
 
@@ -40,13 +42,23 @@ def text_of(about: Any) -> Mapping[str, Any]:
     )
 
 
-def find_again(info: Mapping[str, Any]) -> Source:
+def find_again(info: Mapping[str, Any], otherwise: str = "") -> Source:
     """Read the text that a model was trained on from where it was, by its fingerprint.
+
+    `otherwise` ends the advice for a text that has moved: a command that takes TEXT instead.
 
     Raises:
         TextError: it is no longer there.
     """
     paths = [Path(path) for path in info["paths"]]
+    if gone := [path for path in paths if not os.path.exists(path)]:
+        more = f" and {len(gone) - 1:,} more" if len(gone) > 1 else ""
+        now = "name the folder of its files" if len(paths) > 1 else "name it"
+        raise TextError(
+            f"cannot read {shown(gone[0])}{more}",
+            "the text of the model was there, and is not any longer",
+            f"put it back there{otherwise and f', or {now} where it is now: {otherwise}'}",
+        )
     return read_texts(paths) if paths else python_reference()
 
 

@@ -20,7 +20,7 @@ from zigpt.corpus import Corpus
 from zigpt.device import keep_freed_memory, pick_device
 from zigpt.errors import ModelFileError, TextError
 from zigpt.proofs.causality import check_causality, take_windows
-from zigpt.proofs.check import Check, Result, unchecked
+from zigpt.proofs.check import Check, Result, said, unchecked
 from zigpt.proofs.files import Found, check_files
 from zigpt.proofs.resume import check_resume
 from zigpt.proofs.sampling import check_sampling
@@ -84,7 +84,7 @@ def _text(found: Found) -> tuple[Check, Corpus | None]:
         recorded = text_of(found.run.info if found.run else found.saved.about)
         source = find_again(recorded)
     except (TextError, ModelFileError) as error:
-        return unchecked("vocabulary", error), None
+        return unchecked("vocabulary", f"{said(error)} To have it checked, {error.fix}."), None
     check = check_vocabulary(source, recorded["sha256"], found.saved.tokenizer)
     if check.result != "proved":
         return check, None
