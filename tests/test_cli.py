@@ -445,11 +445,23 @@ def test_stopped_and_resumed_a_run_ends_bit_equal_to_an_uninterrupted_one(
 
 def test_resuming_refuses_other_settings_and_another_text(trained, refused, tmp_path):
     run, _, _ = trained
-    assert refused("train", "--resume", "--run", run, "--n-embd", 32)[0] == 2
+    before = (run / "run.json").read_bytes()
+    going_on = ("train", "--resume", "--run", run)
+    assert refused(*going_on, "--n-embd", 32)[0] == 2
+    for preset in ("laptop", "gpu", "seed"):
+        code, what, why, fix = refused(*going_on, "--preset", preset)
+        assert (code, what) == (2, "impossible settings: 1 problem")
+        assert (why, fix) == (f"preset is tiny in {run}, not {preset}", "fix: drop preset")
+    assert "2 problems" in refused(*going_on, "--preset", "gpu", "--seed", 2)[1]
+    code, what, _, fix = refused(*going_on, "--minutes", 1)
+    assert (code, fix) == (2, "fix: keep one of them")
+    assert "--minutes cannot be combined" in what
     other = tmp_path / "other.txt"
     other.write_text(story(6000, seed=2), encoding="utf-8")
     assert refused("train", other, "--resume", "--run", run)[0] == 3
     assert refused("train", "--resume", "--run", tmp_path / "nothing")[0] == 3
+    assert (run / "run.json").read_bytes() == before
+    assert main([str(word) for word in (*going_on, "--preset", "tiny", "--max-steps", 60)]) == 0
 
 
 def test_a_run_on_the_default_text_finds_it_again_whatever_has_come_since(

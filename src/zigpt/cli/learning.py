@@ -104,7 +104,8 @@ def _resume(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Scree
     source = find_text(options.texts) if options.texts else find_again(text_of(folder.info), again)
     folder.require_text(source)
     folder.lock()
-    folder.change(said(options.settings))
+    preset = {} if options.preset == "auto" else {"preset": options.preset}
+    folder.change({**said(options.settings), **preset})
     corpus = Corpus.from_text(source.text)
     model, training = folder.configs
     screen = Screen(training.max_steps)

@@ -163,7 +163,7 @@ class RunFolder:
             ConfigError: naming every one that would make it another training.
         """
         model, training = self.configs  # not `info`: an older zigpt may have known less
-        now = {**asdict(model), **asdict(training)}
+        now = {**asdict(model), **asdict(training), "preset": self.info.get("preset")}
         changed = {name: value for name, value in overrides.items() if value != now[name]}
         if forbidden := [name for name in changed if name not in FREE_TO_CHANGE]:
             raise ConfigError(
