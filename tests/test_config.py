@@ -11,7 +11,15 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zigpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig, configure, restore
+from zigpt.config import (
+    PRESETS,
+    GPTConfig,
+    SampleConfig,
+    TrainConfig,
+    configure,
+    overrides_of,
+    restore,
+)
 from zigpt.errors import ConfigError
 from zigpt.model import GPT
 from zigpt.optim import learning_rate
@@ -395,6 +403,22 @@ def test_moving_the_peak_alone_scales_the_whole_schedule(peak, preset):
 def test_a_constant_rate_stays_exactly_constant_when_it_is_moved():
     _, training = configure(65, "seed", {"learning_rate": 7e-4})
     assert {learning_rate(step, training) for step in range(0, 5001, 100)} == {7e-4}
+
+
+@given(st.data(), st.sampled_from(list(PRESETS)))
+def test_the_overrides_of_settings_make_them_again(data, preset):
+    known = {
+        "n_layer": st.integers(1, 9), "dropout": st.floats(0, 0.9),
+        "learning_rate": st.floats(1e-9, 99), "final_learning_rate": st.floats(1e-9, 99),
+        "warmup_steps": st.integers(0, 99), "max_steps": st.integers(1, 3000),
+        "precision": st.just("float32"), "seed": st.integers(0, 9),
+    }  # fmt: skip
+    names = data.draw(st.sets(st.sampled_from(list(known))))
+    said = {name: data.draw(known[name]) for name in sorted(names)}
+    model, training = configure(65, preset, said)
+    found = overrides_of(preset, model, training)
+    assert configure(65, preset, found) == (model, training)
+    assert found.items() <= said.items()
 
 
 def test_configure_leaves_the_presets_as_they_were():

@@ -1,22 +1,28 @@
 """Real trainings that are stopped, locked out, filled up and damaged, from the command line."""
 
+import math
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from tests.campaigns.crashes import Life, check_next_start, in_a_process, undisturbed
+from tests.campaigns.settings import shortened
 from tests.conftest import story
 from tests.test_cli import SMALL, wait_for, zigpt
+from zigpt import train as training
 from zigpt.cli.main import main
 from zigpt.errors import ModelFileError, RunBusyError
 from zigpt.runs import storage
 from zigpt.runs.checkpoint import list_checkpoints, restore_newest
+from zigpt.runs.folder import RunFolder
 from zigpt.runs.lock import locked, require_unlocked
 from zigpt.runs.storage import clear_leftovers
 from zigpt.train import TrainState
@@ -130,6 +136,45 @@ class TestSignals:
             assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [],
+        ["--final-learning-rate", "0.001", "--eval-chars", "77", "--patience", "2"],
+        ["--final-learning-rate", "90", "--max-steps", "39", "--warmup-steps", "2"],
+        ["--architecture", "modern", "--dropout", "0.125", "--optimizer", "adamw", "--n-head", "1",
+         "--weight-decay", "0.3", "--beta2", "0.9", "--seed", "7", "--batch-size", "3"],
+    ],
+    ids=range(4),
+)  # fmt: skip
+def test_what_to_type_after_diverging_is_the_same_training_but_slower(
+    book, tmp_path, monkeypatch, capsys, settings
+):
+    book = book.rename(book.with_name("it's a book.txt"))
+    run = tmp_path / "the run; 1"
+    settings = [*SMALL, "--max-steps", "40", "--learning-rate", "99", *settings]
+    monkeypatch.chdir(tmp_path)
+    with shortened(), monkeypatch.context() as broken:
+        true_loss = training.next_character_loss
+        broken.setattr(training, "next_character_loss", lambda *given: true_loss(*given) * math.nan)
+        assert main(["train", book.name, *settings, "--run", str(run)]) == 6
+    spelled = shlex.split(capsys.readouterr().err.splitlines()[2])
+    words = spelled[spelled.index("train") :]
+    monkeypatch.chdir("/")  # it can be typed anywhere
+    assert main(words) in (0, 6)
+    model, config = RunFolder.open(run).configs
+    again, slower = RunFolder.open(tmp_path / "the run; 1-2").configs
+    assert again == model
+    assert slower.learning_rate == 33
+    final = config.final_learning_rate
+    if "--final-learning-rate" in settings:
+        assert slower.final_learning_rate == min(final, 33)
+    else:
+        assert slower.final_learning_rate == pytest.approx(final / 3)
+    rates = {name: getattr(slower, name) for name in ("learning_rate", "final_learning_rate")}
+    assert slower == replace(config, **rates)
+
+
 def test_diverging_keeps_the_last_good_step_and_says_what_to_type(book, tmp_path, capsys):
     run = tmp_path / "run"
     settings = [*SMALL, "--max-steps", "400", "--grad-clip", "0", "--precision", "float32"]
@@ -138,7 +183,8 @@ def test_diverging_keeps_the_last_good_step_and_says_what_to_type(book, tmp_path
     assert code == 6
     diverged = int(what.removeprefix("error: diverged in step ").split(":")[0])
     assert f"step {diverged - 1} is saved in {run}" in why
-    assert fix.endswith(f"train {book} --preset tiny --learning-rate 33")
+    assert f"train {book} --preset tiny --max-steps 400 --learning-rate 33.0 " in fix
+    assert fix.endswith(f" --run {run}-2")
     assert (run / "loss.png").exists()
     (newest,) = list_checkpoints(run / "checkpoints")[-1:]
     assert newest.name == f"step-{diverged - 1:08d}"

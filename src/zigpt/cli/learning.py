@@ -1,13 +1,16 @@
 """`zigpt train`, the part with torch: text in, model out, watched as it learns."""
 
 import contextlib
+import os
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -16,7 +19,7 @@ from zigpt.cli.options import TrainOptions, said
 from zigpt.cli.screen import Screen, duration, one_line, program
 from zigpt.cli.signals import Signals
 from zigpt.cli.source import choose, describe_text, find_again, find_text, require_possible, text_of
-from zigpt.config import GPTConfig, SampleConfig, TrainConfig
+from zigpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig, overrides_of
 from zigpt.corpus import Corpus
 from zigpt.device import describe, keep_freed_memory, pick_device, pick_precision
 from zigpt.errors import DivergedError, RunBusyError, StorageError
@@ -24,7 +27,7 @@ from zigpt.generate.loop import opening, write
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.plan import fit_to_minutes, make_plan
 from zigpt.runs.folder import SAVE_EVERY, RunFolder, is_blank
-from zigpt.runs.paths import free_path, newest_path
+from zigpt.runs.paths import free_path, newest_path, numbered
 from zigpt.runs.record import sample_steps
 from zigpt.runs.saved_model import load_model
 from zigpt.survey import advice, survey
@@ -33,6 +36,7 @@ from zigpt.verdict import Point, judge, milestone
 
 _PATIENCE = 3  # refusals of the same thing in a row that end a training
 _SAMPLE_CHARS = 200
+_MOST_SPELLED = 10  # texts in a command: a line has no room for many
 
 
 def learn(options: TrainOptions, signals: Signals) -> int:
@@ -54,7 +58,7 @@ def learn(options: TrainOptions, signals: Signals) -> int:
         except DivergedError as error:
             folder.save(state)
             folder.record.draw(folder.ladder)
-            raise _with_command(error, folder, state) from error
+            raise _with_command(error, folder, state, options.texts) from error
         if signals.code:
             folder.save(state)
             screen.say(
@@ -193,15 +197,30 @@ class _Keeper:
             self._screen.say(f"could not save {name or kind}: {error.why}; still training, {kept}")
 
 
-def _with_command(error: DivergedError, folder: RunFolder, state: TrainState) -> DivergedError:
-    """Say what was kept, and spell the command that may do better."""
-    paths = [shlex.quote(one_line(path, 200)) for path in folder.info["text"]["paths"]]
-    rate = f"--learning-rate {state.config.learning_rate / 3:.2g}"
-    preset = f"--preset {folder.info['preset']}"
+def _with_command(
+    error: DivergedError, folder: RunFolder, state: TrainState, texts: Sequence[Path]
+) -> DivergedError:
+    """Say what was kept, and spell the same training with a lower learning rate."""
+    known = folder.info["preset"]
+    preset: PresetName = known if known in get_args(PresetName) else "seed"
+    rate = float(f"{state.config.learning_rate / 3:.2g}")
+    settings = overrides_of(preset, *folder.configs) | {"learning_rate": rate}
+    if "final_learning_rate" in settings:  # it was not that of the preset's schedule
+        settings["final_learning_rate"] = min(settings["final_learning_rate"], rate)
+    if state.device != pick_device("auto"):
+        settings["device"] = state.device
+    # Whole paths: they hold in any folder, and none begins like an option.
+    words = [os.path.abspath(path) for path in texts or folder.info["text"]["paths"]]
+    if len(words) > _MOST_SPELLED:
+        words = ["TEXT"]
+    words += ["--preset", preset]
+    for name, value in settings.items():
+        words += [f"--{name.replace('_', '-')}", f"{value}"]
+    words += ["--run", str(numbered(Path(os.path.abspath(folder.path))))]
     return DivergedError(
         error.what,
         f"{error.why}; step {state.step} is saved in {folder.path}",
-        " ".join(["try", program(), "train", *paths, preset, rate]),
+        f"try {program()} train {shlex.join(words)}",
     )
 
 

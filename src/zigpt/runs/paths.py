@@ -24,7 +24,11 @@ def list_snapshots(run: Path) -> list[int]:
 
 def free_path(name: str) -> Path:
     """Choose a run folder where none was named: runs/<name>, numbered if it is taken."""
-    first = Path("runs") / name
+    return numbered(Path("runs") / name)
+
+
+def numbered(first: Path) -> Path:
+    """Choose a path where nothing is: `first`, or `first` with the lowest number from 2 on."""
     path, number = first, 1
     while os.path.lexists(path):  # also a link to nowhere
         number += 1
