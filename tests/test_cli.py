@@ -78,7 +78,7 @@ def test_a_run_folder_holds_what_the_design_says(trained):
     assert names == {
         "run.json", "metrics.jsonl", "samples.txt", "loss.png", "model.safetensors",
         *(f"checkpoints/step-000000{step}/{part}" for step in ("00", "60") for part in parts),
-        *(f"snapshots/step-000000{step}.safetensors" for step in ("00", "01", "03", "10", "30", "60")),
+        *(f"snapshots/step-000000{n}.safetensors" for n in ("00", "01", "03", "10", "30", "60")),
     }  # fmt: skip
     rows = [json.loads(line) for line in lines_of((run / "metrics.jsonl").read_text())]
     assert [row["step"] for row in rows] == [0, 10, 20, 30, 40, 50, 60]
