@@ -23,6 +23,7 @@ from tests.test_faults_places import refusal
 from zigpt import train
 from zigpt.cli import learning
 from zigpt.cli.main import main
+from zigpt.errors import StorageError
 from zigpt.runs import lock, storage
 from zigpt.runs.checkpoint import list_checkpoints, save_checkpoint
 from zigpt.runs.folder import RunFolder
@@ -304,6 +305,23 @@ class TestSaves:
         apart = [later - earlier for earlier, later in itertools.pairwise(saved)]
         assert max(apart) <= 60
         assert min(apart[:-1]) > 50 - 2 * seconds  # no more often than that takes
+
+    def test_checkpoints_that_are_refused_three_times_end_it_whatever_else_is_taken(
+        self, book, tmp_path, monkeypatch
+    ):
+        save, tried = RunFolder.save, []
+
+        def refuse(folder, state):
+            if not state.step:
+                return save(folder, state)
+            tried.append(state.step)
+            raise StorageError("cannot write it", "no space", "free some")
+
+        monkeypatch.setattr(RunFolder, "save", refuse)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            code, what, _, _ = refusal("train", book, *SETTINGS, "--run", tmp_path / "run")
+        assert (code, what, tried) == (5, "cannot write it", [1, 2, 3])
 
     def test_a_damaged_one_does_not_count_among_the_two_that_are_kept(self, run, tmp_path):
         folder, state = (

@@ -115,7 +115,6 @@ class RunFolder:
             RunBusyError: there is one; it is named.
         """
         self._lock = self._held.enter_context(locked(self.path))
-        self._record = Record(self.path)  # again: until now another could have added to it
 
     def close(self) -> None:
         """Let others in."""
