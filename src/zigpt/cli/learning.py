@@ -5,7 +5,7 @@ import os
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -30,12 +30,15 @@ from zigpt.runs.folder import SAVE_EVERY, RunFolder, is_blank
 from zigpt.runs.paths import free_path, newest_path, numbered
 from zigpt.runs.record import sample_steps
 from zigpt.runs.saved_model import load_model
+from zigpt.runs.wish import WISH_FILE, read_wish
 from zigpt.survey import advice, survey
+from zigpt.tokenizer import CharTokenizer
 from zigpt.train import Progress, TrainState, final_loss, train
 from zigpt.verdict import Point, judge, milestone
 
 _PATIENCE = 3  # refusals of the same thing in a row that end a training
 _SAMPLE_CHARS = 200
+_GLANCE = 0.05  # seconds between looks for a new wish
 _MOST_SPELLED = 10  # texts in a command: a line has no room for many
 
 
@@ -123,9 +126,14 @@ def _resume(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Scree
 def _follow(
     folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen, signals: Signals
 ) -> None:
-    """Consume the training: show, record, sample and save what each step brings."""
+    """Train until it is finished or somebody asks to stop."""
+
+    def breathe() -> None:
+        if signals.code:
+            raise _Enough
+
     with contextlib.suppress(_Enough):
-        _consume(folder, corpus, state, screen, signals)
+        _consume(train(state, corpus, breathe), folder, corpus, state, screen, signals)
 
 
 class _Enough(Exception):
@@ -133,18 +141,20 @@ class _Enough(Exception):
 
 
 def _consume(
-    folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen, signals: Signals
+    steps: Iterator[Progress],
+    folder: RunFolder,
+    corpus: Corpus,
+    state: TrainState,
+    screen: Screen,
+    signals: Signals,
 ) -> None:
-    def breathe() -> None:
-        if signals.code:
-            raise _Enough
-
+    """Show, record, sample and save what each step brings."""
     ladder, tokenizer = folder.ladder, corpus.tokenizer
     keep = _Keeper(folder, screen)
     sampled = sample_steps(state.config.max_steps)
     best_before, saved = state.best_loss, time.monotonic()
     before = saved
-    for progress in train(state, corpus, breathe):
+    for progress in steps:
         last, before = time.monotonic() - before, time.monotonic()
         if progress.look:
             keep("the log", partial(folder.record.add, progress, ladder))
@@ -168,8 +178,35 @@ def _consume(
         elif time.monotonic() + last - saved > SAVE_EVERY:
             keep("the checkpoint", partial(folder.save, state), f"step {state.step}")
             saved = time.monotonic()
+        if _wait(folder, state, tokenizer, keep, screen, signals):
+            saved = time.monotonic()
         if signals.code and not state.is_finished:
             return
+
+
+def _wait(
+    folder: RunFolder,
+    state: TrainState,
+    tokenizer: CharTokenizer,
+    keep: "_Keeper",
+    screen: Screen,
+    signals: Signals,
+) -> bool:
+    """Wait as long as somebody wishes it, with all saved and a model to look at; whether it did."""
+    waits = False
+    while not (signals.code or state.is_finished):
+        wish = read_wish(folder.path)
+        if wish.stop:
+            signals.stop()
+        elif wish.until is None or state.step < wish.until:
+            break
+        elif not waits:
+            waits = True
+            keep("the checkpoint", partial(folder.save, state), f"step {state.step}")
+            keep("the snapshot", partial(folder.save_snapshot, state, tokenizer))
+            screen.say(f"waiting at step {state.step}, as {folder.path / WISH_FILE} says")
+        time.sleep(_GLANCE if waits else 0)
+    return waits
 
 
 class _Keeper:

@@ -32,6 +32,10 @@ class Signals:
         if is_urgent or not self.gently:
             raise Stopped(self.code)
 
+    def stop(self) -> None:
+        """Ask for the same as SIGTERM."""
+        self.code = self.code or 128 + signal.SIGTERM
+
     def obey_at_once(self) -> int | None:
         """From now on; returns the exit code of a signal that came just before."""
         self.gently = False

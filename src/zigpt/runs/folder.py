@@ -29,6 +29,7 @@ from zigpt.runs.storage import (
     make_folder,
     write_file,
 )
+from zigpt.runs.wish import Wish, make_wish, read_wish
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState
 
@@ -230,6 +231,8 @@ class RunFolder:
             StorageError: the folder is not writable.
         """
         clear_leftovers(self.path)
+        if read_wish(self.path) != Wish():  # what was wished of the training before
+            make_wish(self.path, Wish())
         record = self.record
         logged = restore_newest(self.path / "checkpoints", state, say)
         if logged is None and any(row["step"] for row in record.rows()):

@@ -186,7 +186,7 @@ def remove_folder(path: Path) -> None:
 
 def clear_leftovers(folder: Path) -> None:
     """Delete what was being written, or deleted, when a training was stopped; best effort."""
-    for path in [*folder.glob(f"*{_BESIDE}"), *folder.glob(f"checkpoints/*{_BESIDE}")]:
+    for path in [*folder.glob(f"*{_BESIDE}"), *folder.glob(f"*/*{_BESIDE}")]:
         _remove_all(path)
 
 

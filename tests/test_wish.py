@@ -1,0 +1,91 @@
+"""A training that is told to wait, to make a step, to go on or to stop, through its folder."""
+
+import itertools
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.campaigns.crashes import outcome
+from tests.conftest import story
+from tests.test_cli import SMALL
+from zigpt.cli.main import main
+from zigpt.runs.checkpoint import list_checkpoints
+from zigpt.runs.paths import list_snapshots
+from zigpt.runs.wish import WISH_FILE, Wish, make_wish, read_wish
+
+SETTINGS = [*SMALL, "--max-steps", "400", "--eval-interval", "100", "--dropout", "0.2"]
+
+
+@pytest.fixture
+def book(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text(story(3000), encoding="utf-8")
+    return path
+
+
+def train(*arguments):
+    command = [sys.executable, "-m", "zigpt", "train", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(holds):
+    for _ in range(600):
+        if holds():
+            return
+        time.sleep(0.05)
+    pytest.fail("it never came")
+
+
+def saved_steps(run):
+    return [int(path.name[5:]) for path in list_checkpoints(run / "checkpoints")]
+
+
+def test_it_waits_steps_goes_on_and_stops_and_the_end_is_the_same(book, tmp_path):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    training = train(str(book), *SETTINGS, "--run", str(run))
+    wait_for(lambda: run.exists())
+    make_wish(run, Wish(until=7))
+    wait_for(lambda: saved_steps(run)[-1:] == [7])
+    make_wish(run, Wish(until=8))
+    wait_for(lambda: saved_steps(run) == [7, 8])
+    assert {7, 8} <= set(list_snapshots(run))
+    assert training.poll() is None
+    make_wish(run, Wish())
+    wait_for(lambda: 30 in list_snapshots(run))
+    make_wish(run, Wish(stop=True))
+    said, _ = training.communicate(timeout=60)
+    assert training.returncode == 143
+    assert f"waiting at step 7, as {run / WISH_FILE} says" in said
+    assert "stopped and saved at step" in said
+    assert main(["train", "--resume", "--run", str(run)]) == 0  # an old wish holds nobody up
+    assert main(["train", str(book), *SETTINGS, "--run", str(whole)]) == 0
+    assert outcome(run) == outcome(whole)
+
+
+def test_one_that_waits_can_be_stopped_and_killed_like_any_other(book, tmp_path):
+    run = tmp_path / "run"
+    training = train(str(book), *SETTINGS, "--run", str(run))
+    for number, step in zip((15, 9, 2), itertools.count(5, 2), strict=False):
+        wait_for(lambda: saved_steps(run) and read_wish(run) == Wish())
+        make_wish(run, Wish(until=step))
+        wait_for(lambda step=step: saved_steps(run)[-1] >= step)
+        training.send_signal(number)
+        training.communicate(timeout=60)
+        assert training.returncode in (128 + number, -number)
+        training = train("--resume", "--run", str(run))
+    training.kill()
+    training.communicate()
+
+
+@pytest.mark.parametrize("content", [b"", b"step", b"step -1", b"step x", b"\xff", b"1" * 10**6])
+def test_what_cannot_be_understood_is_no_wish(tmp_path, content):
+    (tmp_path / WISH_FILE).write_bytes(content)
+    assert read_wish(tmp_path) == Wish()
+
+
+def test_wishes_are_read_as_they_were_made(tmp_path):
+    for wish in (Wish(), Wish(until=0), Wish(until=12), Wish(stop=True)):
+        make_wish(tmp_path, wish)
+        assert read_wish(tmp_path) == wish
