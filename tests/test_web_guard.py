@@ -18,8 +18,8 @@ from starlette.routing import Route
 
 from zigpt.cli.main import main
 from zigpt.web import guard, protocol
-from zigpt.web.app import Site, create_app
-from zigpt.web.shelf import Shelf
+from zigpt.web.app import create_app
+from zigpt.web.site import Site
 
 GOLDEN = Path(__file__).parent / "golden" / "format-1"
 PARAMETERS = {"prompt": "a", "length": 3, "temperature": 1, "top_k": 0, "top_p": 1, "seed": 1}
@@ -89,7 +89,7 @@ def server():
 
 def routes():
     """Every route there is: a new one cannot be forgotten here."""
-    app = create_app(Site(GOLDEN, Shelf(GOLDEN, torch.device("cpu"))), ["x"], "t")._app
+    app = create_app(Site(GOLDEN, torch.device("cpu")), ["x"], "t")._app
     found = [
         (method, route.path)
         for route in app.routes

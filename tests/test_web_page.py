@@ -88,8 +88,8 @@ def test_the_token_leaves_the_address_and_survives_a_reload(page, server):
 def test_learn_shows_the_losses_of_the_run_between_the_ladder(page):
     page.wait_for_selector(".chart")
     rows = [json.loads(line) for line in (GOLDEN / "metrics.jsonl").read_text().splitlines()]
-    page.locator("summary").click()
-    cells = page.locator("tbody tr").all_inner_texts()
+    page.locator("summary").first.click()
+    cells = page.locator("details tbody tr").all_inner_texts()
     assert len(cells) == len(rows)
     for shown, row in zip(cells, rows, strict=True):
         step, train, test, _ = shown.split("\t")

@@ -213,11 +213,11 @@ class BenchOptions:
 class WebOptions:
     """Watch a model learn, write with it and look inside it, in the browser."""
 
-    run: Annotated[
+    shown: Annotated[
         Positional[Path | None],
         arg(
-            metavar="[RUN]",
-            help="run folder or model.safetensors; none: the newest in runs/",
+            metavar="[RUN | TEXT]",
+            help="run folder or model.safetensors; or a text to learn; none: the newest run",
             help_behavior_hint="",
         ),
     ] = None

@@ -1,36 +1,57 @@
 """`zigpt web`: the page in the browser."""
 
 import webbrowser
+from pathlib import Path
 
 from zigpt.cli.options import WebOptions
+from zigpt.corpus import read_texts
 from zigpt.device import pick_device
-from zigpt.errors import UsageError
-from zigpt.runs.model_file import read_model_file
-from zigpt.runs.paths import newest_path
+from zigpt.errors import ModelFileError, UsageError
+from zigpt.runs.model_file import is_model_name, read_model_file
+from zigpt.runs.paths import RUN_FILE, newest_path
 
 
 def run(options: WebOptions) -> int:
     """Serve until Ctrl-C. Returns the exit code.
 
     Raises:
+        ModelFileError: what was named is meant to be a model, and is none.
+        TextError: it can be neither a model nor a text.
         UsageError: the web extra is not installed.
     """
-    path = options.run or newest_path()
-    if not (path / "run.json").exists():
-        read_model_file(path)  # refuses what is neither
+    path, text = _choose(options.shown)
     try:
         from zigpt.web.serve import serve
+        from zigpt.web.site import Site
     except ModuleNotFoundError as error:
         raise UsageError(
             f"the page needs {error.name}, which is not installed",
             "only `zigpt web` uses it, so it is an extra",
             "pip install 'zigpt[web]'",
         ) from error
+    site = Site(path, pick_device(options.device), text)
 
     def say(address: str) -> None:
-        print(f"{path} is shown at\n  {address}\nCtrl-C ends this.", flush=True)
+        print(f"{path or text or 'A page to begin with'} is shown at\n  {address}")
+        print("Ctrl-C ends this.", flush=True)
         if not options.no_browser:
             webbrowser.open(address)
 
-    serve(path, pick_device(options.device), options.host, options.port, options.allow_remote, say)
+    serve(site, options.host, options.port, options.allow_remote, say)
     return 0
+
+
+def _choose(shown: Path | None) -> tuple[Path | None, Path | None]:
+    """Find what is to be shown, a run or model, or else a text to learn."""
+    if shown is None:
+        try:
+            return newest_path(), None
+        except ModelFileError:
+            return None, None
+    if (shown / RUN_FILE).exists():
+        return shown, None
+    if is_model_name(shown) or not shown.exists():
+        read_model_file(shown)  # refuses what is none
+        return shown, None
+    read_texts([shown])
+    return None, shown

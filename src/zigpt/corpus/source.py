@@ -72,7 +72,7 @@ def read_texts(paths: Sequence[Path]) -> Source:
         hidden = len(notices) - _MOST_NOTICES
         notices[_MOST_NOTICES:] = [f"... and {hidden:,} more notices like these"]
     return Source(
-        name=_name(paths),
+        name=name_of(paths),
         origin=", ".join(shown(path) for path in paths),
         paths=files,
         text=text,
@@ -180,7 +180,8 @@ def _joined(texts: Sequence[str]) -> str:
     return "".join(text if text.endswith("\n") else f"{text}\n" for text in others) + last
 
 
-def _name(paths: Sequence[Path]) -> str:
+def name_of(paths: Sequence[Path]) -> str:
+    """Make of the first path a name that a folder can have on any system."""
     # Absolute, because "." and ".." have names only then.
     first = Path(os.path.abspath(paths[0]))
     name = first.name if os.path.isdir(first) else first.stem

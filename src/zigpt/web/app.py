@@ -3,8 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +12,17 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from zigpt.errors import ModelFileError
 from zigpt.runs import foreign
-from zigpt.runs.paths import list_snapshots
 from zigpt.web import questions
-from zigpt.web.desk import Desk
 from zigpt.web.guard import API, Guard, Refused
-from zigpt.web.looking import QUESTIONS, Windows
-from zigpt.web.shelf import Shelf, Shown
-from zigpt.web.watch import Watcher, describe_run
+from zigpt.web.looking import QUESTIONS
+from zigpt.web.site import Site
+from zigpt.web.watch import Watcher
 
 STATIC = Path(__file__).parent / "static"
 _LOOK_EVERY = 0.3  # seconds between looks at the run folder
 _HEARTBEAT = 10.0  # seconds without news after which something is said, to find out who is gone
 _MOST_WATCHING = 256
-
-
-@dataclass
-class Site:
-    """What one server shows: a run folder or a model file, and the shelf and desk for it."""
-
-    path: Path
-    shelf: Shelf
-    desk: Desk = field(default_factory=Desk)
-    windows: Windows = field(default_factory=Windows)
-    watching: int = 0
-
-    async def model(self, step: int | None = None) -> Shown:
-        """The newest model there is, or that of a step, by the desk: reading it takes a while.
-
-        Raises:
-            Refused: there is none.
-        """
-        try:
-            if step is None:
-                return await self.desk.do(self.shelf.newest)
-            return await self.desk.do(partial(self.shelf.at, step))
-        except ModelFileError as error:
-            raise Refused(404, f"{error.what}: {error.why}") from error
 
 
 def create_app(site: Site, hosts: Iterable[str], token: str) -> Guard:
@@ -72,6 +43,7 @@ def create_app(site: Site, hosts: Iterable[str], token: str) -> Guard:
             Route(API + "health", answers.health),
             Route(API + "run", answers.describe),
             Route(API + "watch", answers.watch),
+            Route(API + "train", answers.train, methods=["POST"]),
             Route(API + "write", answers.write, methods=["POST"]),
             Route(API + "look/{question}", answers.look, methods=["POST"]),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
@@ -92,17 +64,16 @@ class _Answers:
         return JSONResponse({"ok": True})
 
     async def describe(self, request: Request) -> Response:
-        run = describe_run(self._site.path)
-        shown: dict[str, Any] | None = None
-        try:
-            newest = await self._site.model()
-            about = questions.describe(newest.saved)
-            shown = {**about, "version": newest.version, "trouble": newest.trouble}
-        except Refused as refusal:
-            if refusal.status != 404:
-                raise
-        steps = list_snapshots(self._site.path)
-        return JSONResponse({"run": run, "model": shown, "snapshots": steps})
+        return JSONResponse(await self._site.describe())
+
+    async def train(self, request: Request) -> Response:
+        asked = await _asked(request)
+        what = questions.field(asked, "do", str)
+        if what == "start":
+            self._site.show(await asyncio.to_thread(self._site.trainer.start, asked))
+        else:
+            await asyncio.to_thread(self._site.trainer.steer, self._site.path, what)
+        return JSONResponse({})
 
     async def watch(self, request: Request) -> Response:
         if self._site.watching >= _MOST_WATCHING:
@@ -152,9 +123,12 @@ async def _news(site: Site) -> AsyncIterator[str]:
     site.watching += 1
     try:
         while True:
-            events = await asyncio.to_thread(lambda: list(watcher.news()))
+            if watcher.path != site.path:
+                watcher = Watcher(site.path)
+                yield _event({"kind": "run"})
+            events = await asyncio.to_thread(_news_of, watcher, site)
             for event in events:
-                yield f"data: {json.dumps(event)}\n\n"
+                yield _event(event)
             quiet = 0.0 if events else quiet + _LOOK_EVERY
             if quiet > _HEARTBEAT:
                 yield ":\n\n"
@@ -162,6 +136,14 @@ async def _news(site: Site) -> AsyncIterator[str]:
             await asyncio.sleep(_LOOK_EVERY)
     finally:
         site.watching -= 1
+
+
+def _news_of(watcher: Watcher, site: Site) -> list[dict[str, Any]]:
+    return list(watcher.news(**site.now()))
+
+
+def _event(event: dict[str, Any]) -> str:
+    return f"data: {json.dumps(event)}\n\n"
 
 
 async def _lines(site: Site, first: Any, rest: Any) -> AsyncIterator[str]:

@@ -7,7 +7,6 @@ another origin, and, beyond the page's own files, must hold the token that only 
 
 import asyncio
 import hmac
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -23,6 +22,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 API = "/api/"
 MOST_BODY = 1 << 20  # bytes of JSON in one request
+MOST_TEXT = 16 << 20  # the same where a text to learn is handed over
 MOST_HEADERS = 16 << 10  # bytes of all headers together
 PATIENCE = 10.0  # seconds that a client may take to read a piece of an answer
 _SAFE = ("GET", "HEAD")
@@ -58,7 +58,7 @@ class Guard:
     def __init__(self, app: App, hosts: Iterable[str], token: str) -> None:
         self._app, self._hosts, self._token = app, frozenset(hosts), token
         # Cookies know no port: two servers of one machine must not overwrite each other's.
-        self.cookie = f"zigpt-{secrets.token_hex(4)}"
+        self.cookie = f"zigpt-{min(self._hosts).rpartition(':')[2]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, limit, pass on."""
@@ -69,7 +69,7 @@ class Guard:
             if scope["type"] != "http":
                 raise Refused(403, "only HTTP is spoken here")
             self._check(scope, Headers(scope=scope))
-            await self._app(scope, _limited(receive), answer)
+            await self._app(scope, _limited(receive, _most(scope)), answer)
         except Refused as refusal:
             await refusal.response()(scope, receive, answer)
 
@@ -92,8 +92,8 @@ class Guard:
             raise Refused(403, "this comes from another page")
         if changes and headers.get("content-type") != "application/json":
             raise Refused(415, "only application/json is understood")
-        if int(_digits(headers.get("content-length", "0"))) > MOST_BODY:
-            raise Refused(413, f"more than {MOST_BODY:,} bytes")
+        if int(_digits(headers.get("content-length", "0"))) > _most(scope):
+            raise Refused(413, f"more than {_most(scope):,} bytes")
         if scope["path"].startswith(API) and not self._is_known(headers):
             raise Refused(401, "the address in the terminal has a token: open that one")
 
@@ -115,7 +115,11 @@ def _digits(length: str) -> str:
     return length
 
 
-def _limited(receive: Receive) -> Receive:
+def _most(scope: Scope) -> int:
+    return MOST_TEXT if scope["path"] == API + "train" else MOST_BODY
+
+
+def _limited(receive: Receive, most: int) -> Receive:
     """Count what comes in: a length that was announced may be a lie, or missing."""
     size = 0
 
@@ -123,8 +127,8 @@ def _limited(receive: Receive) -> Receive:
         nonlocal size
         message = await receive()
         size += len(message.get("body", b""))
-        if size > MOST_BODY:
-            raise Refused(413, f"more than {MOST_BODY:,} bytes")
+        if size > most:
+            raise Refused(413, f"more than {most:,} bytes")
         return message
 
     return counted

@@ -1,31 +1,32 @@
 """Start the server, say where it is, and run until Ctrl-C."""
 
+import os
+import re
 import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 import uvicorn
 
 from zigpt.errors import UsageError
-from zigpt.web.app import Site, create_app
+from zigpt.web.app import create_app
 from zigpt.web.guard import MOST_HEADERS
 from zigpt.web.protocol import PunctualProtocol
-from zigpt.web.shelf import Shelf
+from zigpt.web.site import Site
 
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(
-    path: Path,
-    device: torch.device,
+    site: Site,
     host: str,
     port: int,
     allow_remote: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Serve the run or model at `path` until interrupted; `say` hears the address.
+    """Serve until interrupted; `say` hears the address.
 
     Raises:
         UsageError: the host is not this machine's own and was not allowed, or the port is taken.
@@ -50,10 +51,9 @@ def serve(
             f"try --port {port + 1 if 0 < port < 65535 else 8765}",
         ) from error
     port = listening.getsockname()[1]
-    token = secrets.token_urlsafe(24)
+    token = own_token()
     named = f"[{host}]" if ":" in host else host
     hosts = {f"{name}:{port}" for name in (*_LOOPBACK[:2], "[::1]", named)}
-    site = Site(path, Shelf(path, device))
     config = uvicorn.Config(
         create_app(site, hosts, token),
         http=PunctualProtocol,
@@ -68,3 +68,27 @@ def serve(
         say(f"http://{named}:{port}/#{token}")
         uvicorn.Server(config).run(sockets=[listening])
     site.desk.close()
+
+
+def own_token() -> str:
+    """Read this user's token, or make one: a page that is open outlives its server.
+
+    Where it cannot be kept so that only its owner can read it, it holds for one server.
+    """
+    import pooch  # here, not above: it takes a tenth of a second
+
+    path, token = Path(pooch.os_cache("zigpt")) / "web-token", secrets.token_urlsafe(24)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600), "r+") as file:
+            is_private = os.name == "nt" or not os.fstat(file.fileno()).st_mode & 0o077
+            kept = file.read(100)
+            if is_private and re.fullmatch(r"[\w-]{32}", kept, re.ASCII):
+                return kept
+            if is_private:
+                file.seek(0)
+                file.truncate()
+                file.write(token)
+    except OSError:
+        pass  # no place to keep it
+    return token

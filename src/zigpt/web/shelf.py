@@ -56,7 +56,7 @@ class Shelf:
         Raises:
             ModelFileError: there is none yet.
         """
-        version = self._version()
+        version = self.version()
         if version != self._tried or self._shown is None:
             try:
                 self._shown = Shown(load_model(self._path, self._device), version)
@@ -67,7 +67,8 @@ class Shelf:
             self._tried = version
         return self._shown
 
-    def _version(self) -> str:
+    def version(self) -> str:
+        """What tells the model that is there now from any other."""
         file = self._path / MODEL_FILE if self._path.is_dir() else self._path
         try:
             status = os.stat(file)

@@ -4,13 +4,16 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zigpt.errors import RunBusyError
 from zigpt.runs import foreign
+from zigpt.runs.checkpoint import list_checkpoints
 from zigpt.runs.lock import require_unlocked
-from zigpt.runs.paths import RUN_FILE
+from zigpt.runs.paths import RUN_FILE, list_snapshots
+from zigpt.runs.wish import read_wish
 
+State = Literal["starting", "training", "waiting", "stopped"]
 _FILES = {"rows": "metrics.jsonl", "samples": "samples.txt"}
 
 
@@ -37,13 +40,21 @@ def _last_sample(path: Path, length: int) -> str:
     return text.rpartition(" ════\n")[2].strip()[:length]
 
 
-def is_training(path: Path) -> bool:
-    """Whether somebody is training in the folder now."""
+def state_of(path: Path) -> State:
+    """What is going on in a run folder, whoever does it."""
     try:
         require_unlocked(path)
     except RunBusyError:
-        return True
-    return False
+        until = read_wish(path).until
+        # One that waits has saved the step at which it does.
+        waits = until is not None and step_of_newest(path) >= until
+        return "waiting" if waits else "training"
+    return "stopped"
+
+
+def step_of_newest(path: Path) -> int:
+    """The step of a run's newest checkpoint, damaged or not; 0 where there is none."""
+    return max((int(found.name[5:]) for found in list_checkpoints(path / "checkpoints")), default=0)
 
 
 class Watcher:
@@ -54,17 +65,21 @@ class Watcher:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._read = dict.fromkeys(_FILES, 0)
-        self._training: bool | None = None
+        self._told: dict[str, Any] = {}
 
-    def news(self) -> Iterator[dict[str, Any]]:
-        """Yield `rows`, `samples` and `training`; with `again` where one starts over."""
-        if (now := is_training(self._path)) != self._training:
-            self._training = now
-            yield {"kind": "training", "value": now}
+    def news(self, **now: Any) -> Iterator[dict[str, Any]]:
+        """Yield `rows` and `samples`, with `again` where one starts over; and what is `now` other.
+
+        That is each value given, and the snapshots there are.
+        """
+        for kind, value in {**now, "snapshots": list_snapshots(self.path)}.items():
+            if kind not in self._told or self._told[kind] != value:
+                self._told[kind] = value
+                yield {"kind": kind, "value": value}
         for kind, name in _FILES.items():
-            text, again = self._added(kind, self._path / name)
+            text, again = self._added(kind, self.path / name)
             if text or again:
                 value = _rows(text) if kind == "rows" else text
                 yield {"kind": kind, "value": value, "again": again}

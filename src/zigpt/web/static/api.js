@@ -68,6 +68,9 @@ export async function* lines(path, body, signal) {
   }
 }
 
+/** Begin a training, or steer the one that is shown. @param {object} wish */
+export const train = async (wish) => void (await checked(await fetch("/api/train", post(wish))));
+
 /**
  * Hear what happens in the run folder; a lost connection is made again.
  * @param {(event: any) => void} hear @param {(lost: boolean) => void} lost

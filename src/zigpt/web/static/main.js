@@ -16,7 +16,7 @@ const state = {};
 /** The panel that the address names, or the first. */
 const named = () => (PANELS.find(([name]) => name === panel()) ?? PANELS[0])[0];
 
-function show() {
+function describe() {
   const { model, run } = state;
   byId("about").textContent = model
     ? say("about.model", {
@@ -24,6 +24,10 @@ function show() {
       heads: model.n_head, width: model.n_embd, step: whole(model.step ?? 0),
     })
     : say("about.none");
+}
+
+function show() {
+  describe();
   byId("language").textContent = say("language.other");
   byId("theme").textContent = say(`theme.${theme() === "dark" ? "light" : "dark"}`);
   const current = named();
@@ -35,7 +39,7 @@ function show() {
   })));
   const place = element("section", { id: "panel", role: "tabpanel", "aria-labelledby": `tab-${current}` });
   state.hear = state.lose = undefined;
-  state.view = view(state.view?.text ?? state.example);
+  state.view = view(state.view?.text || state.example);
   state.keep = () => keep(current, state.view);
   PANELS.find(([name]) => name === current)?.[1](state, place);
   byId("panels").replaceChildren(place);
@@ -72,11 +76,30 @@ addEventListener("hashchange", show);
 
 dress();
 await speak(language());
-try {
-  await enter();
+
+/** Learn anew what there is to be shown. */
+async function load() {
   Object.assign(state, await get("run"));
   state.example = state.run?.example ?? state.model?.characters.slice(0, 8) ?? "";
-  if (state.run) listen(state);
+}
+
+/** What is shown may change at any moment: another run, its beginning, a better model. @param {any} event */
+async function hear({ kind, value }) {
+  if (kind === "run") {
+    Object.assign(state, { rows: [], samples: "", version: undefined });
+    state.view = undefined;
+  }
+  const had = Boolean(state.run), version = state.model?.version;
+  if (kind !== "run" && !(kind === "model" && value !== version) && (had || kind !== "rows")) return;
+  await load();
+  if (kind === "run" || had !== Boolean(state.run)) show();
+  else describe();
+}
+
+try {
+  await enter();
+  await load();
+  listen(state, hear);
   show();
 } catch {
   byId("about").textContent = say("unknown.token");

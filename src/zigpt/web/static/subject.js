@@ -9,7 +9,7 @@ import { say, whole } from "./words.js";
  * @param {any} state @param {HTMLElement} place @param {(place: HTMLElement) => Promise<void>} show
  */
 export function subject(state, place, show) {
-  const { view, model, snapshots } = state;
+  const { view, model } = state;
   if (!model) {
     place.append(element("p", { className: "lead", textContent: say("about.none") }));
     return;
@@ -17,18 +17,21 @@ export function subject(state, place, show) {
   const text = element("textarea", { id: "text", rows: 2, value: view.text, maxLength: model.block_size });
   const below = element("div");
   const trouble = element("p", { className: "trouble", role: "status" });
-  const moments = [...snapshots, null];
-  const slider = element("input", {
-    id: "moment", type: "range", min: 0, max: snapshots.length, step: 1, value: Math.max(0, moments.indexOf(view.at)),
-  });
+  const slider = element("input", { id: "moment", type: "range", min: 0, step: 1 });
   const named = element("output", { htmlFor: "moment" });
   place.append(
     element("div", { className: "row" },
       element("label", { className: "wide" }, say("subject.text", { most: model.block_size }), text),
-      ...(snapshots.length ? [element("label", { className: "wide" }, say("subject.moment"), slider, named)] : [])),
+      element("label", { className: "wide" }, say("subject.moment"), slider, named)),
     trouble, below,
   );
 
+  const moments = () => [...state.snapshots, null];
+  const slide = () => {
+    slider.max = String(state.snapshots.length);
+    slider.valueAsNumber = Math.max(0, moments().indexOf(view.at));
+    slider.disabled = !state.snapshots.length;
+  };
   let latest = 0;
   const again = async () => {
     const moment = view.at === null ? say("subject.newest") : say("subject.step", { step: whole(view.at) });
@@ -51,8 +54,14 @@ export function subject(state, place, show) {
     again();
   };
   slider.oninput = () => {
-    view.at = moments[slider.valueAsNumber];
+    view.at = moments()[slider.valueAsNumber];
     again();
   };
+  // A training at work adds moments and makes the newest model a better one.
+  state.hear = (/** @type {{kind: string}} */ { kind }) => {
+    if (kind === "snapshots") slide();
+    if (kind === "model" && view.at === null) again();
+  };
+  slide();
   again();
 }

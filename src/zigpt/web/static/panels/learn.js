@@ -3,18 +3,32 @@
 import { watch } from "../api.js";
 import { lossChart } from "../chart.js";
 import { element } from "../elements.js";
+import { starter, wheel } from "./steer.js";
 import { fixed, glyph, say, whole } from "../words.js";
 
+const ADDED = { rows: true, samples: true };
 const SHOWN = 160; // characters of each sample
 
 /** @param {any} state @param {HTMLElement} place */
 export function learn(state, place) {
-  const run = state.run;
-  place.append(element("h2", { textContent: say("panel.learn") }));
-  if (!run) return place.append(element("p", { className: "lead", textContent: say("learn.model.only") }));
+  const { run } = state;
+  const steering = wheel(state);
+  const lost = element("p", { className: "trouble", hidden: true, textContent: say("lost") });
+  place.append(element("h2", { textContent: say("panel.learn") }), lost);
+  state.lose = (/** @type {boolean} */ is) => { lost.hidden = !is; };
+  if (!run) {
+    const waiting = element("p", { className: "lead" });
+    const form = starter(state);
+    place.append(waiting, steering.element, form);
+    state.hear = () => {
+      form.hidden = state.state === "starting";
+      waiting.textContent = say(state.state === "starting" ? "start.soon" : state.model ? "learn.model.only" : "start.lead");
+      steering.show();
+    };
+    return state.hear();
+  }
 
   const facts = element("dl", { className: "facts" });
-  const lost = element("p", { className: "trouble", hidden: true, textContent: say("lost") });
   const chart = element("div", { className: "sheet" });
   const rows = element("tbody");
   const names = ["learn.step", "learn.train.line", "learn.test.line", "learn.speed"];
@@ -24,11 +38,12 @@ export function learn(state, place) {
   const strip = element("ol", { className: "strip" });
   place.append(
     element("p", { className: "lead", textContent: say("learn.lead") }),
-    lost, facts, chart, table,
+    facts, steering.element, chart, table,
     element("h3", { textContent: say("learn.strip") }), strip,
+    element("details", { id: "another" }, element("summary", { textContent: say("start.another") }), starter(state)),
   );
-
-  const show = () => {
+  state.hear = () => {
+    steering.show();
     facts.replaceChildren(...factsOf(state).map(([name, value]) =>
       element("div", {}, element("dt", { textContent: say(name) }), element("dd", { textContent: value }))));
     const measured = state.rows.filter((/** @type {any} */ row) => row.test_loss !== null);
@@ -42,19 +57,21 @@ export function learn(state, place) {
       element("li", {}, element("span", { textContent: `${say("learn.step")} ${whole(Number(step))}` }),
         element("span", { className: "text", textContent: text }))));
   };
-  show();
-  state.hear = show;
-  state.lose = (/** @type {boolean} */ is) => { lost.hidden = !is; };
+  state.hear();
 }
 
-/** Listen to the run for as long as the page is open. @param {any} state */
-export function listen(state) {
-  Object.assign(state, { rows: [], samples: "", training: null });
+/**
+ * Listen to what happens for as long as the page is open.
+ * @param {any} state @param {(event: any) => void} hear told after each event, which is in `state` already
+ */
+export function listen(state, hear) {
+  Object.assign(state, { rows: [], samples: "", state: "stopped", trouble: null });
   watch((event) => {
-    if (event.kind === "training") state.training = event.value;
+    if (!(event.kind in ADDED)) state[event.kind === "model" ? "version" : event.kind] = event.value;
     else if (event.again) state[event.kind] = event.value;
-    else state[event.kind] = event.kind === "rows" ? state.rows.concat(event.value) : state.samples + event.value;
-    state.hear?.();
+    else state[event.kind] = state[event.kind].concat(event.value);
+    hear(event);
+    state.hear?.(event);
   }, (lost) => {
     if (!lost) Object.assign(state, { rows: [], samples: "" }); // a new watch tells all from the beginning
     state.lose?.(lost);
@@ -65,15 +82,15 @@ export function listen(state) {
 const speed = (row) => (row.chars_per_second ? whole(Math.round(row.chars_per_second)) : "–");
 
 /** @param {any} state @returns {[string, string][]} */
-function factsOf({ run, rows, training }) {
+function factsOf({ run, rows, state }) {
   const last = rows.at(-1);
   const measured = rows.findLast((/** @type {any} */ row) => row.test_loss !== null);
   const beaten = Object.entries(run.ladder)
     .filter(([, loss]) => measured && measured.test_loss < loss)
     .sort(([, one], [, other]) => one - other)[0];
-  const left = training && last?.step ? (last.seconds / last.step) * (run.training.max_steps - last.step) : null;
+  const left = state === "training" && last?.step ? (last.seconds / last.step) * (run.training.max_steps - last.step) : null;
   return [
-    ["learn.state", say(training ? "learn.training" : "learn.stopped")],
+    ["learn.state", say(`learn.${state}`)],
     ["learn.step", last ? `${whole(last.step)} / ${whole(run.training.max_steps)}` : "–"],
     ["learn.test", measured ? fixed(measured.test_loss) : "–"],
     ["learn.beats", beaten ? beaten[0] : say("learn.nothing")],

@@ -1,0 +1,138 @@
+"""Trainings that the page starts and steers: processes of their own, which outlive this server.
+
+Their run folder is all that connects us: whoever trains there, and whoever started it, is watched
+and steered in the same way, also by a server that was started later.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, Any, get_args
+
+from zigpt.config import PresetName
+from zigpt.corpus.source import name_of
+from zigpt.errors import StorageError
+from zigpt.runs.paths import free_path, numbered
+from zigpt.runs.wish import Wish, make_wish
+from zigpt.web.guard import Refused
+from zigpt.web.questions import field
+from zigpt.web.watch import State, state_of, step_of_newest
+
+_PRESETS = ("auto", *get_args(PresetName))
+_LONGEST = 2000.0  # minutes
+_MOST_SAID = 2000  # characters of a refusal
+
+
+class Trainer:
+    """Starts one training at a time."""
+
+    def __init__(self, text: Path | None) -> None:
+        self._text = text
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said: IO[bytes] | None = None
+
+    @property
+    def text(self) -> str | None:
+        """What is learned from where nothing is pasted, if it was named."""
+        return None if self._text is None else self._text.name
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a training that was started here is still at work."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last training ended, if it was refused: its own three lines."""
+        if self._said is None or self._process is None:
+            return None
+        if self._process.poll() in (None, 0, 130, 143):
+            return None
+        self._said.seek(0)
+        return self._said.read(_MOST_SAID).decode(errors="replace").strip() or None
+
+    def start(self, asked: Any) -> Path:
+        """Begin a training as the page asks; where it will be.
+
+        Raises:
+            Refused: there is one at work, a value is impossible, or nothing can be written here.
+        """
+        preset = field(asked, "preset", str)
+        if preset not in _PRESETS:
+            raise Refused(422, f"preset is one of {', '.join(_PRESETS)}")
+        words = ["--preset", preset]
+        if asked.get("minutes") is not None:
+            minutes = field(asked, "minutes", float)
+            if not 0 < minutes <= _LONGEST:
+                raise Refused(422, f"minutes go from above 0 to {_LONGEST:,.0f}")
+            words += ["--minutes", str(minutes)]
+        text = self._text if asked.get("text") is None else _keep(field(asked, "text", str))
+        run = free_path(name_of([text]) if text else "default")
+        self._begin([*([os.path.abspath(text)] if text else []), *words, "--run", str(run)])
+        return run
+
+    def state(self, run: Path) -> State:
+        """What is going on in a folder, also before there is one."""
+        state = state_of(run)
+        return "starting" if state == "stopped" and self.is_busy else state
+
+    def steer(self, run: Path, what: str) -> None:
+        """Let the training in a folder pause, make a step, go on or stop.
+
+        Raises:
+            Refused: it cannot be asked for, or the folder cannot be written to.
+        """
+        state = state_of(run)
+        if what == "go" and state == "stopped":
+            return self._begin(["--resume", "--run", str(run)])
+        wishes = {
+            "pause": Wish(until=0),
+            "step": Wish(until=step_of_newest(run) + 1),
+            "go": Wish(),
+            "stop": Wish(stop=True),
+        }
+        if what not in wishes:
+            raise Refused(422, f"do is one of start, {', '.join(wishes)}")
+        if state == "stopped":
+            if self._process is None or not self.is_busy or what != "stop":
+                raise Refused(409, "nobody is training here")
+            return self._process.terminate()  # it has not come to its folder yet
+        with _refusing():
+            make_wish(run, wishes[what])
+
+    def _begin(self, words: list[str]) -> None:
+        if self.is_busy:
+            raise Refused(409, "a training is at work: stop it first")
+        if self._said:
+            self._said.close()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - until the next one is begun
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "zigpt", "train", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._said,
+            start_new_session=True,  # Ctrl-C in our terminal is not meant for it
+        )
+
+
+def _keep(text: str) -> Path:
+    """Write a pasted text where a training can find it again, also after this server."""
+    path = numbered(Path("texts") / "pasted.txt")
+    with _refusing():
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(text.encode(errors="surrogatepass"))
+        except OSError as error:
+            raise StorageError(f"cannot write {path}", error.strerror or "", "") from error
+    return path
+
+
+@contextlib.contextmanager
+def _refusing() -> Any:
+    try:
+        yield
+    except StorageError as error:
+        raise Refused(507, f"{error.what}: {error.why}") from error
