@@ -13,13 +13,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from zigpt.runs import foreign
-from zigpt.web import questions
+from zigpt.web import inside, looking, questions
 from zigpt.web.guard import API, Guard, Refused
-from zigpt.web.looking import QUESTIONS
 from zigpt.web.site import Site
 from zigpt.web.watch import Watcher
 
 STATIC = Path(__file__).parent / "static"
+QUESTIONS = looking.QUESTIONS | inside.QUESTIONS
 _LOOK_EVERY = 0.3  # seconds between looks at the run folder
 _HEARTBEAT = 10.0  # seconds without news after which something is said, to find out who is gone
 _MOST_WATCHING = 256

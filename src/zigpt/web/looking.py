@@ -12,7 +12,7 @@ from zigpt.web.guard import Refused
 from zigpt.web.questions import field, known
 
 GUESSES = 8
-_MOST_KEPT = 4  # windows; one of the seed shape takes some 50 MB
+_MOST_KEPT = 4  # windows; one of the seed shape takes some 60 MB
 
 
 @dataclass(frozen=True)
@@ -76,4 +76,4 @@ QUESTIONS: dict[str, Question] = {"positions": positions}
 
 def numbers(*tensors: torch.Tensor) -> bytes:
     """Lay out tensors for a Float32Array, one after the other."""
-    return b"".join(tensor.numpy().astype("<f4").tobytes() for tensor in tensors)
+    return b"".join(tensor.cpu().numpy().astype("<f4").tobytes() for tensor in tensors)

@@ -2,13 +2,16 @@
 
 import { enter, get } from "./api.js";
 import { byId, element } from "./elements.js";
+import { attention } from "./panels/attention.js";
 import { learn, listen } from "./panels/learn.js";
 import { positions } from "./panels/positions.js";
 import { write } from "./panels/write.js";
 import { address, keep, panel, view } from "./view.js";
 import { language, say, speak, whole } from "./words.js";
 
-const PANELS = /** @type {const} */ ([["learn", learn], ["write", write], ["positions", positions]]);
+const PANELS = /** @type {const} */ ([
+  ["learn", learn], ["write", write], ["positions", positions], ["attention", attention],
+]);
 
 /** @type {any} */
 const state = {};

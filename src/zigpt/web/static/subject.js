@@ -6,7 +6,9 @@ import { say, whole } from "./words.js";
 
 /**
  * A bar with the text and the slider over time, and below it what `show` makes of them: again after every change.
- * @param {any} state @param {HTMLElement} place @param {(place: HTMLElement) => Promise<void>} show
+ * What `show` asks of the server later, it puts through `attempt`: a refusal is told in the bar.
+ * @typedef {(work: () => Promise<void>) => Promise<void>} Attempt
+ * @param {any} state @param {HTMLElement} place @param {(place: HTMLElement, attempt: Attempt) => Promise<void>} show
  */
 export function subject(state, place, show) {
   const { view, model } = state;
@@ -32,6 +34,16 @@ export function subject(state, place, show) {
     slider.valueAsNumber = Math.max(0, moments().indexOf(view.at));
     slider.disabled = !state.snapshots.length;
   };
+  /** @type {Attempt} */
+  const attempt = async (work) => {
+    try {
+      await work();
+      trouble.textContent = "";
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      trouble.textContent = say("refused", { why: error.message });
+    }
+  };
   let latest = 0;
   const again = async () => {
     const moment = view.at === null ? say("subject.newest") : say("subject.step", { step: whole(view.at) });
@@ -39,15 +51,10 @@ export function subject(state, place, show) {
     slider.setAttribute("aria-valuetext", moment);
     state.keep();
     const mine = ++latest, made = element("div");
-    try {
-      await show(made);
-      if (mine !== latest) return; // something newer is on its way
-      trouble.textContent = "";
-      below.replaceChildren(made);
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      trouble.textContent = say("refused", { why: error.message });
-    }
+    await attempt(async () => {
+      await show(made, attempt);
+      if (mine === latest) below.replaceChildren(made); // else something newer is on its way
+    });
   };
   text.oninput = () => {
     view.text = text.value;

@@ -8,10 +8,12 @@
  * @property {number} layer
  * @property {number} head
  * @property {number} row the position that asks
- * @property {number} column the position that is looked at
+ * @property {number} column the position that is looked at, or the channel
+ * @property {number} state of the residual stream
+ * @property {string} tensor which of the model's numbers; none if a panel's first
  */
 
-const NUMBERS = /** @type {const} */ (["layer", "head", "row", "column"]);
+const NUMBERS = /** @type {const} */ (["layer", "head", "row", "column", "state"]);
 
 /** The panel that the address names. */
 export const panel = () => /^#\/(\w+)/.exec(location.hash)?.[1] ?? "";
@@ -20,14 +22,18 @@ export const panel = () => /^#\/(\w+)/.exec(location.hash)?.[1] ?? "";
 export function view(text) {
   const asked = new URLSearchParams(location.hash.split("?")[1] ?? "");
   const number = (/** @type {string} */ name) => Math.max(0, Math.trunc(Number(asked.get(name)) || 0));
-  const [layer, head, row, column] = NUMBERS.map(number);
-  return { text: asked.get("text") ?? text, at: asked.has("at") ? number("at") : null, layer, head, row, column };
+  const [layer, head, row, column, state] = NUMBERS.map(number);
+  const tensor = asked.get("tensor") ?? "";
+  return {
+    text: asked.get("text") ?? text, at: asked.has("at") ? number("at") : null, layer, head, row, column, state, tensor,
+  };
 }
 
 /** The address of a view in a panel. @param {string} name @param {View} seen */
 export function address(name, seen) {
   const asked = new URLSearchParams({ text: seen.text });
   if (seen.at !== null) asked.set("at", String(seen.at));
+  if (seen.tensor) asked.set("tensor", seen.tensor);
   for (const key of NUMBERS) if (seen[key]) asked.set(key, String(seen[key]));
   return `#/${name}?${asked}`;
 }

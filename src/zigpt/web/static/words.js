@@ -24,6 +24,11 @@ export const whole = (value) => value.toLocaleString(document.documentElement.la
 /** @param {number} value @param {number} digits */
 export const fixed = (value, digits = 3) => value.toFixed(digits);
 
+/** A number of any size, to four places or four digits. @param {number} value */
+export const amount = (value) => (Number.isFinite(value)
+  ? String(Number(Math.abs(value) < 1 ? value.toPrecision(4) : value.toFixed(4)))
+  : value < 0 ? "−∞" : "∞");
+
 /** @param {number} share */
 export const percent = (share) => (share >= 0.0995 ? `${fixed(100 * share, 1)}%` : `${fixed(100 * share, 2)}%`);
 

@@ -1,0 +1,64 @@
+// Numbers in rows and columns as colours: one pixel for each.
+
+import { element } from "./elements.js";
+
+/**
+ * @typedef {object} Field
+ * @property {ArrayLike<number>} values row by row
+ * @property {number} rows
+ * @property {number} columns
+ * @property {keyof RAMPS} kind numbers on both sides of 0, or shares of 1
+ * @property {number} most the number that is as strong as it gets
+ * @property {(row: number, column: number) => boolean} [hidden] cells that have no colour
+ */
+
+// Orange and blue, dark at both ends: told apart by all eyes, and in grey by how far they are from 0.
+const RAMPS = {
+  signed: ["--minus-2", "--minus-1", "--zero", "--plus-1", "--plus-2"],
+  share: ["--zero", "--plus-1", "--plus-2"],
+};
+const SHADES = 256;
+
+/** The colour of the page that a name in colours.css stands for now. @param {string} name */
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Red, green, blue and opacity of all shades, one after the other. @param {keyof RAMPS} kind */
+function shades(kind) {
+  const stops = RAMPS[kind].map((name) => [1, 3, 5].map((at) => parseInt(colour(name).slice(at, at + 2), 16)));
+  const found = new Uint8ClampedArray(4 * SHADES);
+  for (let shade = 0; shade < SHADES; shade++) {
+    const place = (shade / (SHADES - 1)) * (stops.length - 1);
+    const from = Math.min(Math.floor(place), stops.length - 2);
+    const mixed = stops[from].map((part, at) => part + (place - from) * (stops[from + 1][at] - part));
+    found.set([...mixed, 255], 4 * shade);
+  }
+  return found;
+}
+
+/** A canvas with a pixel for each number; hidden ones are transparent. @param {Field} field */
+export function pixels({ values, rows, columns, kind, most, hidden }) {
+  const made = element("canvas", { width: columns, height: rows });
+  const pen = made.getContext("2d");
+  if (!pen) return made;
+  const image = pen.createImageData(columns, rows), table = shades(kind), data = image.data;
+  const strength = 1 / (most || 1);
+  for (let row = 0, at = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++, at++) {
+      if (hidden?.(row, column)) continue;
+      const part = values[at] * strength;
+      // Most shares are small: their root is shown.
+      const place = kind === "share" ? Math.sqrt(part) : (part + 1) / 2;
+      const shade = 4 * Math.round((SHADES - 1) * Math.min(Math.max(place, 0), 1));
+      for (let each = 0; each < 4; each++) data[4 * at + each] = table[shade + each];
+    }
+  }
+  pen.putImageData(image, 0, 0);
+  return made;
+}
+
+/** The number furthest from 0. @param {ArrayLike<number>} values */
+export function furthest(values) {
+  let most = 0;
+  for (let at = 0; at < values.length; at++) if (Math.abs(values[at]) > most) most = Math.abs(values[at]);
+  return most;
+}

@@ -1,0 +1,45 @@
+// The proof that the mask holds: change one character, and see which scores move.
+
+import { numbers } from "./api.js";
+import { element } from "./elements.js";
+import { furthest } from "./field.js";
+import { walk } from "./walk.js";
+import { amount, glyph, say } from "./words.js";
+
+/**
+ * @param {string[]} characters @param {import("./view.js").View} asked @param {number} first the one to change
+ * first; 0 has nothing before it, so that the one in the middle is taken instead
+ * @param {import("./subject.js").Attempt} attempt
+ */
+export function influence(characters, asked, first, attempt) {
+  const letters = characters.map((character) =>
+    element("span", { className: "letter", role: "button", textContent: glyph(character) }));
+  const told = element("p", { className: "readout", "aria-live": "polite" });
+  let latest = -1;
+  walk(letters, first || characters.length >> 1, (at) => attempt(async () => {
+    latest = at;
+    const moved = await numbers("moved", asked, { position: at });
+    if (latest !== at) return; // gone on meanwhile
+    const most = furthest(moved);
+    for (const [place, letter] of letters.entries()) {
+      letter.classList.toggle("still", moved[place] === 0);
+      letter.style.background = shade(moved[place] / (most || 1));
+      letter.dataset.moved = letter.title = amount(moved[place]);
+    }
+    const before = furthest(moved.subarray(0, at));
+    const key = at === 0 ? "first" : before === 0 ? "zero" : "leak";
+    told.replaceChildren(...[
+      say("attention.changed", { at, character: glyph(characters[at]) }),
+      say(`attention.${key}`, { at, before: amount(before) }),
+      say("attention.most", { most: amount(most), place: moved.indexOf(most) }),
+    ].map((textContent) => element("span", { textContent })));
+  }));
+  return element("div", {},
+    element("h3", { textContent: say("attention.influence") }),
+    element("p", { className: "lead", textContent: say("attention.influence.lead") }),
+    element("div", { className: "sheet text moved", role: "group", "aria-label": say("attention.text") }, ...letters),
+    told);
+}
+
+/** @param {number} part */
+const shade = (part) => `color-mix(in srgb, var(--surprise) ${Math.round(70 * Math.sqrt(part))}%, transparent)`;

@@ -1,0 +1,255 @@
+"""The panels that look inside: every number they show is one that the model computed."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from tests import test_web_page as pages
+from tests.test_web_guard import Server
+from zigpt.anatomy import influence
+from zigpt.config import GPTConfig
+from zigpt.model import GPT
+from zigpt.runs.saved_model import SavedModel, load_model, save_model
+from zigpt.tokenizer import CharTokenizer
+
+pytestmark, browser, page = pages.pytestmark, pages.browser, pages.page
+expect = pages.playwright.expect
+TEXT = "a lamp,\nthe sea"  # shorter than the window
+LENGTH = len(TEXT)
+STEPS = ("scores", "masked", "weights")
+
+
+def saved(seed):
+    """A model whose weights are far from their small initial ones, so that errors show."""
+    tokenizer = CharTokenizer.from_text(TEXT + "bcd .")
+    config = GPTConfig(len(tokenizer.characters), 60, n_layer=2, n_head=3, n_embd=24, dropout=0.0)
+    model = GPT(config, torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed))
+            parameter.add_(noise, alpha=0.3)
+    return SavedModel(model.eval(), tokenizer, {})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder with a model, and one of a moment before."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "snapshots").mkdir()
+    save_model(folder / "model.safetensors", saved(1))
+    save_model(folder / "snapshots" / "step-00000003.safetensors", saved(2))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(run):
+    server = Server(run)
+    yield server
+    server.process.kill()
+    server.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def seen(run):
+    return load_model(run).look_inside(TEXT)
+
+
+def ask(server, question, **asked):
+    body = json.dumps({"text": TEXT, "at": None, **asked}).encode()
+    return server.ask("POST", f"/api/look/{question}", body)
+
+
+def floats(answer):
+    status, headers, body = answer
+    assert status == 200
+    assert headers["content-type"] == "application/octet-stream"
+    return torch.from_numpy(np.frombuffer(body, "<f4").copy())
+
+
+def shown_number(told):
+    """The number at the end of what is told of a cell."""
+    number = re.split("[:：] ?", told)[-1]
+    return float(number.replace("−∞", "-inf"))
+
+
+def go(page, panel, text=TEXT, **view):
+    """Open a panel at a place, as somebody who was sent its address."""
+    asked = "&".join(f"{name}={value}" for name, value in view.items())
+    page.evaluate(
+        "([panel, text, asked]) => { location.hash ="
+        " `#/${panel}?text=${encodeURIComponent(text)}&${asked}`; }",
+        [panel, text, asked],
+    )
+    page.wait_for_selector(f"#tab-{panel}[aria-selected=true]")
+    page.wait_for_selector("canvas.map")
+
+
+class TestAttention:
+    def test_the_bytes_are_the_tensors(self, server, seen):
+        for layer in range(2):
+            for head in range(3):
+                answer = floats(ask(server, "attention", layer=layer, head=head))
+                steps = answer.view(3, LENGTH, LENGTH)
+                for step, name in zip(steps, STEPS, strict=True):
+                    assert step == pytest.approx(getattr(seen, name)[layer, head], abs=1e-6)
+
+    def test_the_small_pictures_show_the_largest_of_the_weights(self, run, server, seen):
+        assert torch.equal(floats(ask(server, "heads")), seen.weights.flatten())
+        text = (TEXT * 4)[:55]
+        small = floats(ask(server, "heads", text=text)).view(2, 3, 48, 48)
+        weights = load_model(run).look_inside(text).weights
+        for row, column in ((0, 0), (20, 11), (47, 30), (47, 47)):
+            part = [slice(n * 55 // 48, -(-(n + 1) * 55 // 48)) for n in (row, column)]
+            wanted = weights[:, :, part[0], part[1]].amax((-2, -1))
+            assert small[:, :, row, column] == pytest.approx(wanted)
+
+    def test_each_cell_tells_its_number(self, page, seen):
+        go(page, "attention")
+        told = page.locator(".readout").first
+        for layer, head in ((0, 2), (1, 0), (1, 2)):
+            page.locator(".thumb").nth(3 * layer + head).click()
+            for step, name in enumerate(STEPS):
+                page.locator(".steps button").nth(step).click()
+                expect(page.locator(".steps button").nth(step)).to_have_attribute(
+                    "aria-pressed", "true"
+                )
+                for row, column in ((0, 0), (5, 3), (7, 14), (14, 7)):
+                    page.locator("canvas.map").click(position=at(page, row, column))
+                    wanted = float(getattr(seen, name)[layer, head, row, column])
+                    told_now = told.inner_text()
+                    assert f"query {row} " in told_now
+                    assert f"key {column} " in told_now
+                    assert shown_number(told_now) == pytest.approx(wanted, abs=1e-3)
+
+    def test_pointer_and_keys_walk_the_cells(self, page, seen):
+        go(page, "attention", layer=1, head=1, row=5, column=3)
+        told, canvas = page.locator(".readout").first, page.locator("canvas.map")
+        chosen = told.inner_text()
+        assert "query 5 p → key 3 a" in chosen
+        canvas.hover(position=at(page, 9, 1))
+        expect(told).to_contain_text("query 9 h → key 1 ␣")
+        page.mouse.move(0, 0)
+        expect(told).to_have_text(chosen)
+        canvas.focus()
+        for key, row, column in (
+            ("ArrowRight", 5, 4), ("ArrowDown", 6, 4), ("ArrowLeft", 6, 3), ("ArrowUp", 5, 3),
+            ("End", 5, 14), ("Home", 5, 0), ("Control+End", 14, 14), ("ArrowRight", 14, 14),
+            ("PageUp", 4, 14), ("Control+Home", 0, 0), ("ArrowUp", 0, 0), ("PageDown", 10, 0),
+        ):  # fmt: skip
+            page.keyboard.press(key)
+            assert f"query {row} " in told.inner_text()
+            assert f"key {column} " in told.inner_text()
+        assert "row=10" in page.url
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") != "map"
+
+    def test_heads_are_walked_with_the_arrow_keys(self, page, seen):
+        go(page, "attention", row=9, column=4)
+        page.locator(".thumb").first.focus()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".thumb:focus")).to_have_attribute("aria-pressed", "true")
+        expect(page.locator("details")).to_have_count(1)
+        wanted = float(seen.weights[1, 1, 9, 4])
+        page.wait_for_function(
+            "wanted => Math.abs(Number(document.querySelector('.readout').textContent"
+            ".split(/[:：]/).at(-1)) - wanted) < 1e-3",
+            arg=wanted,
+        )
+        assert page.locator(".thumb[tabindex='0']").count() == 1
+
+    def test_a_row_is_also_bars_and_a_table(self, page, seen):
+        go(page, "attention", layer=0, head=1, row=9, column=2)
+        page.locator("summary").click()
+        rows = page.locator("tbody tr").all_inner_texts()
+        assert len(rows) == LENGTH
+        weights = []
+        for line in rows:
+            key, score, masked, weight = line.split("\t")
+            column = int(key.split()[0])
+            weights.append(float(weight))
+            for name, number in zip(STEPS, (score, masked, weight), strict=True):
+                wanted = float(getattr(seen, name)[0, 1, 9, column])
+                assert float(number.replace("−∞", "-inf")) == pytest.approx(wanted, abs=1e-3)
+        assert weights == sorted(weights, reverse=True)
+        assert page.locator(".bars li").count() == 10
+
+    def test_a_changed_character_moves_nothing_before_it(self, page, run, server):
+        model = load_model(run)
+        go(page, "attention", column=6)
+        for position in (6, 7, 8):
+            letters = page.locator(".moved .letter")
+            expect(letters.nth(position)).to_have_attribute("aria-pressed", "true")
+            wanted = influence(model.model, model.ids(TEXT), position)
+            told = page.locator(".readout").last
+            expect(told).to_contain_text(re.compile(f"(Before|位置) {position}"))
+            expect(told.locator("span").nth(1)).to_contain_text(re.compile("exactly 0|恰好为 0"))
+            shown = [float(letter.get_attribute("data-moved")) for letter in letters.all()]
+            assert shown[:position] == [0.0] * position
+            assert shown == pytest.approx(wanted.tolist(), abs=1e-3)
+            assert floats(ask(server, "moved", position=position)) == pytest.approx(wanted)
+            letters.nth(position).focus()
+            page.keyboard.press("ArrowRight")
+
+    def test_the_moment_and_the_text_change_the_numbers(self, page, run):
+        go(page, "attention", layer=1, head=2, row=6, column=4, tensor="scores")
+        for step, text in ((3, TEXT), (3, "the lamp")):
+            page.fill("#text", text)
+            if step and "at=3" not in page.url:
+                page.locator("#moment").press("ArrowLeft")
+            folder = run / "snapshots" / "step-00000003.safetensors"
+            wanted = float(load_model(folder).look_inside(text).scores[1, 2, 6, 4])
+            page.wait_for_function(
+                "wanted => Math.abs(Number(document.querySelector('.readout').textContent"
+                ".split(/[:：]/).at(-1)) - wanted) < 1e-3",
+                arg=wanted,
+            )
+
+
+def at(page, row, column):
+    """Where a cell of the map is, in pixels of the canvas."""
+    width = page.locator("canvas.map").evaluate("canvas => canvas.clientWidth")
+    size = int(min((width - 24) / LENGTH, 40, 560 / LENGTH))
+    return {"x": 24 + (column + 0.5) * size, "y": 24 + (row + 0.5) * size}
+
+
+ODD = [-1, 2**31, 10**40, 1.5, float("nan"), float("inf"), "0", None, True, [], {}, [0]]
+
+
+@pytest.mark.parametrize("value", ODD)
+@pytest.mark.parametrize(
+    ("question", "name", "rest"),
+    [
+        ("attention", "layer", {"head": 0}),
+        ("attention", "head", {"layer": 0}),
+        ("moved", "position", {}),
+    ],
+)
+def test_what_is_no_place_in_the_model_is_refused(server, question, name, rest, value):
+    status, _, body = ask(server, question, **{**rest, name: value})
+    assert status in (400, 422)
+    assert list(json.loads(body)) == ["error"]
+
+
+@pytest.mark.parametrize("question", ["heads", "attention", "moved"])
+def test_questions_without_a_text_or_at_no_moment_are_refused(server, question):
+    place = {"layer": 0, "head": 0, "position": 0}
+    for text in ("", "a" * 61, "字", 7, None, ["a"]):
+        assert ask(server, question, **{**place, "text": text})[0] == 422
+    for moment, status in ((4, 404), (-1, 422), (0.5, 422), ("3", 422)):
+        assert ask(server, question, **{**place, "at": moment})[0] == status
+    for body in (b"", b"[]", b"null", b'{"text": "a"}', b'{"text": "a", "at": NaN}'):
+        status = server.ask("POST", f"/api/look/{question}", body)[0]
+        assert status in (200, 400, 422)
+
+
+def test_on_a_telephone_nothing_hangs_over_the_edge(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    for panel in ("attention",):
+        go(page, panel)
+        for details in page.locator("summary").all():
+            details.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
