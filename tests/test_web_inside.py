@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from tests import test_web_page as pages
 from tests.test_web_guard import Server
-from zigpt.anatomy import influence
+from zigpt.anatomy import SHAPES, influence, trace
 from zigpt.config import GPTConfig
 from zigpt.model import GPT
 from zigpt.runs.saved_model import SavedModel, load_model, save_model
@@ -22,10 +24,11 @@ LENGTH = len(TEXT)
 STEPS = ("scores", "masked", "weights")
 
 
-def saved(seed):
+def saved(seed, architecture="classic"):
     """A model whose weights are far from their small initial ones, so that errors show."""
     tokenizer = CharTokenizer.from_text(TEXT + "bcd .")
-    config = GPTConfig(len(tokenizer.characters), 60, n_layer=2, n_head=3, n_embd=24, dropout=0.0)
+    shape = {"n_layer": 2, "n_head": 3, "n_embd": 24, "dropout": 0.0, "architecture": architecture}
+    config = GPTConfig(len(tokenizer.characters), 60, **shape)
     model = GPT(config, torch.Generator().manual_seed(seed))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -209,14 +212,182 @@ class TestAttention:
             )
 
 
+ODD = [-1, 2**31, 10**40, 1.5, float("nan"), float("inf"), "0", None, True, [], {}, [0]]
+CELLS = {
+    "token": (6, 9), "position": (4, 23), "stream": (3, 8, 5), "q": (1, 2, 7, 3),
+    "k": (0, 1, 9, 7), "v": (1, 0, 2, 0), "scores": (1, 2, 9, 4), "weights": (0, 2, 11, 6),
+    "heads": (1, 1, 14, 2), "hidden": (1, 3, 90), "logits": (14, 12), "probabilities": (6, 3),
+}  # fmt: skip
+
+
+def place(name, cell):
+    """A cell as the address of the page names it."""
+    first = {4: ["layer", "head"], 3: ["state" if name == "stream" else "layer"], 2: []}[len(cell)]
+    return {"tensor": name, **dict(zip([*first, "row", "column"], cell, strict=True))}
+
+
+def heading(name, cell):
+    return re.compile(re.escape(f"{name}[{', '.join(map(str, cell))}] = "))
+
+
+class TestTrace:
+    def test_every_tensor_is_offered_with_its_shape(self, server, seen):
+        status, _, body = ask(server, "tensors")
+        offered = json.loads(body)
+        assert status == 200
+        assert offered.keys() == SHAPES.keys() == CELLS.keys()
+        for name, about in offered.items():
+            assert f"({', '.join(about['letters'])})" == SHAPES[name]
+            assert tuple(about["sizes"]) == getattr(seen, name).shape
+
+    def test_the_bytes_are_the_tensors(self, server, seen):
+        for name, cell in CELLS.items():
+            before = list(cell[:-2])
+            wanted = getattr(seen, name)[tuple(before)]
+            shown = floats(ask(server, "cells", tensor=name, index=before)).view(wanted.shape)
+            assert shown == pytest.approx(wanted, abs=1e-6)
+
+    @pytest.mark.parametrize("name", CELLS)
+    def test_the_terms_make_the_number(self, server, seen, name):
+        status, _, body = ask(server, "trace", tensor=name, index=CELLS[name])
+        told = json.loads(body)
+        found = trace(seen, name, CELLS[name], TEXT)
+        assert status == 200
+        assert told["made"] == pytest.approx(told["value"], abs=1e-4)
+        assert told["value"] == pytest.approx(found.value, abs=1e-6)
+        assert len(told["terms"]) == min(20, told["count"])
+        listed = sum(value for _, value in told["terms"])
+        assert listed + told["rest"] == pytest.approx(told["total"], abs=1e-5)
+        assert told["source"]["code"] == found.source.code
+
+    def test_a_number_is_shown_with_its_terms_its_line_and_a_program(self, page, run, seen):
+        for name in ("stream", "weights", "hidden", "logits"):
+            cell = CELLS[name]
+            go(page, "trace", **place(name, cell))
+            expect(page.locator(".trace h3").first).to_have_text(
+                re.compile(heading(name, cell).pattern + r"-?[\d.e-]+$")
+            )
+            wanted = float(getattr(seen, name)[cell])
+            found = trace(seen, name, cell, TEXT)
+            title = page.locator(".trace h3").first.inner_text()
+            assert float(title.split(" = ")[1]) == pytest.approx(wanted, abs=1e-3)
+            assert shown_number(page.locator(".readout").inner_text()) == pytest.approx(
+                wanted, abs=1e-3
+            )
+            shown = [float(text) for text in page.locator(".terms .value").all_inner_texts()]
+            terms = [value for _, value in found.terms]
+            assert shown[:20] == pytest.approx(terms[:20], abs=1e-3)
+            if len(terms) > 20:
+                assert shown[20:] == pytest.approx([sum(terms[20:])], abs=1e-3)
+            assert re.search("which is rounding|舍入", page.locator(".sum").inner_text())
+            source = page.locator(".source").inner_text()
+            assert f"{found.source.path}:{found.source.number}" in source
+            assert found.source.code in source
+            assert printed(page, run) == pytest.approx(wanted, abs=1e-4)
+
+    def test_the_program_names_the_file_of_the_moment(self, page, run):
+        go(page, "trace", at=3, **place("scores", (1, 0, 9, 4)))
+        expect(page.locator("pre")).to_contain_text("snapshots/step-00000003.safetensors")
+        earlier = load_model(run / "snapshots" / "step-00000003.safetensors").look_inside(TEXT)
+        assert printed(page, run) == pytest.approx(float(earlier.scores[1, 0, 9, 4]), abs=1e-4)
+
+    def test_pointer_keys_and_fields_lead_to_other_cells(self, page, seen):
+        go(page, "trace", tensor="scores")
+        page.locator("canvas.map").click(position=at(page, 9, 4))
+        page.fill("[name=layer]", "1")
+        page.keyboard.press("Tab")
+        page.fill("[name=head]", "2")
+        page.keyboard.press("Tab")
+        title = page.locator(".trace h3").first
+        expect(title).to_have_text(heading("scores", (1, 2, 9, 4)))
+        page.locator("canvas.map").focus()
+        page.keyboard.press("ArrowUp")
+        expect(title).to_have_text(heading("scores", (1, 2, 8, 4)))
+        page.select_option("#tensor", "stream")
+        expect(title).to_have_text(heading("stream", (0, 8, 4)))
+        page.fill("[name=state]", "77")
+        page.keyboard.press("Tab")
+        expect(title).to_have_text(heading("stream", (4, 8, 4)))
+        told = page.locator(".readout").inner_text()
+        assert shown_number(told) == pytest.approx(float(seen.stream[4, 8, 4]), abs=1e-3)
+        shared = page.url
+        page.reload()
+        expect(page.locator(".trace h3").first).to_have_text(heading("stream", (4, 8, 4)))
+        assert page.url == shared
+
+    def test_a_term_leads_to_the_numbers_it_was_made_from_and_back(self, page):
+        go(page, "trace", **place("heads", (1, 1, 14, 2)))
+        title = page.locator(".trace h3").first
+        way = ["heads", "weights", "scores", "q"]
+        for name in way[1:]:
+            link = page.locator(".terms button", has_text=name).first
+            target = link.inner_text()
+            link.click()
+            expect(title).to_contain_text(f"{target} = ")
+        assert page.locator(".terms button").count() == 0
+        for name in reversed(way[:-1]):
+            page.go_back()
+            expect(page.locator(".trace h3").first).to_contain_text(f"{name}[1, 1, 14")
+
+    def test_attention_leads_to_the_origin_of_its_numbers(self, page):
+        for step, name in enumerate(("scores", "scores", "weights")):
+            go(page, "attention", layer=1, head=2, row=9, column=4)
+            page.locator(".steps button").nth(step).click()
+            page.locator("canvas.map ~ button").click()
+            page.wait_for_selector("#tab-trace[aria-selected=true]")
+            expect(page.locator(".trace h3").first).to_have_text(heading(name, (1, 2, 9, 4)))
+
+    def test_the_program_can_be_copied(self, page):
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        go(page, "trace")
+        page.locator("pre + button").click()
+        expect(page.locator("pre + button")).to_have_text(re.compile("Copied|已复制"))
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied == page.locator("pre").text_content()
+
+    @pytest.mark.parametrize("index", [*ODD, [0, 0, 0], [2, 0, 0, 0], [0, 3, 0, 0], [0, 0, 15, 0]])
+    def test_no_other_index_is_answered(self, server, index):
+        for question in ("trace", "cells"):
+            status, _, body = ask(server, question, tensor="scores", index=index)
+            assert status in (400, 422)
+            assert list(json.loads(body)) == ["error"]
+        if not isinstance(index, list):
+            assert ask(server, "trace", tensor="scores", index=[0, 0, 0, index])[0] in (400, 422)
+            assert ask(server, "cells", tensor="scores", index=[0, index])[0] in (400, 422)
+
+    @pytest.mark.parametrize("name", ["", "masked", "model", "__class__", 7, None, ["q"], True])
+    def test_no_other_tensor_is_answered(self, server, name):
+        for question, index in (("trace", [0, 0, 0, 0]), ("cells", [0, 0])):
+            assert ask(server, question, tensor=name, index=index)[0] == 422
+
+    def test_the_modern_architecture_offers_no_position_embedding(self, tmp_path):
+        save_model(tmp_path / "odd 'name'.safetensors", saved(3, "modern"))
+        server = Server(tmp_path / "odd 'name'.safetensors")
+        try:
+            assert json.loads(ask(server, "tensors")[2]).keys() == SHAPES.keys() - {"position"}
+            assert ask(server, "cells", tensor="position", index=[])[0] == 422
+            assert ask(server, "trace", tensor="position", index=[0, 0])[0] == 422
+            told = json.loads(ask(server, "trace", tensor="q", index=[1, 0, 5, 6])[2])
+        finally:
+            server.close()
+        assert run_program(told["snippet"], tmp_path) == pytest.approx(told["value"], abs=1e-4)
+
+
+def printed(page, folder):
+    """What the program on the page prints in the run folder."""
+    return run_program(page.locator("pre").text_content(), folder)
+
+
+def run_program(program, folder):
+    command = [sys.executable, "-c", program]
+    return float(subprocess.run(command, cwd=folder, check=True, capture_output=True).stdout)
+
+
 def at(page, row, column):
     """Where a cell of the map is, in pixels of the canvas."""
     width = page.locator("canvas.map").evaluate("canvas => canvas.clientWidth")
     size = int(min((width - 24) / LENGTH, 40, 560 / LENGTH))
     return {"x": 24 + (column + 0.5) * size, "y": 24 + (row + 0.5) * size}
-
-
-ODD = [-1, 2**31, 10**40, 1.5, float("nan"), float("inf"), "0", None, True, [], {}, [0]]
 
 
 @pytest.mark.parametrize("value", ODD)
@@ -234,9 +405,10 @@ def test_what_is_no_place_in_the_model_is_refused(server, question, name, rest, 
     assert list(json.loads(body)) == ["error"]
 
 
-@pytest.mark.parametrize("question", ["heads", "attention", "moved"])
+@pytest.mark.parametrize("question", ["heads", "attention", "moved", "tensors", "cells", "trace"])
 def test_questions_without_a_text_or_at_no_moment_are_refused(server, question):
-    place = {"layer": 0, "head": 0, "position": 0}
+    place = {"layer": 0, "head": 0, "position": 0, "tensor": "token"}
+    place["index"] = [0, 0] if question == "trace" else []
     for text in ("", "a" * 61, "字", 7, None, ["a"]):
         assert ask(server, question, **{**place, "text": text})[0] == 422
     for moment, status in ((4, 404), (-1, 422), (0.5, 422), ("3", 422)):
@@ -248,7 +420,7 @@ def test_questions_without_a_text_or_at_no_moment_are_refused(server, question):
 
 def test_on_a_telephone_nothing_hangs_over_the_edge(page):
     page.set_viewport_size({"width": 390, "height": 844})
-    for panel in ("attention",):
+    for panel in ("attention", "trace"):
         go(page, panel)
         for details in page.locator("summary").all():
             details.click()

@@ -45,14 +45,21 @@ class Trace:
     terms: list[tuple[Label, float]]  # the largest first, whatever their sign
     own: Label | None  # for a share: whose it is
     source: Line
-    snippet: str  # Python that makes the number again from model.safetensors
+    snippet: str  # Python that makes the number again from the model's file
 
 
 @torch.no_grad()
-def trace(seen: Activations, name: str, index: tuple[int, ...], text: str) -> Trace:
+def trace(
+    seen: Activations,
+    name: str,
+    index: tuple[int, ...],
+    text: str,
+    file: str = "model.safetensors",
+) -> Trace:
     """Trace the cell at `index` of a tensor in `seen`, which was made from `text`.
 
-    The index is a full one: (layer, head, row, column) where there are layers and heads.
+    The index is a full one: (layer, head, row, column) where there are layers and heads. The
+    snippet reads the model from `file`.
 
     Raises:
         ValueError: there is no such tensor, it has not that many dimensions, or the text is
@@ -70,7 +77,7 @@ def trace(seen: Activations, name: str, index: tuple[int, ...], text: str) -> Tr
         source=source_line(origin.made_in, origin.statement),
         snippet=f"""{origin.imports}\
 from zigpt.runs.saved_model import load_model
-seen = load_model("model.safetensors").look_inside({text!r})
+seen = load_model({file!r}).look_inside({text!r})
 {origin.code}
 """,
     )

@@ -97,7 +97,7 @@ class _Answers:
         windows = self._site.windows
 
         def answer() -> dict[str, Any] | bytes:
-            return question(windows.look(shown.saved, shown.version, asked), asked)
+            return question(windows.look(shown, asked), asked)
 
         found = await self._site.desk.do(answer)
         if isinstance(found, bytes):

@@ -10,6 +10,7 @@ from zigpt.anatomy import Activations, judge
 from zigpt.runs.saved_model import SavedModel
 from zigpt.web.guard import Refused
 from zigpt.web.questions import field, known
+from zigpt.web.shelf import Shown
 
 GUESSES = 8
 _MOST_KEPT = 4  # windows; one of the seed shape takes some 60 MB
@@ -20,6 +21,7 @@ class Looked:
     """A window, the model that read it, and everything that this computed."""
 
     saved: SavedModel
+    file: str
     text: str
     seen: Activations
 
@@ -30,19 +32,21 @@ class Windows:
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], Looked] = {}
 
-    def look(self, saved: SavedModel, version: str, asked: Any) -> Looked:
+    def look(self, shown: Shown, asked: Any) -> Looked:
         """Read the text that is asked about, or remember it.
 
         Raises:
             Refused: it is empty or longer than the model sees, or has unknown characters.
         """
-        text = field(asked, "text", str)
+        saved, text = shown.saved, field(asked, "text", str)
         longest = saved.model.config.block_size
         if not 0 < len(text) <= longest:
             raise Refused(422, f"the model sees 1 to {longest} characters, not {len(text)}")
         known(saved, text)
-        key = (version, text)
-        looked = self._kept.pop(key, None) or Looked(saved, text, saved.look_inside(text))
+        key = (shown.version, text)
+        looked = self._kept.pop(key, None)
+        if looked is None:
+            looked = Looked(saved, shown.file, text, saved.look_inside(text))
         self._kept[key] = looked
         if len(self._kept) > _MOST_KEPT:
             del self._kept[next(iter(self._kept))]

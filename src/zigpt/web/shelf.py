@@ -1,7 +1,7 @@
 """The model under the glass: read from its file, and again whenever a training replaces it."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,10 +16,14 @@ _MOST_SNAPSHOTS = 4
 
 @dataclass(frozen=True)
 class Shown:
-    """A model with what tells it from the one before; `trouble` says why there is no newer one."""
+    """A model with what tells it from the one before; `trouble` says why there is no newer one.
+
+    The file is named as in the folder that is shown, or that of the model alone.
+    """
 
     saved: SavedModel
     version: str
+    file: str
     trouble: str | None = None
 
 
@@ -43,8 +47,9 @@ class Shelf:
         """
         shown = self._snapshots.pop(step, None)
         if shown is None:
-            saved = load_model(snapshot_path(self._path, step), self._device)
-            shown = Shown(saved, f"step {step}")
+            file = snapshot_path(self._path, step)
+            name = file.relative_to(self._path).as_posix()
+            shown = Shown(load_model(file, self._device), f"step {step}", name)
         self._snapshots[step] = shown
         if len(self._snapshots) > _MOST_SNAPSHOTS:  # the one not asked for the longest
             del self._snapshots[next(iter(self._snapshots))]
@@ -59,11 +64,12 @@ class Shelf:
         version = self.version()
         if version != self._tried or self._shown is None:
             try:
-                self._shown = Shown(load_model(self._path, self._device), version)
+                name = MODEL_FILE if self._path.is_dir() else self._path.name
+                self._shown = Shown(load_model(self._path, self._device), version, name)
             except ModelFileError as error:
                 if self._shown is None:
                     raise
-                self._shown = Shown(self._shown.saved, self._shown.version, str(error))
+                self._shown = replace(self._shown, trouble=str(error))
             self._tried = version
         return self._shown
 

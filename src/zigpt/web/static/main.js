@@ -5,12 +5,14 @@ import { byId, element } from "./elements.js";
 import { attention } from "./panels/attention.js";
 import { learn, listen } from "./panels/learn.js";
 import { positions } from "./panels/positions.js";
+import { trace } from "./panels/trace.js";
 import { write } from "./panels/write.js";
 import { address, keep, panel, view } from "./view.js";
 import { language, say, speak, whole } from "./words.js";
 
 const PANELS = /** @type {const} */ ([
   ["learn", learn], ["write", write], ["positions", positions], ["attention", attention],
+  ["trace", trace],
 ]);
 
 /** @type {any} */

@@ -158,7 +158,7 @@ function names(pen, field, cell, [row, column], widest) {
   for (let n = 0; n < field.columns; n += Math.ceil(widest / cell[0])) pen.fillText(field.column(n), x(n), -EDGE / 2);
   const half = widest / 2 + 2, inside = Math.max(x(column), half - EDGE);
   pen.fillStyle = colour("--accent");
-  pen.fillRect(-EDGE, y(row) - 8, EDGE - 2, 16);
+  pen.fillRect(-EDGE, y(row) - 8, EDGE - 2, 18);
   pen.fillRect(inside - half, -EDGE, 2 * half, EDGE - 2);
   pen.fillStyle = colour("--accent-ink");
   pen.fillText(field.row(row), -EDGE / 2, y(row));

@@ -10,6 +10,7 @@ import { map } from "../map.js";
 import { maskPicture } from "../mask.js";
 import { reading } from "../reading.js";
 import { subject } from "../subject.js";
+import { address } from "../view.js";
 import { amount, glyph, say } from "../words.js";
 
 /** @typedef {{scores: Float32Array, masked: Float32Array, weights: Float32Array}} Head T x T each */
@@ -85,7 +86,9 @@ export function attention(state, place) {
       element("div", { className: "beside" }, choice, maskPicture(head.masked, length)),
       element("div", { className: "steps", role: "group", "aria-label": say("attention.steps") }, ...buttons), why,
       element("div", { className: "beside" },
-        element("div", {}, picture.canvas, scale, told),
+        element("div", {}, picture.canvas, scale, told, element("button", {
+          type: "button", textContent: say("attention.trace"), onclick: () => { location.hash = address("trace", view); },
+        })),
         element("div", {}, ...read.parts)),
       influence(characters, asked, view.column, attempt),
     );
