@@ -271,7 +271,7 @@ class TestTrace:
             found = trace(seen, name, cell, TEXT)
             title = page.locator(".trace h3").first.inner_text()
             assert float(title.split(" = ")[1]) == pytest.approx(wanted, abs=1e-3)
-            assert shown_number(page.locator(".readout").inner_text()) == pytest.approx(
+            assert shown_number(page.locator(".readout").first.inner_text()) == pytest.approx(
                 wanted, abs=1e-3
             )
             shown = [float(text) for text in page.locator(".terms .value").all_inner_texts()]
@@ -308,7 +308,7 @@ class TestTrace:
         page.fill("[name=state]", "77")
         page.keyboard.press("Tab")
         expect(title).to_have_text(heading("stream", (4, 8, 4)))
-        told = page.locator(".readout").inner_text()
+        told = page.locator(".readout").first.inner_text()
         assert shown_number(told) == pytest.approx(float(seen.stream[4, 8, 4]), abs=1e-3)
         shared = page.url
         page.reload()

@@ -18,7 +18,8 @@ const ROUNDING = 1e-4; // of the value, and of 1
 const FROM = {
   scores: ([layer, head, row, column], [, n]) => [["q", [layer, head, row, +n]], ["k", [layer, head, column, +n]]],
   weights: ([layer, head, row], [, n]) => [["scores", [layer, head, row, +n]]],
-  heads: ([layer, head, row, channel], [, n]) => [["weights", [layer, head, row, +n]], ["v", [layer, head, +n, channel]]],
+  heads: ([layer, head, row, channel], [, n]) =>
+    [["weights", [layer, head, row, +n]], ["v", [layer, head, +n, channel]]],
   probabilities: ([row], [, n]) => [["logits", [row, +n]]],
   stream: ([, row, channel], [name]) => (name === "token" || name === "position" ? [[name, [row, channel]]] : []),
 };
@@ -27,6 +28,11 @@ const FROM = {
 export function origin(cell, found, names, jump) {
   const { letters, sizes } = cell, [owner, own] = found.own;
   const off = Math.abs(found.made - found.value);
+  const sums = [
+    say(`trace.sum.${found.rule}`, { total: amount(found.total), made: amount(found.made), own: amount(own ?? 0) }),
+    say(off < ROUNDING * (1 + Math.abs(found.value)) ? "trace.check" : "trace.apart",
+      { value: amount(found.value), off: amount(off) }),
+  ];
   const meant = new Set(letters.map((letter, at) => say(`trace.letter.${letter}`, { n: whole(sizes[at]) })));
   const made = element("div", {},
     element("h3", { className: "text", textContent: `${reference(cell.name, cell.index)} = ${amount(found.value)}` }),
@@ -35,10 +41,7 @@ export function origin(cell, found, names, jump) {
       ...[...meant].map((text) => element("span", { className: "meant", textContent: text }))),
     element("p", { textContent: say(`trace.rule.${found.rule}`, { own: owner ? named(owner, names) : "" }) }),
     terms(cell, found, names, jump),
-    element("p", { className: "sum", textContent:
-      `${say(`trace.sum.${found.rule}`, { total: amount(found.total), made: amount(found.made), own: amount(own ?? 0) })} ${
-        say(off < ROUNDING * (1 + Math.abs(found.value)) ? "trace.check" : "trace.apart",
-          { value: amount(found.value), off: amount(off) })}` }));
+    element("p", { className: "readout sum" }, ...sums.map((textContent) => element("span", { textContent }))));
   const again = element("div", {},
     element("h3", { textContent: say("trace.source") }),
     element("p", { className: "sheet text source" },
@@ -53,25 +56,32 @@ export function origin(cell, found, names, jump) {
 /** As Python writes it. @param {string} name @param {number[]} index */
 const reference = (name, index) => `${name}[${index.join(", ")}]`;
 
-/** The terms as bars to both sides of 0, the largest first. @param {Cell} cell @param {any} found @param {Names} names
- * @param {Jump} jump */
+/** The terms as bars, to both sides of 0 where there are both, the largest first. @param {Cell} cell @param {any} found
+ * @param {Names} names @param {Jump} jump */
 function terms(cell, found, names, jump) {
-  const most = furthest(found.terms.map((/** @type {[Label, number]} */ [, value]) => value)) || 1;
-  const rest = found.count - found.terms.length;
-  const row = (/** @type {string} */ name, /** @type {number} */ value, /** @type {Node[]} */ from) => {
-    const bar = element("span", { className: value < 0 ? "bar minus" : "bar" });
-    const part = 50 * Math.min(Math.abs(value) / most, 1);
-    bar.style.width = `${part}%`;
-    bar.style.marginLeft = `${value < 0 ? 50 - part : 50}%`;
-    return element("li", {}, element("span", { textContent: name }), element("span", { className: "track" }, bar),
-      element("span", { className: "value", textContent: amount(value) }), element("span", {}, ...from));
-  };
+  /** @type {[Label, number][]} */
+  const listed = found.terms;
+  const values = listed.map(([, value]) => value), most = furthest(values) || 1;
+  const zero = values.some((value) => value < 0) ? 50 : 0;
+  const rest = found.count - listed.length;
+  const row = (/** @type {string} */ name, /** @type {number} */ value, track = element("span"), from = element("span")) =>
+    element("li", {}, element("span", { textContent: name }), track,
+      element("span", { className: "value", textContent: amount(value) }), from);
   return element("ol", { className: "terms" },
-    ...found.terms.map((/** @type {[Label, number]} */ [label, value]) => row(named(label, names), value,
-      (FROM[cell.name]?.(cell.index, label) ?? []).map(([name, index]) => element("button", {
+    ...listed.map(([label, value]) => row(named(label, names), value, bar(value / most, zero),
+      element("span", {}, ...(FROM[cell.name]?.(cell.index, label) ?? []).map(([name, index]) => element("button", {
         type: "button", className: "text", textContent: reference(name, index), onclick: () => jump(name, index),
-      })))),
-    ...(rest ? [row(say("trace.rest", { count: whole(rest) }), found.rest, [])] : []));
+      }))))),
+    ...(rest ? [row(say("trace.rest", { count: whole(rest) }), found.rest)] : []));
+}
+
+/** @param {number} part from -1 to 1 @param {number} zero where 0 is, in percent */
+function bar(part, zero) {
+  const made = element("span", { className: part < 0 ? "bar minus" : "bar" });
+  const width = Math.abs(part) * (100 - zero);
+  made.style.width = `${width}%`;
+  made.style.marginLeft = `${part < 0 ? zero - width : zero}%`;
+  return element("span", { className: zero ? "track signed" : "track" }, made);
 }
 
 /** @param {Label} label @param {Names} names */

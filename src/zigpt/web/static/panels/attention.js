@@ -87,7 +87,8 @@ export function attention(state, place) {
       element("div", { className: "steps", role: "group", "aria-label": say("attention.steps") }, ...buttons), why,
       element("div", { className: "beside" },
         element("div", {}, picture.canvas, scale, told, element("button", {
-          type: "button", textContent: say("attention.trace"), onclick: () => { location.hash = address("trace", view); },
+          type: "button", textContent: say("attention.trace"),
+          onclick: () => { location.hash = address("trace", view); },
         })),
         element("div", {}, ...read.parts)),
       influence(characters, asked, view.column, attempt),

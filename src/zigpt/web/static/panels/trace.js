@@ -45,12 +45,12 @@ export function trace(state, place) {
     const more = element("span");
 
     const tell = (/** @type {number} */ row, /** @type {number} */ column) => {
-      const letters = shape().letters.slice(-2);
+      const letters = shape().letters.slice(-2), columns = shape().sizes.slice(-1)[0];
       const [at, to] = [row, column].map((n, dimension) => {
         const name = named(dimension, n);
         return say(`trace.at.${letters[dimension]}`, { n: name === String(n) ? n : `${n} ${name}` });
       });
-      told.textContent = say("trace.cell", { at, to, value: amount(values[row * shape().sizes.slice(-1)[0] + column]) });
+      told.textContent = say("trace.cell", { at, to, value: amount(values[row * columns + column]) });
     };
     const explain = () => attempt(async () => {
       state.keep();
