@@ -7,7 +7,7 @@ from zigpt.cli.options import WebOptions
 from zigpt.corpus import read_texts
 from zigpt.device import pick_device
 from zigpt.errors import ModelFileError, UsageError
-from zigpt.runs.model_file import is_model_name, read_model_file
+from zigpt.runs.model_file import MODEL_FILE, is_model_name, read_model_file
 from zigpt.runs.paths import RUN_FILE, newest_path
 
 
@@ -48,7 +48,7 @@ def _choose(shown: Path | None) -> tuple[Path | None, Path | None]:
             return newest_path(), None
         except ModelFileError:
             return None, None
-    if (shown / RUN_FILE).exists():
+    if any((shown / name).exists() for name in (RUN_FILE, MODEL_FILE)):
         return shown, None
     if is_model_name(shown) or not shown.exists():
         read_model_file(shown)  # refuses what is none
