@@ -17,7 +17,6 @@ from tests.conftest import story
 from zigpt.anatomy import look_inside
 from zigpt.baselines import build_ladder
 from zigpt.cli.main import main
-from zigpt.cli.source import text_of
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus, read_texts
 from zigpt.errors import (
@@ -30,6 +29,7 @@ from zigpt.errors import (
 )
 from zigpt.runs.checkpoint import list_checkpoints, restore_newest, save_checkpoint
 from zigpt.runs.folder import RunFolder
+from zigpt.runs.own_text import text_of
 from zigpt.runs.paths import free_path, newest_path
 from zigpt.runs.record import sample_steps
 from zigpt.runs.saved_model import SavedModel, load_model, save_model

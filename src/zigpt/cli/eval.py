@@ -7,10 +7,10 @@ import sys
 
 from zigpt.cli.options import EvalOptions
 from zigpt.cli.screen import program
-from zigpt.cli.source import find_again, text_of
 from zigpt.corpus import Corpus, Source, encode, read_texts
 from zigpt.device import pick_device
 from zigpt.errors import ModelFileError, TextError
+from zigpt.runs.own_text import find_again, text_of
 from zigpt.runs.saved_model import SavedModel, load_model
 from zigpt.train import split_loss
 

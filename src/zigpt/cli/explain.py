@@ -7,12 +7,12 @@ import torch
 from zigpt.anatomy import influence, look_inside, predict
 from zigpt.cli.options import ExplainOptions
 from zigpt.cli.screen import column
-from zigpt.cli.source import find_again, text_of
 from zigpt.cli.terminal import harmless
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus
 from zigpt.device import pick_device
 from zigpt.errors import TextError
+from zigpt.runs.own_text import find_again, text_of
 from zigpt.runs.paths import newest_path
 from zigpt.runs.saved_model import SavedModel, load_model
 from zigpt.subwords import MOST_CHARACTERS, merge_pairs

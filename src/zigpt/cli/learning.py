@@ -18,7 +18,7 @@ from zigpt.baselines import Ladder, build_ladder, extent
 from zigpt.cli.options import TrainOptions, said
 from zigpt.cli.screen import Screen, duration, one_line, program
 from zigpt.cli.signals import Signals
-from zigpt.cli.source import choose, describe_text, find_again, find_text, require_possible, text_of
+from zigpt.cli.source import choose, describe_text, find_text, require_possible
 from zigpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig, overrides_of
 from zigpt.corpus import Corpus
 from zigpt.device import describe, keep_freed_memory, pick_device, pick_precision
@@ -27,6 +27,7 @@ from zigpt.generate.loop import opening, write
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.plan import fit_to_minutes, make_plan
 from zigpt.runs.folder import SAVE_EVERY, RunFolder, is_blank
+from zigpt.runs.own_text import find_again, text_of
 from zigpt.runs.paths import free_path, newest_path, numbered
 from zigpt.runs.record import sample_steps
 from zigpt.runs.saved_model import load_model

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from zigpt.cli.options import VerifyOptions
-from zigpt.cli.source import find_again, text_of
 from zigpt.cli.terminal import harmless
 from zigpt.config import TrainConfig
 from zigpt.corpus import Corpus
@@ -26,6 +25,7 @@ from zigpt.proofs.resume import check_resume
 from zigpt.proofs.sampling import check_sampling
 from zigpt.proofs.vocabulary import check_vocabulary
 from zigpt.runs.model_file import read_model_file
+from zigpt.runs.own_text import find_again, text_of
 
 _WORDS: dict[Result, str] = {
     "proved": "proved",

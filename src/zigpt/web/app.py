@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from zigpt.errors import ZigptError
 from zigpt.runs import foreign
 from zigpt.web import inside, looking, questions
+from zigpt.web.drawing import drawn
 from zigpt.web.guard import API, Guard, Refused
 from zigpt.web.site import Site
 from zigpt.web.watch import Watcher
@@ -45,10 +48,12 @@ def create_app(site: Site, hosts: Iterable[str], token: str) -> Guard:
             Route(API + "watch", answers.watch),
             Route(API + "train", answers.train, methods=["POST"]),
             Route(API + "write", answers.write, methods=["POST"]),
+            Route(API + "draw", answers.draw, methods=["POST"]),
+            Route(API + "copies", answers.copies, methods=["POST"]),
             Route(API + "look/{question}", answers.look, methods=["POST"]),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
-        exception_handlers={Refused: _refuse},
+        exception_handlers={Refused: _refuse, ZigptError: _refuse_model},
     )
     guard = Guard(app, hosts, token)
     return guard
@@ -88,6 +93,17 @@ class _Answers:
         lines = _lines(self._site, first, texts)
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
+    async def draw(self, request: Request) -> Response:
+        asked = await _asked(request)
+        saved = (await self._site.model(questions.moment(asked))).saved
+        return JSONResponse(await self._site.desk.do(partial(drawn, saved, asked)))
+
+    async def copies(self, request: Request) -> Response:
+        asked = await _asked(request)
+        saved = (await self._site.model(questions.moment(asked))).saved
+        find = partial(self._site.library.copies, saved, asked)
+        return JSONResponse(await self._site.library_desk.do(find))
+
     async def look(self, request: Request) -> Response:
         question = QUESTIONS.get(request.path_params["question"])
         if question is None:
@@ -99,15 +115,24 @@ class _Answers:
         def answer() -> dict[str, Any] | bytes:
             return question(windows.look(shown, asked), asked)
 
-        found = await self._site.desk.do(answer)
-        if isinstance(found, bytes):
-            return Response(found, media_type="application/octet-stream")
-        return JSONResponse(found)
+        try:
+            found = await self._site.desk.do(answer)
+            if isinstance(found, bytes):
+                return Response(found, media_type="application/octet-stream")
+            return JSONResponse(found)
+        except (ValueError, IndexError) as error:  # such as numbers that are none: JSON has no NaN
+            raise Refused(422, str(error)) from error
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     return error.response()
+
+
+async def _refuse_model(request: Request, error: Exception) -> Response:
+    """Such as scores that are no numbers: the model is not what it should be."""
+    assert isinstance(error, ZigptError)
+    return Refused(422, f"{error.what}: {error.why}").response()
 
 
 async def _asked(request: Request) -> Any:

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from zigpt.anatomy import Activations, judge
+from zigpt.anatomy import Activations, Label, judge, lens, score_parts
 from zigpt.runs.saved_model import SavedModel
 from zigpt.web.guard import Refused
-from zigpt.web.questions import field, known
+from zigpt.web.questions import field, index, known
 from zigpt.web.shelf import Shown
 
 GUESSES = 8
@@ -74,8 +74,52 @@ def positions(looked: Looked, asked: Any) -> dict[str, Any]:
     }
 
 
+def layers(looked: Looked, asked: Any) -> dict[str, Any]:
+    """What the model would say after each state of its stream, and what it says of the target.
+
+    The target of the last position is the character that is named, or else the best guess.
+    """
+    seen, decode = looked.seen, looked.saved.tokenizer.decode
+    last = _last_target(looked, asked)
+    found = lens(seen, torch.cat([seen.ids[1:], last]))
+    states: list[Label] = [("embeddings",)]
+    for layer in range(seen.model.config.n_layer):
+        states += [("attention", layer), ("feed-forward", layer)]
+    return {
+        "states": states,
+        "target": decode(last.tolist()),
+        "guesses": [list(decode(row)) for row in found.guesses.squeeze(-1).tolist()],
+        "chances": found.chances.squeeze(-1).tolist(),
+        "probabilities": found.probabilities.tolist(),
+        "ranks": found.ranks.tolist(),
+    }
+
+
+def parts(looked: Looked, asked: Any) -> dict[str, Any]:
+    """What each part of the model adds to the logit of the target at one position."""
+    seen, position = looked.seen, index(asked, "position", len(looked.text))
+    targets = torch.cat([seen.ids[1:], _last_target(looked, asked)])
+    found = score_parts(seen, position, int(targets[position]))
+    return {
+        "labels": found.labels,
+        "values": found.values.tolist(),
+        "score": found.score,
+    }
+
+
+def _last_target(looked: Looked, asked: Any) -> torch.Tensor:
+    """What is asked about where the text ends: its id, in one dimension."""
+    if asked.get("target") is None:
+        return looked.seen.logits[-1:].argmax(-1)
+    target = field(asked, "target", str)
+    if len(target) != 1:
+        raise Refused(422, f"the target has to be one character, not {len(target)}")
+    known(looked.saved, target)
+    return looked.saved.ids(target)
+
+
 Question = Callable[[Looked, Any], dict[str, Any] | bytes]
-QUESTIONS: dict[str, Question] = {"positions": positions}
+QUESTIONS: dict[str, Question] = {"positions": positions, "layers": layers, "parts": parts}
 
 
 def numbers(*tensors: torch.Tensor) -> bytes:

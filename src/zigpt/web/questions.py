@@ -18,6 +18,7 @@ from zigpt.tokenizer import Ids
 from zigpt.web.guard import Refused
 
 MOST_WRITTEN = 10_000  # characters of one answer
+_TOO_LARGE = 2**1023  # as a float
 
 
 def describe(saved: SavedModel) -> dict[str, Any]:
@@ -39,30 +40,45 @@ def describe(saved: SavedModel) -> dict[str, Any]:
 def written(saved: SavedModel, asked: Any) -> Iterator[dict[str, Any]]:
     """Continue a prompt, character by character, each with how it came to be chosen.
 
-    First the prompt itself, as far as it is needed to begin. Drawn as `zigpt sample` draws.
+    Drawn as `zigpt sample` draws. What was already written `after` the prompt is gone on from: with
+    the random numbers that come next, whichever characters the ones before have drawn.
     """
-    prompt = field(asked, "prompt", str)
     length = index(asked, "length", MOST_WRITTEN + 1)
-    config = _sampling(asked)
-    tokenizer = saved.tokenizer
-    ids = list(known(saved, prompt or opening(tokenizer)))
-    weights = {name: tensor.cpu().numpy() for name, tensor in saved.model.state_dict().items()}
-    decoder = QuickDecoder(saved.model.config, weights)
+    config = sampling(asked)
+    ids, n_drawn = begun(saved, asked)
+    decoder = quick(saved)
     generator = np.random.default_rng(config.seed)
+    generator.random(n_drawn)
     for _ in range(length):
         scores = decoder.next_scores(np.array([ids], np.int64))
         probabilities, u = next_probabilities(scores, config), generator.random()
         ids.append(int(pick(probabilities, np.array([u]))[0]))
         plain = next_probabilities(scores, SampleConfig())
         yield {
-            "character": tokenizer.decode(ids[-1:]),
+            "character": saved.tokenizer.decode(ids[-1:]),
             "probability": float(plain[0, ids[-1]]),
             "drawn_with": float(probabilities[0, ids[-1]]),
             "number": u,
         }
 
 
-def _sampling(asked: Any) -> SampleConfig:
+def begun(saved: SavedModel, asked: Any) -> tuple[list[int], int]:
+    """The ids that a text begins with, and how many of them are after the prompt."""
+    prompt = field(asked, "prompt", str) or opening(saved.tokenizer)
+    after = field(asked, "after", str) if "after" in asked else ""
+    if len(after) > MOST_WRITTEN:
+        raise Refused(422, f"no more than {MOST_WRITTEN:,} characters are written")
+    return list(known(saved, prompt + after)), len(after)
+
+
+def quick(saved: SavedModel) -> QuickDecoder:
+    """What `zigpt sample` writes with."""
+    weights = {name: tensor.cpu().numpy() for name, tensor in saved.model.state_dict().items()}
+    return QuickDecoder(saved.model.config, weights)
+
+
+def sampling(asked: Any) -> SampleConfig:
+    """Take the settings out of a question."""
     try:
         return SampleConfig(
             temperature=field(asked, "temperature", float),
@@ -92,7 +108,7 @@ def moment(asked: Any) -> int | None:
 def field(asked: Any, name: str, kind: type) -> Any:
     """Take one value out of a question, if it is of its kind."""
     value = asked.get(name) if isinstance(asked, dict) else None
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and type(value) is int and abs(value) < _TOO_LARGE:
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise Refused(422, f"{name} has to be of the kind {kind.__name__}")

@@ -68,6 +68,7 @@ def serve(
         say(f"http://{named}:{port}/#{token}")
         uvicorn.Server(config).run(sockets=[listening])
     site.desk.close()
+    site.library_desk.close()
 
 
 def own_token() -> str:

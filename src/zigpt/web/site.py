@@ -12,6 +12,7 @@ from zigpt.runs.paths import free_path, list_snapshots
 from zigpt.web import questions
 from zigpt.web.desk import Desk
 from zigpt.web.guard import Refused
+from zigpt.web.library import Library
 from zigpt.web.looking import Windows
 from zigpt.web.shelf import Shelf, Shown
 from zigpt.web.training import Trainer
@@ -28,6 +29,7 @@ class Site:
         self._device = device
         self.trainer = Trainer(text)
         self.desk = Desk()
+        self.library, self.library_desk = Library(), Desk()  # to read a long text takes a while
         self.watching = 0
         self.show(path or free_path(name_of([text]) if text else "default"))
 

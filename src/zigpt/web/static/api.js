@@ -35,6 +35,9 @@ export async function enter() {
 /** @param {string} path */
 export const get = async (path) => (await checked(await fetch(`/api/${path}`))).json();
 
+/** Ask for one thing. @param {string} path @param {unknown} body */
+export const ask = async (path, body) => (await checked(await fetch(`/api/${path}`, post(body)))).json();
+
 /**
  * Ask about the window that is looked at. @param {string} question @param {import("./view.js").View} view
  * @param {object} [more] what this question needs besides text and moment

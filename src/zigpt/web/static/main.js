@@ -3,6 +3,7 @@
 import { enter, get } from "./api.js";
 import { byId, element } from "./elements.js";
 import { attention } from "./panels/attention.js";
+import { layers } from "./panels/layers.js";
 import { learn, listen } from "./panels/learn.js";
 import { positions } from "./panels/positions.js";
 import { trace } from "./panels/trace.js";
@@ -11,7 +12,7 @@ import { address, keep, panel, view } from "./view.js";
 import { language, say, speak, whole } from "./words.js";
 
 const PANELS = /** @type {const} */ ([
-  ["learn", learn], ["write", write], ["positions", positions], ["attention", attention],
+  ["learn", learn], ["write", write], ["positions", positions], ["attention", attention], ["layers", layers],
   ["trace", trace],
 ]);
 

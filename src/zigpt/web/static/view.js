@@ -11,6 +11,7 @@
  * @property {number} column the position that is looked at, or the channel
  * @property {number} state of the residual stream
  * @property {string} tensor which of the model's numbers; none if a panel's first
+ * @property {string} target what is asked about where the text ends; empty for the best guess
  */
 
 const NUMBERS = /** @type {const} */ (["layer", "head", "row", "column", "state"]);
@@ -23,9 +24,10 @@ export function view(text) {
   const asked = new URLSearchParams(location.hash.split("?")[1] ?? "");
   const number = (/** @type {string} */ name) => Math.max(0, Math.trunc(Number(asked.get(name)) || 0));
   const [layer, head, row, column, state] = NUMBERS.map(number);
-  const tensor = asked.get("tensor") ?? "";
+  const tensor = asked.get("tensor") ?? "", target = asked.get("target") ?? "";
   return {
     text: asked.get("text") ?? text, at: asked.has("at") ? number("at") : null, layer, head, row, column, state, tensor,
+    target,
   };
 }
 
@@ -34,6 +36,7 @@ export function address(name, seen) {
   const asked = new URLSearchParams({ text: seen.text });
   if (seen.at !== null) asked.set("at", String(seen.at));
   if (seen.tensor) asked.set("tensor", seen.tensor);
+  if (seen.target) asked.set("target", seen.target);
   for (const key of NUMBERS) if (seen[key]) asked.set(key, String(seen[key]));
   return `#/${name}?${asked}`;
 }

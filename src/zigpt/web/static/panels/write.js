@@ -1,6 +1,8 @@
 // Write: the model continues a prompt, and every character says how it came to be chosen.
 
-import { lines } from "../api.js";
+import { Refusal, ask, lines } from "../api.js";
+import { copiesOf, sourceOf, summaryOf } from "../copies.js";
+import { dissection } from "../dissection.js";
 import { byId, element } from "../elements.js";
 import { fixed, glyph, percent, say } from "../words.js";
 
@@ -11,22 +13,39 @@ const FIELDS = /** @type {const} */ ([
   ["top_p", 1, { min: 0.01, max: 1, step: 0.01 }],
   ["seed", 1, { min: 0, max: 4294967295, step: 1 }],
 ]);
+const PAUSE = 100; // milliseconds: who walks on sooner does not want to see this character's stages
+
+/**
+ * @typedef {object} Letter
+ * @property {string} character
+ * @property {number} probability
+ * @property {number} drawn_with
+ * @property {number} number the random number
+ * @property {boolean} [forced] put there by a person
+ */
 
 /** @param {any} state @param {HTMLElement} place */
 export function write(state, place) {
+  state.writing?.abort(); // it wrote to a panel that is gone
+  state.writing = undefined;
   state.asked ??= { prompt: state.run?.prompt ?? "", ...Object.fromEntries(FIELDS.map(([name, value]) => [name, value])) };
+  state.written ??= { asked: state.asked, letters: [] };
+  state.older ??= [];
   const prompt = element("textarea", { id: "prompt", rows: 2, value: state.asked.prompt });
   const numbers = FIELDS.map(([name, , limits]) =>
     element("input", { type: "number", name, value: state.asked[name], ...limits }));
   const go = element("button", { className: "main", type: "submit", textContent: say("write.go") });
   const stop = element("button", { type: "button", disabled: true, textContent: say("write.stop") });
+  const back = element("button", { id: "back", type: "button", textContent: say("write.back") });
   const form = element("form", {},
     element("div", { className: "row" }, element("label", { className: "wide" }, say("write.prompt"), prompt)),
     element("div", { className: "row" },
-      ...numbers.map((input) => element("label", {}, say(`write.${input.name}`), input)), go, stop));
+      ...numbers.map((input) => element("label", {}, say(`write.${input.name}`), input)), go, stop, back));
   const out = element("div", { className: "written sheet text", role: "group" });
   const about = element("p", { className: "trouble", role: "status" });
+  const copied = element("p", { id: "copied", role: "status" });
   const choice = element("p", { "aria-live": "polite" });
+  const source = element("div"), stages = element("div");
   const shade = element("i");
   shade.style.background = `linear-gradient(to right, ${shadeOf(0.001)}, ${shadeOf(1)})`;
   place.append(
@@ -34,36 +53,133 @@ export function write(state, place) {
     element("p", { className: "lead", textContent: say("write.lead") }),
     form, out,
     element("div", { className: "legend" }, say("write.unlikely"), shade, say("write.likely")),
-    choice, about,
+    copied, choice, source, stages, about,
   );
 
-  stop.onclick = () => state.writing?.abort();
-  form.onsubmit = async (event) => {
-    event.preventDefault();
+  const letterAt = (/** @type {number} */ at) => /** @type {HTMLElement} */ (out.children[at + 1]); // after the prompt
+
+  const show = () => {
+    const { asked, letters } = state.written;
+    out.replaceChildren(element("b", { textContent: asked.prompt }));
+    for (const letter of letters) add(letter);
+    for (const gone of [source, stages]) gone.replaceChildren();
+    about.textContent = choice.textContent = copied.textContent = "";
+    back.hidden = !state.older.length;
+  };
+
+  const add = (/** @type {Letter} */ letter) => {
+    const at = out.childElementCount - 1;
+    out.append(letterOf(letter, out, () => choose(at)));
+  };
+
+  /** Underline what is copied. */
+  const compare = async () => {
+    const { written } = state, { letters } = written;
+    if (!letters.length) return;
+    copied.textContent = say("write.comparing");
+    try {
+      written.copies ??= await copiesOf(textOf(letters));
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      copied.textContent = say("refused", { why: error.message });
+      return;
+    }
+    if (state.written !== written) return; // another branch is shown by now
+    copied.textContent = summaryOf(written.copies, letters.length);
+    for (const { start, length } of written.copies.passages ?? []) {
+      for (let at = start; at < start + length; at++) letterAt(at).classList.add("copied");
+    }
+  };
+
+  /** Go on from what is written, up to as many characters as were asked for. */
+  const goOn = async () => {
     state.writing?.abort();
     const writing = (state.writing = new AbortController());
-    state.asked = { prompt: prompt.value, ...Object.fromEntries(numbers.map((input) => [input.name, input.valueAsNumber])) };
-    out.replaceChildren(element("b", { textContent: prompt.value }));
-    about.textContent = choice.textContent = "";
+    const { asked, letters } = state.written;
+    show();
     stop.disabled = false;
     try {
-      for await (const letter of lines("write", state.asked, writing.signal)) out.append(letterOf(letter, out, choice));
+      const rest = { ...asked, length: asked.length - letters.length, after: textOf(letters) };
+      for await (const letter of lines("write", rest, writing.signal)) {
+        if (state.writing !== writing) return; // another one writes by now, or none
+        letters.push(letter);
+        add(letter);
+      }
       byId("said").textContent = out.textContent;
     } catch (error) {
       if (!writing.signal.aborted) about.textContent = say("refused", { why: /** @type {Error} */ (error).message });
     }
-    if (state.writing === writing) stop.disabled = true;
+    if (state.writing !== writing) return;
+    stop.disabled = true;
+    await compare();
   };
+
+  let latest = 0;
+  const choose = async (/** @type {number} */ at) => {
+    const { written } = state, { asked, letters } = written, letter = letters[at];
+    choice.textContent = say(letter.forced ? "write.forced" : "write.choice", {
+      character: glyph(letter.character),
+      probability: percent(letter.probability),
+      drawn: percent(letter.drawn_with),
+      number: fixed(letter.number, 4),
+    });
+    source.replaceChildren(...sourceOf(written.copies, at, letters));
+    const mine = ++latest;
+    await new Promise((wake) => setTimeout(wake, PAUSE));
+    if (mine !== latest) return;
+    try {
+      const found = await ask("draw", { ...asked, after: textOf(letters.slice(0, at)), number: letter.number });
+      if (mine === latest) stages.replaceChildren(...dissection(found, letter, asked, (other) => branch(at, other)));
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      stages.textContent = say("refused", { why: error.message });
+    }
+  };
+
+  /** Put another character in one place, and write on from there. */
+  const branch = (/** @type {number} */ at, /** @type {Partial<Letter>} */ other) => {
+    const { written } = state;
+    state.older.push({ written, at });
+    const letters = [...written.letters.slice(0, at), { ...written.letters[at], ...other }];
+    state.written = { asked: written.asked, letters };
+    goOn();
+    letterAt(at).focus();
+  };
+
+  back.onclick = () => {
+    state.writing?.abort();
+    state.writing = undefined;
+    stop.disabled = true;
+    const { written, at } = state.older.pop();
+    state.written = written;
+    show();
+    compare();
+    letterAt(at).focus();
+  };
+  stop.onclick = () => state.writing?.abort();
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    state.asked = { prompt: prompt.value, ...Object.fromEntries(numbers.map((input) => [input.name, input.valueAsNumber])) };
+    state.written = { asked: state.asked, letters: [] };
+    state.older = [];
+    goOn();
+  };
+  show();
+  compare();
 }
 
-/** @param {any} letter @param {HTMLElement} out @param {HTMLElement} choice */
-function letterOf(letter, out, choice) {
+/** @param {Letter[]} letters */
+const textOf = (letters) => letters.map(({ character }) => character).join("");
+
+/** @param {Letter} letter @param {HTMLElement} out @param {() => void} choose */
+function letterOf(letter, out, choose) {
   const made = element("span", {
-    className: "letter", role: "button", tabIndex: -1, "aria-pressed": "false", textContent: letter.character,
+    className: letter.forced ? "letter forced" : "letter", role: "button", tabIndex: -1, "aria-pressed": "false",
+    textContent: letter.character,
   });
   if (!out.querySelector(".letter")) made.tabIndex = 0; // one stop for the Tab key; arrows go on
   made.style.background = shadeOf(letter.probability);
-  made.dataset.probability = letter.probability;
+  made.dataset.probability = String(letter.probability);
   made.onfocus = () => {
     for (const other of /** @type {NodeListOf<HTMLElement>} */ (out.querySelectorAll('[tabindex="0"]'))) {
       other.tabIndex = -1;
@@ -71,12 +187,7 @@ function letterOf(letter, out, choice) {
     }
     made.tabIndex = 0;
     made.setAttribute("aria-pressed", "true");
-    choice.textContent = say("write.choice", {
-      character: glyph(letter.character),
-      probability: percent(letter.probability),
-      drawn: percent(letter.drawn_with),
-      number: fixed(letter.number, 4),
-    });
+    choose();
   };
   made.onclick = () => made.focus();
   made.onkeydown = (event) => {

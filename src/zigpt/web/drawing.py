@@ -1,0 +1,70 @@
+"""How one character was drawn: from the scores to the random number, stage by stage."""
+
+from typing import Any
+
+import numpy as np
+
+from zigpt.config import SampleConfig
+from zigpt.generate.sampling import Stages, next_probabilities, pick, stages
+from zigpt.runs.saved_model import SavedModel
+from zigpt.web.guard import Refused
+from zigpt.web.questions import begun, field, quick, sampling
+
+CANDIDATES = 12
+_VISIBLE = 0.004  # of the strip of all probabilities: narrower parts could not be told apart
+
+
+def drawn(saved: SavedModel, asked: Any) -> dict[str, Any]:
+    """Draw again what was drawn after a text, with the same random number, and keep all stages.
+
+    The likeliest candidates come first; the one that was drawn is always among them.
+    """
+    number = field(asked, "number", float)
+    if not 0 <= number < 1:
+        raise Refused(422, "number goes from 0 up to, and without, 1")
+    config, (ids, _) = sampling(asked), begun(saved, asked)
+    scores = quick(saved).next_scores(np.array([ids], np.int64))
+    found = stages(scores, config)
+    plain = next_probabilities(scores, SampleConfig())[0]
+    chosen = int(pick(found.probabilities, np.array([number]))[0])
+    shown = (-scores[0]).argsort(kind="stable")[:CANDIDATES].tolist()
+    if chosen not in shown:
+        shown.append(chosen)
+    probabilities = found.probabilities[0]
+    ends = np.concatenate([[0.0], probabilities.cumsum()])
+    ends /= ends[-1]
+    decode = saved.tokenizer.decode
+    wide = {*np.flatnonzero(probabilities >= _VISIBLE).tolist(), chosen}
+    return {
+        "drawn": decode([chosen]),
+        "candidates": [
+            {
+                "character": decode([i]),
+                "logit": float(scores[0, i]),
+                "probability": float(plain[i]),
+                **_way(found, i),
+            }
+            for i in shown
+        ],
+        "others": len(probabilities) - len(shown),
+        "others_share": max(0.0, 1 - float(probabilities[shown].sum())),
+        "parts": [[decode([i]), float(ends[i]), float(ends[i + 1])] for i in sorted(wide)],
+    }
+
+
+def _way(found: Stages, i: int) -> dict[str, Any]:
+    """What each stage made of one character, and which of them dropped it."""
+    scaled = float(found.scaled[0, i])
+    dropped = None
+    if np.isinf(scaled):
+        dropped = "temperature"
+    elif np.isinf(found.top_k[0, i]):
+        dropped = "top_k"
+    elif found.top_p[0, i] == 0 < found.softmax[0, i]:
+        dropped = "top_p"
+    return {
+        "scaled": None if np.isinf(scaled) else scaled,  # JSON knows no infinity
+        "softmax": float(found.softmax[0, i]),
+        "drawn_with": float(found.probabilities[0, i]),
+        "dropped": dropped,
+    }

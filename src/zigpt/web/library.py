@@ -1,0 +1,81 @@
+"""What the model has read: which passages of a text stand there word for word."""
+
+from typing import Any
+
+from zigpt.anatomy import Passage, TrainingText
+from zigpt.errors import ZigptError
+from zigpt.runs.own_text import find_again, text_of
+from zigpt.runs.saved_model import SavedModel
+from zigpt.web.guard import Refused
+from zigpt.web.questions import MOST_WRITTEN, field
+
+LARGEST = 20_000_000  # characters: to sort them takes half a minute and 1 GB
+_UNSEEN = 20_000  # characters of the test split that tell copies from coincidences
+_AROUND = 80  # characters of its line that are shown on each side of a passage
+
+
+class Library:
+    """Holds the text that a model was trained on, ready to be searched: read when first asked."""
+
+    def __init__(self) -> None:
+        self._sha256: str | None = None
+        self._name = ""
+        self._training = TrainingText("")
+        self._shortest = 1
+
+    def copies(self, saved: SavedModel, asked: Any) -> dict[str, Any]:
+        """Find the passages of a text that are copies, with where they come from.
+
+        `absent` says why there is nothing to compare with.
+        """
+        written = field(asked, "text", str)
+        if len(written) > MOST_WRITTEN:
+            raise Refused(422, f"no more than {MOST_WRITTEN:,} characters are compared")
+        if absent := self._read(saved):
+            return {"absent": absent}
+        return {
+            "name": self._name,
+            "shortest": self._shortest,
+            "passages": [
+                self._sourced(passage)
+                for passage in self._training.passages(written, self._shortest)
+            ],
+        }
+
+    def _read(self, saved: SavedModel) -> str | None:
+        """Make sure that the text of this model is here, or say why it is not."""
+        try:
+            own = text_of(saved.about)
+            if own["sha256"] == self._sha256:
+                return None
+            characters = own.get("characters")
+            if isinstance(characters, int) and characters > LARGEST:
+                return "large"
+            source = find_again(own)
+        except ZigptError:
+            return "missing"
+        if source.sha256 != own["sha256"]:
+            return "changed"
+        if len(source.text) > LARGEST:
+            return "large"
+        text = source.text[:]
+        n_train = len(text) * 9 // 10  # as the corpus is split
+        self._training = TrainingText(text[:n_train])
+        self._shortest = self._training.shortest_copy(text[n_train : n_train + _UNSEEN])
+        self._name, self._sha256 = source.name, source.sha256
+        return None
+
+    def _sourced(self, passage: Passage) -> dict[str, Any]:
+        """A passage with its line, counted from 1, and what stands around it there."""
+        text, start = self._training.text, passage.source
+        end = start + passage.length
+        begin, stop = text.rfind("\n", 0, start) + 1, text.find("\n", end)
+        stop = len(text) if stop < 0 else stop
+        return {
+            "start": passage.start,
+            "length": passage.length,
+            "source": start,
+            "line": text.count("\n", 0, start) + 1,
+            "before": text[max(begin, start - _AROUND) : start],
+            "after": text[end : min(stop, end + _AROUND)],
+        }

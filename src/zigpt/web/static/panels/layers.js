@@ -1,0 +1,148 @@
+// Through the layers: what the model would say after each of its parts, and what each adds to a logit.
+
+import { addendBars, sumOf } from "../addends.js";
+import { Refusal, look } from "../api.js";
+import { bars } from "../bars.js";
+import { element } from "../elements.js";
+import { walkAbout } from "../grid.js";
+import { subject } from "../subject.js";
+import { fixed, glyph, percent, say, whole } from "../words.js";
+
+const EXACT = 1e-3; // the parts are float32: their sum may differ from the logit by no more
+
+/** @param {any} state @param {HTMLElement} place */
+export function layers(state, place) {
+  place.append(
+    element("h2", { textContent: say("panel.layers") }),
+    element("p", { className: "lead", textContent: say("layers.lead") }),
+  );
+  subject(state, place, async (below) => {
+    const { view } = state;
+    const target = element("input", { id: "target", maxLength: 2, value: view.target });
+    const trouble = element("p", { className: "trouble", role: "status" });
+    const picture = element("div");
+    below.append(element("label", { className: "aside" }, say("layers.target"), target), trouble, picture);
+    let latest = 0;
+    const draw = async () => {
+      const isKnown = Array.from(state.model.characters).includes(view.target);
+      trouble.textContent = isKnown || !view.target ? "" : say("layers.unknown", { character: glyph(view.target) });
+      const mine = ++latest, asked = { target: isKnown ? view.target : null };
+      const found = await look("layers", view, asked);
+      if (mine === latest) picture.replaceChildren(...pictured(state, found, asked));
+    };
+    target.oninput = () => {
+      view.target = target.value;
+      state.keep();
+      draw().catch(tell(trouble));
+    };
+    await draw();
+  });
+}
+
+/** The map, and below it what belongs to the cell that is chosen. @param {any} state @param {any} found @param {object} asked */
+function pictured(state, found, asked) {
+  const { view } = state;
+  const characters = Array.from(view.text);
+  const targets = [...characters.slice(1), found.target];
+  const told = element("p", { "aria-live": "polite" });
+  const course = element("div"), sum = element("div");
+  const cells = found.guesses.map((/** @type {string[]} */ line, /** @type {number} */ at) =>
+    line.map((guess, column) => cellOf(guess, found.probabilities[at][column], guess === targets[column])));
+  const box = mapOf(found.states.map(nameOf), characters, targets, cells);
+  let shown = -1;
+  walkAbout(cells, view.state, view.row, (at, column) => {
+    [view.state, view.row] = [at, column];
+    state.keep();
+    told.textContent = say("layers.cell", {
+      state: nameOf(found.states[at]), seen: whole(column + 1), guess: glyph(found.guesses[at][column]),
+      chance: percent(found.chances[at][column]), target: glyph(targets[column]),
+      probability: percent(found.probabilities[at][column]), rank: whole(found.ranks[at][column]),
+    });
+    course.replaceChildren(
+      element("h3", { textContent: say("layers.course", { target: glyph(targets[column]) }) }),
+      bars(found.states.map((/** @type {any[]} */ label, /** @type {number} */ each) => [
+        nameOf(label), found.probabilities[each][column],
+        say("layers.rank", { rank: whole(found.ranks[each][column]) }),
+      ]), at),
+    );
+    if (column !== shown) {
+      addUp(state, sum, glyph(targets[column]), { ...asked, position: column }).catch(tell(sum));
+    }
+    shown = column;
+  });
+  const chosen = cells[view.state][view.row];
+  requestAnimationFrame(() => { box.scrollLeft = chosen.offsetLeft - box.clientWidth / 2; });
+  return [box, legend(), told, element("div", { className: "halves" }, course, sum)];
+}
+
+/** What a refusal is shown in; anything else is a mistake of ours. @param {HTMLElement} place */
+const tell = (place) => (/** @type {unknown} */ error) => {
+  if (!(error instanceof Refusal)) throw error;
+  place.textContent = say("refused", { why: error.message });
+};
+
+/** @param {string} guess @param {number} probability of the target @param {boolean} isHit */
+function cellOf(guess, probability, isHit) {
+  const made = element("td", { role: "gridcell", className: isHit ? "text hit" : "text", textContent: glyph(guess) });
+  made.style.background = shade(probability);
+  made.dataset.probability = String(probability);
+  return made;
+}
+
+/**
+ * States from top to bottom as the stream flows, positions from left to right.
+ * @param {string[]} names @param {string[]} characters @param {string[]} targets @param {HTMLElement[][]} cells
+ */
+function mapOf(names, characters, targets, cells) {
+  const edge = (/** @type {string} */ name, /** @type {string[]} */ letters) =>
+    element("tr", {}, element("th", { scope: "row", textContent: say(name) }),
+      ...letters.map((letter) => element("th", { scope: "col", className: "text", textContent: glyph(letter) })));
+  const lines = cells.map((line, at) =>
+    element("tr", {}, element("th", { scope: "row", textContent: names[at] }), ...line));
+  return element("div", { className: "grid sheet" }, element("table", { role: "grid", "aria-label": say("panel.layers") },
+    element("thead", {}, edge("positions.input", characters)), element("tbody", {}, ...lines),
+    element("tfoot", {}, edge("positions.target", targets))));
+}
+
+function legend() {
+  const shades = element("i");
+  shades.style.background = `linear-gradient(to right, ${[0, 0.04, 0.16, 0.36, 0.64, 1].map(shade).join()})`;
+  return element("div", { className: "legend" }, "0%", shades, "100%",
+    element("span", { className: "hit", textContent: say("layers.hit") }));
+}
+
+/** The root brings out what is small. @param {number} probability */
+const shade = (probability) =>
+  `color-mix(in srgb, var(--accent) ${Math.round(55 * Math.sqrt(probability))}%, transparent)`;
+
+/** What every part adds to the logit. @param {any} state @param {HTMLElement} place @param {string} target @param {object} asked */
+async function addUp(state, place, target, asked) {
+  const asking = (state.adding = {});
+  const found = await look("parts", state.view, asked);
+  if (state.adding !== asking) return; // the walk has gone on meanwhile
+  const addends = found.labels.map((/** @type {any[]} */ label, /** @type {number} */ at) =>
+    [nameOf(label), found.values[at]]);
+  const total = sumOf(addends);
+  const picture = element("div");
+  const chain = element("input", { type: "checkbox", checked: Boolean(state.chained) });
+  chain.onchange = () => draw();
+  const draw = () => {
+    state.chained = chain.checked;
+    picture.replaceChildren(addendBars(addends, say("layers.sum"), chain.checked));
+  };
+  draw();
+  place.replaceChildren(
+    element("h3", { textContent: say("layers.parts", { target }) }),
+    element("label", { className: "check" }, chain, say("layers.chain")),
+    picture,
+    element("p", {
+      className: "verdict", role: "status",
+      textContent: say(Math.abs(total - found.score) <= EXACT ? "layers.equal" : "layers.differ", {
+        total: fixed(total), score: fixed(found.score),
+      }),
+    }),
+  );
+}
+
+/** @param {any[]} label such as ["head", 0, 1] */
+const nameOf = ([kind, layer, head]) => say(`layers.part.${kind}`, { layer, head });

@@ -1,0 +1,287 @@
+"""Writing in the browser: how each character was drawn, what else it could be, what is copied."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests import test_web_page
+from tests.conftest import story
+from tests.test_web_guard import GOLDEN, PARAMETERS, Server
+from zigpt.config import SampleConfig
+from zigpt.generate.loop import write
+from zigpt.generate.quick import QuickDecoder
+from zigpt.generate.sampling import pick, stages
+from zigpt.runs.saved_model import load_model, save_model
+from zigpt.web.library import LARGEST, Library
+
+playwright = test_web_page.playwright
+in_a_browser = test_web_page.pytestmark
+browser, page = test_web_page.browser, test_web_page.page
+
+PROMPT, LENGTH, SEED = "the ", 120, 5
+SETTINGS = {"temperature": 0.8, "top_k": 9, "top_p": 0.9}
+CONFIG = SampleConfig(seed=SEED, **SETTINGS)
+SAVED = load_model(GOLDEN)
+
+
+def decoder():
+    weights = {name: tensor.numpy() for name, tensor in SAVED.model.state_dict().items()}
+    return QuickDecoder(SAVED.model.config, weights)
+
+
+WRITTEN = "".join(write(decoder(), SAVED.tokenizer, PROMPT, LENGTH, CONFIG))
+LINE = 3  # of the training text: where the copied passage stands
+COPIED = slice(40, 100)  # of what is written
+TEXT = f"one\ntwo\nso {WRITTEN[COPIED]} it sings\n{story(8000)}"
+
+
+def drawn(after, config=CONFIG):
+    """The random number, the scores and the stages of what is drawn after some characters."""
+    ids = SAVED.tokenizer.encode(PROMPT + after)
+    scores = decoder().next_scores(np.array([ids], np.int64))
+    number = np.random.default_rng(config.seed).random(len(after) + 1)[-1]
+    return number, scores[0], stages(scores, config)
+
+
+def save_trained_on(path, text, **more):
+    """The golden model, saying that it was trained on a text."""
+    path.with_suffix(".txt").write_text(text)
+    about = {
+        "name": "crafted",
+        "paths": [str(path.with_suffix(".txt"))],
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "characters": len(text),
+        **more,
+    }
+    saved = replace(SAVED, about={"text": about, "step": 4})
+    save_model(path, saved)
+    return saved
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    path = tmp_path_factory.mktemp("crafted") / "crafted.safetensors"
+    save_trained_on(path, TEXT)
+    server = Server(path)
+    yield server
+    server.process.kill()
+    server.process.communicate()
+
+
+@pytest.fixture
+def written(page):
+    """The page after it has written and compared."""
+    page.click("#tab-write")
+    page.fill("#prompt", PROMPT)
+    for name, value in {"length": LENGTH, "seed": SEED, **SETTINGS}.items():
+        page.fill(f"[name={name}]", str(value))
+    page.click("button.main")
+    playwright.expect(page.locator(".letter")).to_have_count(LENGTH)
+    page.wait_for_selector(".copied")
+
+
+after_writing = pytest.mark.usefixtures("written")
+
+
+def text_on(page):
+    return "".join(page.locator(".letter").all_text_contents())
+
+
+def number_in(text):
+    return float(text.replace("−∞", "-inf"))
+
+
+@in_a_browser
+@after_writing
+@pytest.mark.parametrize("at", [0, 7, 60])
+def test_the_stages_shown_are_those_that_drew_the_character(page, at):
+    assert text_on(page) == WRITTEN
+    page.locator(".letter").nth(at).click()
+    number, scores, found = drawn(WRITTEN[:at])
+    playwright.expect(page.locator(".cdf b")).to_have_text(f"{number:.4f}")
+    rows = page.locator(".stages tbody tr")
+    best = (-scores).argsort(kind="stable")[:12].tolist()
+    own = int(SAVED.tokenizer.encode(WRITTEN[at])[0])
+    assert rows.count() == len({*best, own})
+    for row in rows.all():
+        i = int(SAVED.tokenizer.encode(row.get_attribute("data-character"))[0])
+        logit, scaled, softmax, share = row.locator("td").all_inner_texts()
+        assert float(logit) == pytest.approx(scores[i], abs=1e-3)
+        assert number_in(scaled) == pytest.approx(found.scaled[0, i], abs=1e-3)
+        if np.isinf(found.top_k[0, i]):
+            assert "%" not in softmax + share
+            continue
+        assert float(softmax.rstrip("%")) / 100 == pytest.approx(found.softmax[0, i], abs=1e-3)
+        if found.top_p[0, i] == 0:
+            assert "%" not in share
+            continue
+        wanted = found.probabilities[0, i]
+        assert float(share.rstrip("%")) / 100 == pytest.approx(wanted, abs=1e-3)
+    strip = page.locator(".cdf").bounding_box()
+    part = page.locator(".cdf .drawn").bounding_box()
+    ends = [(x - strip["x"]) / strip["width"] for x in (part["x"], part["x"] + part["width"])]
+    assert ends[0] - 1e-3 <= number <= ends[1] + 1e-3
+    before = found.probabilities[0, :own].sum()
+    assert ends == pytest.approx([before, before + found.probabilities[0, own]], abs=2e-3)
+    assert f"{number:.4f}" in page.locator("#falls").inner_text()
+
+
+@in_a_browser
+@after_writing
+def test_another_candidate_begins_a_branch_and_the_old_one_is_gone_back_to(page):
+    at = 20
+    page.locator(".letter").nth(at).focus()
+    page.wait_for_selector(".stages button")
+    other = page.locator(".stages tr:has(button)").last.get_attribute("data-character")
+    page.locator(".stages button").last.focus()
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator(".letter.forced")).to_have_text(other)
+    playwright.expect(page.locator("#back")).to_be_visible()
+    playwright.expect(page.locator(".letter")).to_have_count(LENGTH)
+    branch = WRITTEN[:at] + other
+    for _ in range(at + 1, LENGTH):  # with the random numbers that the first branch had
+        number, _, found = drawn(branch)
+        branch += SAVED.tokenizer.decode(pick(found.probabilities, np.array([number])).tolist())
+    assert text_on(page) == branch
+    assert page.evaluate("document.activeElement.textContent") == other
+    page.click("#tab-positions")
+    page.wait_for_selector("#tab-positions[aria-selected=true]")
+    page.click("#tab-write")
+    playwright.expect(page.locator(".letter")).to_have_count(LENGTH)
+    assert text_on(page) == branch
+    page.click("#back")
+    assert text_on(page) == WRITTEN
+    assert page.locator(".letter.forced").count() == 0
+    assert not page.locator("#back").is_visible()
+    page.wait_for_selector(".copied")
+
+
+@in_a_browser
+def test_who_branches_while_it_writes_can_go_back_to_what_was_written_by_then(page):
+    page.click("#tab-write")
+    page.fill("#prompt", PROMPT)
+    page.fill("[name=length]", "10000")
+    page.click("button.main")
+    page.locator(".letter").nth(3).click()
+    page.locator(".stages button").first.click()
+    page.wait_for_selector(".letter.forced")
+    page.click("#back")
+    left = text_on(page)
+    assert page.locator(".letter.forced").count() == 0
+    assert page.locator("button[disabled]").count() == 1  # nothing is left to stop
+    page.wait_for_timeout(300)
+    assert text_on(page) == left
+    playwright.expect(page.locator("#copied")).not_to_be_empty()
+    page.click("#tab-learn")
+    page.wait_for_selector("#tab-learn[aria-selected=true]")
+    page.click("#tab-write")
+    playwright.expect(page.locator(".letter")).to_have_count(len(left))
+    assert text_on(page) == left
+
+
+@in_a_browser
+@after_writing
+def test_what_was_copied_is_underlined_with_its_source(page):
+    held = page.eval_on_selector_all(
+        ".letter", "all => all.map((each) => each.classList.contains('copied'))"
+    )
+    assert all(held[COPIED])
+    assert held.count(True) < COPIED.stop - COPIED.start + 20
+    page.locator(".letter").nth(COPIED.start + 30).click()
+    source = page.locator(".found")
+    playwright.expect(source).to_have_count(1)
+    assert f" {LINE}" in source.locator("figcaption").inner_text()
+    assert "crafted" in source.locator("figcaption").inner_text()
+    assert WRITTEN[COPIED] in source.locator("mark").text_content()
+    assert source.locator("blockquote").text_content() in TEXT
+    page.locator(".letter").nth(COPIED.start - 25).click()
+    playwright.expect(source).to_have_count(0)
+
+
+@in_a_browser
+@after_writing
+def test_on_a_telephone_the_stages_stay_within_the_edge(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".letter").nth(COPIED.start + 30).click()
+    page.wait_for_selector(".stages")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_going_on_after_some_characters_is_the_same_as_never_having_stopped(server):
+    asked = {"prompt": PROMPT, "seed": SEED, "at": None, **SETTINGS}
+    for stop in (0, 1, 50, LENGTH):
+        body = {**asked, "after": WRITTEN[:stop], "length": LENGTH - stop}
+        status, _, lines = server.ask("POST", "/api/write", body)
+        assert status == 200
+        letters = [json.loads(line)["character"] for line in lines.splitlines()]
+        assert WRITTEN[:stop] + "".join(letters) == WRITTEN
+
+
+def test_without_a_choice_the_likeliest_is_drawn_and_the_rest_is_minus_infinity(server):
+    asked = {**PARAMETERS, "temperature": 0, "after": "", "number": 0.5}
+    status, _, answer = server.ask("POST", "/api/draw", asked)
+    assert status == 200
+    found = json.loads(answer)
+    best, *others = found["candidates"]
+    assert found["drawn"] == best["character"]
+    assert best["drawn_with"] == 1
+    assert {each["dropped"] for each in others} == {"temperature"}
+    assert found["parts"] == [[best["character"], 0, 1]]
+
+
+def test_a_text_that_is_not_there_any_more_is_left_out(tmp_path):
+    path = tmp_path / "moved.safetensors"
+    saved, library, asked = save_trained_on(path, TEXT), Library(), {"text": WRITTEN}
+    text = path.with_suffix(".txt")
+    text.unlink()
+    assert library.copies(saved, asked) == {"absent": "missing"}
+    text.write_text("another text\n" * 20)
+    assert library.copies(saved, asked) == {"absent": "changed"}
+    text.write_text(TEXT)
+    assert library.copies(saved, asked)["passages"]
+    text.unlink()
+    assert library.copies(saved, asked)["passages"]  # it has been read
+    large = save_trained_on(path, TEXT, characters=LARGEST + 1)
+    assert Library().copies(large, asked) == {"absent": "large"}
+    for about in ({}, {"text": 7}, {"text": {"sha256": "x", "paths": ["\0"]}}):
+        assert Library().copies(replace(SAVED, about=about), asked) == {"absent": "missing"}
+
+
+ODD = {
+    "draw": [
+        ("number", -0.1), ("number", 1), ("number", "x"), ("number", None), ("after", 7),
+        ("number", 10**400), ("temperature", 10**400), ("top_p", -(10**400)),
+        ("after", "字"), ("after", "a" * 10_001), ("prompt", None), ("prompt", "字"),
+        ("temperature", -1), ("top_k", -1), ("top_p", 0), ("seed", "x"), ("at", -1),
+    ],
+    "copies": [("text", None), ("text", 7), ("text", "a" * 10_001), ("at", -1), ("at", "x")],
+    "write": [("after", 7), ("after", None), ("after", "字"), ("after", "a" * 10_001)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("route", ODD)
+def test_odd_questions_are_refused_in_words(server, route):
+    good = {**PARAMETERS, "after": "the", "number": 0.5, "text": "the", "at": None}
+    assert server.ask("POST", f"/api/{route}", good)[0] == 200
+    odd = [{**good, name: value} for name, value in ODD[route]] + [b"[]", b"null", b"{", {}]
+    for body in odd:
+        status, _, answer = server.ask("POST", f"/api/{route}", body)
+        assert status in (400, 422), body
+        assert list(json.loads(answer)) == ["error"]
+
+
+def test_scores_that_are_no_numbers_are_refused(tmp_path):
+    saved = load_model(GOLDEN)
+    for weight in saved.model.parameters():
+        weight.data *= 1e30
+    save_model(tmp_path / "huge.safetensors", saved)
+    server = Server(tmp_path / "huge.safetensors")
+    for route in ("draw", "write"):
+        asked = {**PARAMETERS, "after": "", "number": 0.5}
+        status, _, answer = server.ask("POST", f"/api/{route}", asked)
+        assert status == 422, route
+        assert list(json.loads(answer)) == ["error"]
+    server.close()
