@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,6 @@ class RunFolder:
 
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path, self.info = path, info
-        self._record = Record(path)
         self._lock: Lock | None = None
         self.saved_step: int | None = None
         self._best: bytes | None = None  # a model that the disk has not taken yet
@@ -108,6 +108,10 @@ class RunFolder:
         """
         self._require_held()
         return self._record
+
+    @cached_property
+    def _record(self) -> Record:
+        return Record(self.path)
 
     def lock(self) -> None:
         """Keep every other training out.
