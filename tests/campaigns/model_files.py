@@ -244,6 +244,7 @@ def campaign(
     report, found = Report(), dict[str, bytes]()
     for name, choose in each_case(report, seed, cases, seconds):
         done, data = mutate(choose, choose.choice(good))
+        report.forget_memory()
         code, wrong = outcome(folder, data)
         report.count(str(code))
         if wrong:

@@ -20,6 +20,11 @@ class Report:
     slowest: float = 0.0  # seconds of a processor
     most_memory: int = 0  # bytes that one case needed more than there were before it
     failures: list[str] = field(default_factory=list)
+    before: int = 0  # bytes, when the present case began
+
+    def forget_memory(self) -> None:
+        """Let the memory of this case count from here: making it took some too."""
+        self.before = _forget_peak()
 
     def count(self, outcome: str, times: int = 1) -> None:
         """Note how a case ended."""
@@ -43,7 +48,7 @@ def each_case(
         seconds is None or time.monotonic() - began < seconds
     ):
         name = f"{seed}/{report.cases}"
-        before = _forget_peak()
+        report.forget_memory()
         case_began = time.process_time()
         yield name, random.Random(name)
         took = time.process_time() - case_began
@@ -51,7 +56,7 @@ def each_case(
             report.failures.append(f"{name}: took {took:.1f} seconds")
         report.cases += 1
         report.slowest = max(report.slowest, took)
-        report.most_memory = max(report.most_memory, _peak_memory() - before)
+        report.most_memory = max(report.most_memory, _peak_memory() - report.before)
 
 
 def _forget_peak() -> int:

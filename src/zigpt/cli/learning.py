@@ -290,6 +290,7 @@ def _finish(folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen
         text,
         "",
         f"in {folder.path}: model.safetensors, loss.png, samples.txt, metrics.jsonl. Type next:",
+        f"  {program()} web {path}",
         f"  {program()} sample {path} {prompt}",
         f"  {program()} eval {path}",
         f"  {program()} explain window {path}",
