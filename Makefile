@@ -1,6 +1,7 @@
 # make train   read input.txt (or a default text), train the laptop preset, show what it writes
 # make test    run every test
 # make check   format, lint, types
+# make types   check the types of the page's JavaScript (needs npm; the only one that asks its registry)
 # make bench   measure speed against a plain reference and the machine's own limit
 # make torture MINUTES=30 SEED=1   kill, starve, damage and mislead zigpt for as long as you like
 # Each makes the environment it needs in .venv, from the versions in requirements.lock.
@@ -11,8 +12,10 @@ PIP := PIP_CONSTRAINT=requirements.lock .venv/bin/python -m pip --quiet --disabl
 
 MINUTES ?= 30
 SEED ?= 1
+TYPESCRIPT := 5.9.3
+TSC := .venv/typescript-$(TYPESCRIPT)/node_modules/.bin/tsc
 
-.PHONY: train test check bench torture clean
+.PHONY: train test check types bench torture clean
 
 train: .venv/run
 	.venv/bin/zigpt train
@@ -25,6 +28,9 @@ check: .venv/dev
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
+types: $(TSC)
+	$(TSC)
+
 bench: .venv/run
 	.venv/bin/zigpt bench
 
@@ -33,6 +39,9 @@ torture: .venv/dev
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
+
+$(TSC):
+	npm install --silent --no-save --no-audit --no-fund --prefix .venv/typescript-$(TYPESCRIPT) typescript@$(TYPESCRIPT)
 
 .venv/run: .venv/bin/python pyproject.toml requirements.lock
 	@echo "installing into .venv (once)"

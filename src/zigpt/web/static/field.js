@@ -7,7 +7,7 @@ import { element } from "./elements.js";
  * @property {ArrayLike<number>} values row by row
  * @property {number} rows
  * @property {number} columns
- * @property {keyof RAMPS} kind numbers on both sides of 0, or shares of 1
+ * @property {keyof typeof RAMPS} kind numbers on both sides of 0, or shares of 1
  * @property {number} most the number that is as strong as it gets
  * @property {(row: number, column: number) => boolean} [hidden] cells that have no colour
  */
@@ -22,7 +22,7 @@ const SHADES = 256;
 /** The colour of the page that a name in colours.css stands for now. @param {string} name */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** Red, green, blue and opacity of all shades, one after the other. @param {keyof RAMPS} kind */
+/** Red, green, blue and opacity of all shades, one after the other. @param {keyof typeof RAMPS} kind */
 function shades(kind) {
   const stops = RAMPS[kind].map((name) => [1, 3, 5].map((at) => parseInt(colour(name).slice(at, at + 2), 16)));
   const found = new Uint8ClampedArray(4 * SHADES);

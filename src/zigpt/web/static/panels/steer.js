@@ -37,7 +37,7 @@ export function wheel(state) {
 /** @param {any} state @returns {readonly string[]} */
 function wishesOf({ state, run, rows }) {
   const isOver = !run || rows.at(-1)?.step >= run.training.max_steps;
-  return state === "stopped" && isOver ? NOTHING : WISHES[/** @type {keyof WISHES} */ (state)];
+  return state === "stopped" && isOver ? NOTHING : WISHES[/** @type {keyof typeof WISHES} */ (state)];
 }
 
 /** The form that begins a training. @param {any} state */
