@@ -2,6 +2,7 @@
 
 import { enter, get } from "./api.js";
 import { byId, element } from "./elements.js";
+import { handedOut, save } from "./export.js";
 import { attention } from "./panels/attention.js";
 import { layers } from "./panels/layers.js";
 import { learn, listen } from "./panels/learn.js";
@@ -36,6 +37,8 @@ function show() {
   describe();
   byId("language").textContent = say("language.other");
   byId("theme").textContent = say(`theme.${theme() === "dark" ? "light" : "dark"}`);
+  byId("export").textContent = say("export.save");
+  byId("export").title = say("export.why");
   const current = named();
   byId("tabs").replaceChildren(...PANELS.map(([name]) => element("button", {
     type: "button", role: "tab", id: `tab-${name}`, textContent: say(`panel.${name}`),
@@ -45,6 +48,7 @@ function show() {
   })));
   const place = element("section", { id: "panel", role: "tabpanel", "aria-labelledby": `tab-${current}` });
   state.hear = state.lose = undefined;
+  state.told = [];
   state.view = view(state.view?.text || state.example);
   state.keep = () => keep(current, state.view);
   PANELS.find(([name]) => name === current)?.[1](state, place);
@@ -77,6 +81,12 @@ byId("theme").onclick = () => {
   localStorage.setItem("theme", theme() === "dark" ? "light" : "dark");
   dress();
   show();
+};
+byId("export").onclick = () => {
+  const name = named(), about = byId("about").textContent ?? "";
+  const now = new Date().toLocaleString(document.documentElement.lang, { dateStyle: "long", timeStyle: "short" });
+  const page = handedOut(byId("panel"), `zigpt · ${say(`panel.${name}`)}`, about, [...state.told, now]);
+  save(`zigpt-${name}.html`, page);
 };
 addEventListener("hashchange", show);
 

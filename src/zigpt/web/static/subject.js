@@ -2,7 +2,7 @@
 
 import { Refusal } from "./api.js";
 import { element } from "./elements.js";
-import { say, whole } from "./words.js";
+import { plain, say, whole } from "./words.js";
 
 /**
  * A bar with the text and the slider over time, and below it what `show` makes of them: again after every change.
@@ -50,10 +50,12 @@ export function subject(state, place, show) {
     named.textContent = moment;
     slider.setAttribute("aria-valuetext", moment);
     state.keep();
-    const mine = ++latest, made = element("div");
+    const mine = ++latest, made = element("div"), text = plain(view.text);
     await attempt(async () => {
       await show(made, attempt);
-      if (mine === latest) below.replaceChildren(made); // else something newer is on its way
+      if (mine !== latest) return; // something newer is on its way
+      below.replaceChildren(made);
+      state.told = [say("export.text", { text }), moment];
     });
   };
   text.oninput = () => {

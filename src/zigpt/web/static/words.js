@@ -38,3 +38,7 @@ const GLYPHS = { "\n": "⏎", "\t": "⇥", " ": "␣", "\u3000": "□" };
 /** A character as something that can be seen. @param {string} character */
 export const glyph = (character) =>
   GLYPHS[character] ?? (/[\p{C}\p{Z}]/u.test(character) ? "\ufffd" : character);
+
+/** A text as one line in which all can be seen. @param {string} text */
+export const plain = (text) =>
+  Array.from(text).map((character) => (character === " " ? character : glyph(character))).join("");

@@ -4,7 +4,7 @@ import { watch } from "../api.js";
 import { lossChart } from "../chart.js";
 import { element } from "../elements.js";
 import { starter, wheel } from "./steer.js";
-import { fixed, glyph, say, whole } from "../words.js";
+import { fixed, plain, say, whole } from "../words.js";
 
 const ADDED = { rows: true, samples: true };
 const SHOWN = 160; // characters of each sample
@@ -42,6 +42,7 @@ export function learn(state, place) {
     element("h3", { textContent: say("learn.strip") }), strip,
     element("details", { id: "another" }, element("summary", { textContent: say("start.another") }), starter(state)),
   );
+  state.told = [say("export.corpus", { name: plain(run.text.name), characters: whole(run.text.characters) })];
   state.hear = () => {
     steering.show();
     facts.replaceChildren(...factsOf(state).map(([name, value]) =>
@@ -108,10 +109,7 @@ function samplesOf(samples, prompt) {
   const found = [];
   for (let at = 0; at + 1 < parts.length; at += 2) {
     const text = parts[at + 1].slice(prompt.length);
-    found.push([parts[at], Array.from(text.trimEnd()).slice(0, SHOWN).map(visible).join("")]);
+    found.push([parts[at], plain(Array.from(text.trimEnd()).slice(0, SHOWN).join(""))]);
   }
   return found;
 }
-
-/** @param {string} character */
-const visible = (character) => (character === " " ? character : glyph(character));

@@ -4,7 +4,7 @@ import { Refusal, ask, lines } from "../api.js";
 import { copiesOf, sourceOf, summaryOf } from "../copies.js";
 import { dissection } from "../dissection.js";
 import { byId, element } from "../elements.js";
-import { fixed, glyph, percent, say } from "../words.js";
+import { fixed, glyph, percent, plain, say } from "../words.js";
 
 const FIELDS = /** @type {const} */ ([
   ["length", 300, { min: 1, max: 10000, step: 1 }],
@@ -65,6 +65,7 @@ export function write(state, place) {
     for (const gone of [source, stages]) gone.replaceChildren();
     about.textContent = choice.textContent = copied.textContent = "";
     back.hidden = !state.older.length;
+    state.told = [say("export.text", { text: plain(asked.prompt) }), say("subject.newest")];
   };
 
   const add = (/** @type {Letter} */ letter) => {
