@@ -36,7 +36,7 @@ SEEN = """(root) => {
 FIELDS = """(root) => [...root.querySelectorAll("input, textarea, select")].filter((field) =>
     field.checkVisibility() && !["range", "checkbox", "file"].includes(field.type)).map((field) =>
     field.selectedOptions ? field.selectedOptions[0].textContent : field.value)"""
-COLOURS = """(root) => [...root.querySelectorAll(".letter, .grid td, h2, .lead, .bar")].map((each) => {
+COLOURS = """(root) => [...root.querySelectorAll(".letter, td, h2, .lead, .bar")].map((each) => {
   const { color, backgroundColor, fontSize } = getComputedStyle(each);
   return [color, backgroundColor, fontSize];
 })"""

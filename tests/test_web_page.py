@@ -71,12 +71,42 @@ def test_both_languages_say_the_same_things():
         assert text.strip()
         places = [sorted(set(re.findall(r"{\w+}", each))) for each in (text, chinese[key])]
         assert places[0] == places[1], key
-    used = {
-        name
-        for file in STATIC.rglob("*.js")
-        for name in re.findall(r"""["'`]([a-z]+\.[a-z_.]+)["'`]""", file.read_text())
+
+
+LITERAL = re.compile(r"""(["'`])((?:(?!\1).)*)\1""")
+HOLE = re.compile(r"\$\{.*?\}")
+
+
+def literals():
+    """The strings in the page's files, with `{}` where something is put in."""
+    found = {
+        HOLE.sub("{}", text)
+        for file in (*STATIC.rglob("*.js"), STATIC / "index.html")
+        for line in file.read_text().splitlines()
+        for _, text in LITERAL.findall(line.partition("// ")[0])
     }
-    assert used - {"model.safetensors"} <= english.keys()
+    return {text for text in found if re.search("[a-z]", text)}
+
+
+def fits(text, name):
+    """Whether a name is this string, whatever fills its holes; a dot does not."""
+    return re.fullmatch(r"[\w -]+".join(map(re.escape, text.split("{}"))), name)
+
+
+def test_each_string_is_said_somewhere_and_nothing_else_is_said():
+    keys, found = set(strings("en")), literals()
+    assert {key for key in keys if not any(fits(text, key) for text in found)} == set()
+    named = {text for text in found if re.fullmatch(r"[a-z]+(\.[\w{}]+)+", text)}
+    files = {"model.safetensors"} | {file.name for file in STATIC.iterdir()}
+    assert {text for text in named if not any(fits(text, key) for key in keys | files)} == set()
+
+
+def test_each_style_is_that_of_something_on_the_page():
+    css = (STATIC / "page.css").read_text()
+    rules = re.sub(r"\{[^{}]*\}|/\*.*?\*/", " ", css, flags=re.DOTALL)
+    words = {word for text in literals() for word in text.split()} - {"{}"}
+    names = set(re.findall(r"[.#]([a-z][\w-]*)", rules))
+    assert {name for name in names if not any(fits(word, name) for word in words)} == set()
 
 
 def test_the_token_leaves_the_address_and_survives_a_reload(page, server):

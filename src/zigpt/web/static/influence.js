@@ -30,7 +30,7 @@ export function influence(characters, asked, first, attempt) {
     const key = at === 0 ? "first" : before === 0 ? "zero" : "leak";
     told.replaceChildren(...[
       say("attention.changed", { at, character: glyph(characters[at]) }),
-      say(`attention.${key}`, { at, before: amount(before) }),
+      say(`attention.before.${key}`, { at, before: amount(before) }),
       say("attention.most", { most: amount(most), place: moved.indexOf(most) }),
     ].map((textContent) => element("span", { textContent })));
   }));

@@ -12,7 +12,7 @@ export function reading(characters) {
   const title = element("h3");
   const shares = element("div");
   const rows = element("tbody");
-  const names = ["attention.key", "attention.scores", "attention.masked", "attention.weights"];
+  const names = ["attention.key", "attention.value.scores", "attention.value.masked", "attention.value.weights"];
   const head = element("tr", {}, ...names.map((name) => element("th", { scope: "col", textContent: say(name) })));
   const table = element("details", {}, element("summary", { textContent: say("attention.table") }),
     element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), rows)));

@@ -42,7 +42,7 @@ export function attention(state, place) {
     const tell = (/** @type {number} */ row, /** @type {number} */ column) => {
       const value = amount(head[step()][row * length + column]);
       told.textContent = say("attention.cell", {
-        row, query: named(row), column, key: named(column), step: say(`attention.${step()}`), value,
+        row, query: named(row), column, key: named(column), step: say(`attention.value.${step()}`), value,
       });
     };
     const picture = map(say("attention.map"), {

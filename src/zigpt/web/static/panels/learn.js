@@ -91,7 +91,7 @@ function factsOf({ run, rows, state }) {
     .sort(([, one], [, other]) => one - other)[0];
   const left = state === "training" && last?.step ? (last.seconds / last.step) * (run.training.max_steps - last.step) : null;
   return [
-    ["learn.state", say(`learn.${state}`)],
+    ["learn.state", say(`state.${state}`)],
     ["learn.step", last ? `${whole(last.step)} / ${whole(run.training.max_steps)}` : "–"],
     ["learn.test", measured ? fixed(measured.test_loss) : "–"],
     ["learn.beats", beaten ? beaten[0] : say("learn.nothing")],

@@ -45,7 +45,7 @@ export function starter(state) {
   const text = element("textarea", { name: "pasted", rows: 5, placeholder: say("start.placeholder") });
   const file = element("input", { type: "file", accept: ".txt,.md,text/plain" });
   const preset = element("select", { name: "preset" }, ...PRESETS.map((name) =>
-    element("option", { value: name, textContent: say(`start.${name}`) })));
+    element("option", { value: name, textContent: say(`preset.${name}`) })));
   const minutes = element("input", { type: "number", name: "minutes", min: 0.1, max: 2000, step: "any", placeholder: "–" });
   const trouble = element("p", { className: "trouble", role: "alert" });
   const form = element("form", { id: "starter" },

@@ -80,7 +80,7 @@ export function trace(state, place) {
           view[name] = number.valueAsNumber = Math.max(0, Math.min(Math.trunc(number.valueAsNumber) || 0, most));
           show();
         };
-        return element("label", {}, say(`trace.${name}`), number);
+        return element("label", {}, say(`trace.slice.${name}`), number);
       }));
     };
     const show = () => attempt(async () => {

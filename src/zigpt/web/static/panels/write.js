@@ -40,7 +40,7 @@ export function write(state, place) {
   const form = element("form", {},
     element("div", { className: "row" }, element("label", { className: "wide" }, say("write.prompt"), prompt)),
     element("div", { className: "row" },
-      ...numbers.map((input) => element("label", {}, say(`write.${input.name}`), input)), go, stop, back));
+      ...numbers.map((input) => element("label", {}, say(`setting.${input.name}`), input)), go, stop, back));
   const out = element("div", { className: "written sheet text", role: "group" });
   const about = element("p", { className: "trouble", role: "status" });
   const copied = element("p", { id: "copied", role: "status" });
