@@ -28,10 +28,14 @@ PARAMETERS = {"prompt": "a", "length": 3, "temperature": 1, "top_k": 0, "top_p":
 class Server:
     """A real `zigpt web`, in a process of its own."""
 
-    def __init__(self, run):
-        command = [sys.executable, "-m", "zigpt", "web", str(run), "--no-browser", "--port", "0"]
+    def __init__(self, *shown, port=0, **process):
+        command = [sys.executable, "-m", "zigpt", "web", *map(str, shown)]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, "--no-browser", "--port", str(port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **process,
         )
         self.told = [self.process.stdout.readline() for _ in range(3)]
         self.address = self.told[1].strip()

@@ -25,6 +25,7 @@ STATIC = Path(__file__).parent / "static"
 QUESTIONS = looking.QUESTIONS | inside.QUESTIONS
 _LOOK_EVERY = 0.3  # seconds between looks at the run folder
 _HEARTBEAT = 10.0  # seconds without news after which something is said, to find out who is gone
+_RETRY_AFTER = 1000  # milliseconds until a page that lost us looks for us again
 _MOST_WATCHING = 256
 
 
@@ -147,6 +148,7 @@ async def _news(site: Site) -> AsyncIterator[str]:
     watcher, quiet = Watcher(site.path), 0.0
     site.watching += 1
     try:
+        yield f"retry: {_RETRY_AFTER}\n\n"
         while True:
             if watcher.path != site.path:
                 watcher = Watcher(site.path)

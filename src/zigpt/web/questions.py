@@ -68,7 +68,7 @@ def begun(saved: SavedModel, asked: Any) -> tuple[list[int], int]:
     after = field(asked, "after", str) if "after" in asked else ""
     if len(after) > MOST_WRITTEN:
         raise Refused(422, f"no more than {MOST_WRITTEN:,} characters are written")
-    return list(known(saved, prompt + after)), len(after)
+    return known(saved, prompt + after).tolist(), len(after)
 
 
 def quick(saved: SavedModel) -> QuickDecoder:

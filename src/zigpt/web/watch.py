@@ -36,7 +36,10 @@ def describe_run(path: Path) -> dict[str, Any] | None:
 
 def _last_sample(path: Path, length: int) -> str:
     """What the run wrote last, as far as its model can see it at once."""
-    text = (path / _FILES["samples"]).read_text("utf-8", errors="replace")
+    try:
+        text = (path / _FILES["samples"]).read_text("utf-8", errors="replace")
+    except OSError:  # a run that has only just begun
+        return ""
     return text.rpartition(" ════\n")[2].strip()[:length]
 
 

@@ -74,6 +74,8 @@ export async function* lines(path, body, signal) {
 /** Begin a training, or steer the one that is shown. @param {object} wish */
 export const train = async (wish) => void (await checked(await fetch("/api/train", post(wish))));
 
+const AGAIN = 5000; // milliseconds until somebody who was refused asks again
+
 /**
  * Hear what happens in the run folder; a lost connection is made again.
  * @param {(event: any) => void} hear @param {(lost: boolean) => void} lost
@@ -82,5 +84,9 @@ export function watch(hear, lost) {
   const source = new EventSource("/api/watch");
   source.onmessage = (message) => hear(JSON.parse(message.data));
   source.onopen = () => lost(false);
-  source.onerror = () => lost(true);
+  source.onerror = () => {
+    lost(true);
+    // The browser tries again by itself, but not after a refusal, such as that too many are watching.
+    if (source.readyState === EventSource.CLOSED) setTimeout(watch, AGAIN, hear, lost);
+  };
 }

@@ -96,14 +96,14 @@ await speak(language());
 /** Learn anew what there is to be shown. */
 async function load() {
   Object.assign(state, await get("run"));
-  state.example = state.run?.example ?? state.model?.characters.slice(0, 8) ?? "";
+  state.example = state.run?.example || state.model?.characters.slice(0, 8) || "";
 }
 
 /** What is shown may change at any moment: another run, its beginning, a better model. @param {any} event */
 async function hear({ kind, value }) {
   if (kind === "run") {
-    Object.assign(state, { rows: [], samples: "", version: undefined });
-    state.view = undefined;
+    // Until it is known, nothing is drawn of it.
+    Object.assign(state, { rows: [], samples: "", version: undefined, view: undefined, hear: undefined });
   }
   const had = Boolean(state.run), version = state.model?.version;
   if (kind !== "run" && !(kind === "model" && value !== version) && (had || kind !== "rows")) return;

@@ -1,0 +1,142 @@
+"""D11: one training, and its server, its trainer and its page killed again and again.
+
+ZIGPT_KILLS says how often each is; `python -m pytest -s` shows what came of it.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import time
+
+import pytest
+
+from tests import test_web_page as pages
+from tests.campaigns.crashes import outcome
+from tests.conftest import story
+from tests.test_cli import SMALL
+from tests.test_web_guard import Server
+from tests.test_wish import saved_steps, train, wait_for
+from zigpt.cli.main import main
+from zigpt.runs.lock import LOCK_FILE
+from zigpt.runs.wish import Wish, make_wish
+from zigpt.web.watch import state_of
+
+pytestmark, browser = pages.pytestmark, pages.browser
+expect = pages.playwright.expect
+KILLS = int(os.environ.get("ZIGPT_KILLS", "2"))
+STRIDE = 25  # steps between two kills
+LAST = STRIDE * (3 * KILLS + 1)
+SETTINGS = [
+    *SMALL, "--max-steps", str(LAST), "--eval-interval", "5", "--patience", "0", "--dropout", "0.2",
+    "--eval-chars", "40",
+]  # fmt: skip
+SOON = 60_000  # milliseconds
+
+
+def pid_of(run):
+    """The process that trains in a folder, or None."""
+    with contextlib.suppress(OSError):
+        found = re.match(r"pid (\d+) ", (run / LOCK_FILE).read_text())
+        return found and int(found[1])
+    return None
+
+
+class Watched:
+    """A training with a server and a page, each of which can die."""
+
+    def __init__(self, browser, run):
+        self.browser, self.run = browser, run
+        self.server = Server(run)
+        self.port = self.server.port
+        self.began = None
+        self.open_page()
+
+    def open_page(self):
+        self.context = self.browser.new_context(locale="en-US")
+        self.page = self.context.new_page()
+        self.page.goto(self.server.address)
+        self.page.wait_for_selector(".facts")
+
+    def kill_server(self):
+        """And begin another at the same place: the page finds it by itself."""
+        self.server.process.kill()
+        self.server.process.communicate()
+        expect(self.page.locator("#panel .trouble").first).to_be_visible(timeout=SOON)
+        self.server = Server(self.run, port=self.port)
+        expect(self.page.locator("#panel .trouble").first).to_be_hidden(timeout=SOON)
+
+    def kill_trainer(self):
+        """And have the page begin another."""
+        os.kill(pid_of(self.run), signal.SIGKILL)
+        self.page.click("#wish-go", timeout=SOON)
+        wait_for(lambda: state_of(self.run) != "stopped")
+
+    def kill_page(self):
+        """And open another."""
+        self.context.close()
+        self.open_page()
+
+    def shows(self):
+        """The state and the step of the page."""
+        return self.page.locator(".facts dd").all_inner_texts()[:2]
+
+    def close(self):
+        self.context.close()
+        self.server.process.kill()
+        self.server.process.communicate()
+        pid = pid_of(self.run)
+        if pid and state_of(self.run) != "stopped":
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_whatever_is_killed_the_others_go_on_and_the_end_is_the_same(browser, tmp_path):
+    began, choose = time.monotonic(), random.Random(7)
+    book, run, whole = tmp_path / "book.txt", tmp_path / "run", tmp_path / "whole"
+    book.write_text(story(3000), encoding="utf-8")
+    assert main(["train", str(book), *SETTINGS, "--run", str(whole)]) == 0
+    # As the other one began, and waits: what is killed has still all of its steps to make.
+    trainer = train(str(book), *SETTINGS, "--run", str(run))
+    wait_for(lambda: pid_of(run) is not None)
+    make_wish(run, Wish(until=1))
+    wait_for(lambda: saved_steps(run))
+    watched = Watched(browser, run)
+    victims = ["server", "trainer", "page"] * KILLS
+    choose.shuffle(victims)
+    lost = 0
+    try:
+        for number, victim in enumerate(victims, 1):
+            make_wish(run, Wish(until=number * STRIDE))
+            time.sleep(choose.uniform(0, 0.4))
+            saved = saved_steps(run)[-1]
+            getattr(watched, f"kill_{victim}")()
+            if victim == "trainer":
+                lost += saved < number * STRIDE
+                trainer.poll()  # it was ours, the first time
+                make_wish(run, Wish(until=number * STRIDE))
+            else:
+                assert state_of(run) != "stopped"
+            wait_for(lambda: state_of(run) == "waiting")
+            step = saved_steps(run)[-1]
+            assert step >= max(saved, number * STRIDE)
+            facts = watched.page.locator(".facts dd")
+            expect(facts.nth(0)).to_have_text("Waiting, all saved", timeout=SOON)
+            measured = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+            expect(facts.nth(1)).to_have_text(f"{measured:,} / {LAST:,}", timeout=SOON)
+            assert step - measured <= 5  # it waits before it measures
+        make_wish(run, Wish())
+        expect(facts.nth(1)).to_have_text(f"{LAST:,} / {LAST:,}", timeout=SOON)
+        wait_for(lambda: state_of(run) == "stopped")
+    finally:
+        watched.close()
+        trainer.kill()
+        trainer.communicate()
+    assert outcome(run) == outcome(whole)
+    print(
+        f"{KILLS} kills each of server, trainer and page; {lost} of the trainer's in the midst of "
+        f"its work; {LAST} steps, the same end; {time.monotonic() - began:.0f} s"
+    )
+    shutil.rmtree(run)

@@ -1,0 +1,337 @@
+"""A training from the page alone: begun, watched, paused, stepped, stopped and gone on with."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+
+import pytest
+
+from tests import test_web_page as pages
+from tests.conftest import story
+from tests.test_web_guard import Server
+from tests.test_wish import saved_steps, wait_for
+from zigpt.runs.lock import LOCK_FILE
+from zigpt.runs.paths import list_snapshots
+from zigpt.runs.wish import Wish, make_wish, read_wish
+from zigpt.web import guard, training
+from zigpt.web.guard import Refused
+from zigpt.web.training import Trainer
+from zigpt.web.watch import describe_run
+
+browser, page = pages.browser, pages.page
+expect = pages.playwright.expect
+needs_browser = pages.pytestmark
+TEXT = story(4000)
+MINUTES = "0.1"  # some 80 steps
+SOON = 60_000  # milliseconds: these machines are noisy
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where nothing is yet; whatever trains there in the end is killed."""
+    folder = tmp_path_factory.mktemp("empty")
+    yield folder
+    for lock in folder.glob(f"runs/*/{LOCK_FILE}"):
+        holder = re.match(r"pid (\d+) ", lock.read_text())
+        if holder:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(holder[1]), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    server = Server(cwd=folder)
+    yield server
+    server.process.kill()
+    server.process.communicate()
+
+
+def say(page, key):
+    language = page.evaluate("document.documentElement.lang")[:2]
+    return pages.strings(language)[key]
+
+
+def newest_run(folder):
+    """The run that was begun last."""
+    return max(folder.glob("runs/*"), key=lambda run: run.stat().st_ctime, default=None)
+
+
+def form(page):
+    """The form that begins a training, also where another one is shown."""
+    page.wait_for_selector("#starter", state="attached")
+    if page.locator("#another").count():
+        page.locator("#another > summary").click()
+    expect(page.locator("#starter")).to_be_visible()
+    return page.locator("#starter")
+
+
+class Pointer:
+    """Somebody with a mouse, who pastes the text."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def press(self, selector):
+        self.page.click(selector)
+
+    def turn(self, to):
+        self.page.click(f"#tab-{to}")
+
+    def begin(self, file):
+        shown = form(self.page)
+        shown.locator("textarea").fill(file.read_text())
+        shown.locator("select").select_option("tiny")
+        shown.locator("[name=minutes]").fill(MINUTES)
+        self.press("#starter button")
+
+    def write(self, selector, text):
+        self.page.fill(selector, text)
+
+
+class Keys:
+    """Somebody with nothing but keys, once the file is chosen."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def reach(self, selector):
+        """Go from one thing to the next, until the wanted one has the focus."""
+        self.page.wait_for_selector(selector)
+        for _ in range(60):
+            if self.page.evaluate("wanted => document.activeElement.matches(wanted)", selector):
+                return
+            self.page.keyboard.press("Tab")
+        pytest.fail(f"{selector} is reached by no number of tabs")
+
+    def press(self, selector):
+        self.reach(selector)
+        self.page.keyboard.press("Enter")
+
+    def turn(self, to):
+        """The arrow keys go from tab to tab."""
+        self.reach("[role=tab][aria-selected=true]")
+        while not self.page.locator(f"#tab-{to}:focus").count():
+            self.page.keyboard.press("ArrowRight")
+            self.page.wait_for_selector("[role=tab][aria-selected=true]:focus")
+
+    def begin(self, file):
+        shown = form(self.page)
+        shown.locator("[type=file]").set_input_files(file)
+        expect(shown.locator("textarea")).to_have_value(file.read_text())
+        self.reach("#starter select")
+        self.page.keyboard.press("ArrowDown")
+        assert shown.locator("select").input_value() == "tiny"
+        self.reach("#starter [name=minutes]")
+        self.page.keyboard.type(MINUTES)
+        self.page.keyboard.press("Enter")
+
+    def write(self, selector, text):
+        self.reach(selector)
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.type(text)
+
+
+@needs_browser
+def test_what_cannot_be_trained_is_refused_where_it_was_asked(page, folder):
+    shown, before = form(page), sorted(folder.rglob("*"))
+    for odd in ("0", "-1", "2001"):
+        shown.locator("[name=minutes]").fill(odd)
+        shown.locator("button").click()
+        assert page.locator("#starter [name=minutes]:invalid").count() == 1
+    assert sorted(folder.rglob("*")) == before
+    shown.locator("[name=minutes]").fill("")
+    shown.locator("textarea").fill("abcab")
+    shown.locator("button").click()
+    trouble = page.locator("#panel .trouble").filter(has_text="error:")
+    expect(trouble).to_be_visible(timeout=SOON)
+    what, why, fix = trouble.inner_text().splitlines()
+    assert what.startswith("error: 5 characters are too few")
+    assert why.startswith("why: ")
+    assert fix.startswith("fix: give a text of at least")
+    expect(page.locator("#starter")).to_be_visible()  # to try again
+
+
+@needs_browser
+def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
+    by = (Keys if say(page, "learn.step") == pages.strings("zh")["learn.step"] else Pointer)(page)
+    file = folder / "book.txt"
+    file.write_text(TEXT, encoding="utf-8")
+    known = newest_run(folder)
+    by.begin(file)
+    state = page.locator(".facts dd").first
+
+    by.press("#wish-pause")
+    expect(state).to_have_text(say(page, "learn.waiting"), timeout=SOON)
+    run = newest_run(folder)
+    assert run != known
+    assert json.loads((run / "run.json").read_text())["preset"] == "tiny"
+    assert page.locator(".chart polyline.test").get_attribute("points")
+    before = saved_steps(run)[-1]
+    by.press("#wish-step")
+    wait_for(lambda: saved_steps(run)[-1] > before)
+    assert saved_steps(run)[-1] == before + 1
+
+    by.turn("positions")  # what looks inside hears of the next step as well
+    by.write("#text", "the ri")
+    page.wait_for_selector("#panel .letter[data-loss]")
+    slider = page.locator("#moment")
+    expect(slider).to_have_attribute("max", str(len(list_snapshots(run))))
+    make_wish(run, Wish(until=before + 2))  # whoever wishes it
+    wait_for(lambda: before + 2 in list_snapshots(run))
+    expect(slider).to_have_attribute("max", str(len(list_snapshots(run))))
+    assert {before + 1, before + 2} <= set(list_snapshots(run))
+    slider.press("ArrowLeft")
+    expect(page.locator("output[for=moment]")).to_contain_text(str(before + 2))
+    page.wait_for_selector("#panel .letter[data-loss]")
+
+    by.turn("learn")
+    page.wait_for_selector(".chart")
+    by.press("#wish-go")
+    expect(state).to_have_text(say(page, "learn.training"), timeout=SOON)
+    by.press("#wish-stop")
+    expect(state).to_have_text(say(page, "learn.stopped"), timeout=SOON)
+    stopped = saved_steps(run)[-1]
+    assert stopped > before + 2
+    shown = page.locator(".strip li").count()
+
+    by.press("#wish-go")
+    expect(state).to_have_text(say(page, "learn.training"), timeout=SOON)
+    expect(state).to_have_text(say(page, "learn.stopped"), timeout=SOON)
+    expect(page.locator("#wish-pause, #wish-stop")).to_have_count(0)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] > stopped
+    expect(page.locator("#panel tbody tr")).to_have_count(len(rows))
+    assert page.locator(".strip li").count() > shown
+    points = page.locator(".chart polyline.test").get_attribute("points")
+    assert len(points.split()) == len(rows)
+    assert (
+        page.locator(".trouble:visible").all_inner_texts()
+        == [""] * page.locator(".trouble:visible").count()
+    )
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory):
+    """A server where nobody trains, and nothing is begun by what is refused."""
+    folder = tmp_path_factory.mktemp("idle")
+    server = Server(cwd=folder)
+    yield server
+    server.process.kill()
+    server.process.communicate()
+    assert list(folder.iterdir()) == []
+
+
+class TestTheRoute:
+    """POST /api/train"""
+
+    @pytest.fixture
+    def begun(self, tmp_path, monkeypatch):
+        """In a folder of its own; what would be started is only noted."""
+
+        class Begun(list):
+            def __init__(self, command, **kinds):
+                assert isinstance(command, list)  # no shell reads it
+                assert not kinds.get("shell")
+                noted.append(command[4:])
+
+            def poll(self):
+                return 0
+
+        noted = []
+        monkeypatch.chdir(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(training.subprocess, "Popen", Begun)
+            yield noted
+
+    @pytest.fixture
+    def trainer(self):
+        trainer = Trainer(None)
+        yield trainer
+        if trainer._said:
+            trainer._said.close()
+
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            {}, {"do": 7}, {"do": None}, {"do": ["start"]}, {"do": "start"}, {"do": "no such"},
+            {"do": "pause"}, {"do": "step"}, {"do": "stop"},
+            {"do": "start", "preset": "--help"}, {"do": "start", "preset": None},
+            {"do": "start", "preset": "tiny", "minutes": 0},
+            {"do": "start", "preset": "tiny", "minutes": -1},
+            {"do": "start", "preset": "tiny", "minutes": 1e308},
+            {"do": "start", "preset": "tiny", "minutes": 10**400},
+            {"do": "start", "preset": "tiny", "minutes": True},
+            {"do": "start", "preset": "tiny", "minutes": "5; reboot"},
+            {"do": "start", "preset": "tiny", "minutes": float("nan")},
+            {"do": "start", "preset": "tiny", "minutes": float("inf")},
+            {"do": "start", "preset": "tiny", "text": 7},
+            {"do": "start", "preset": "tiny", "text": ["/etc/passwd"]},
+        ],
+    )  # fmt: skip
+    def test_odd_values_are_refused_in_words(self, idle, odd):
+        status, _, answer = idle.ask("POST", "/api/train", odd)
+        assert 400 <= status < 500
+        assert list(json.loads(answer)) == ["error"]
+        assert b"Traceback" not in answer
+
+    def test_a_text_may_be_large_but_not_larger(self, idle):
+        start = b'{"do": "start", "preset": "none", "text": "'
+        for size, wanted in ((guard.MOST_TEXT, 422), (guard.MOST_TEXT + 1, 413)):
+            body = start + b"a" * (size - len(start) - 2) + b'"}'
+            assert idle.ask("POST", "/api/train", body)[0] == wanted
+        large = b"{" + b" " * guard.MOST_BODY + b"}"
+        assert idle.ask("POST", "/api/write", large)[0] == 413  # only there
+
+    def test_a_text_is_only_ever_the_content_of_a_file(self, trainer, begun, tmp_path):
+        for text in ("--help", "--run=/etc\n--resume", "; reboot", "$(reboot)", "/etc/passwd", ""):
+            trainer.start({"preset": "tiny", "text": text})
+            first, *rest = begun[-1]
+            assert os.path.isabs(first)
+            assert os.path.dirname(first) == str(tmp_path / "texts")
+            assert open(first, encoding="utf-8").read() == text
+            assert rest[:2] == ["--preset", "tiny"]
+
+    def test_no_path_is_taken_from_the_request(self, trainer, begun, tmp_path):
+        evil = {name: "/etc/x" for name in ("run", "path", "name", "file", "resume", "--run")}
+        run = trainer.start({"preset": "tiny", "text": "a", **evil})
+        assert begun == [
+            [str(tmp_path / "texts/pasted.txt"), "--preset", "tiny", "--run", str(run)]
+        ]
+        assert "/etc" not in str(begun)
+
+    def test_a_text_that_is_named_like_an_option_is_none(self, trainer, begun, tmp_path):
+        (tmp_path / "--help").write_text("a text")
+        trainer._text = training.Path("--help")
+        trainer.start({"preset": "auto", "minutes": 3})
+        assert begun[0][:5] == [str(tmp_path / "--help"), "--preset", "auto", "--minutes", "3.0"]
+
+    def test_where_nothing_can_be_written_that_is_said(self, begun, tmp_path):
+        (tmp_path / "texts").write_text("no folder")
+        with pytest.raises(Refused) as refused:
+            Trainer(None).start({"preset": "tiny", "text": "a"})
+        assert refused.value.status == 507
+        assert begun == []
+
+    def test_a_second_training_is_refused_while_one_is_at_work(self, trainer, begun):
+        trainer.start({"preset": "tiny"})
+        trainer._process.poll = lambda: None
+        with pytest.raises(Refused) as refused:
+            trainer.start({"preset": "tiny"})
+        assert refused.value.status == 409
+        assert len(begun) == 1
+
+
+def test_a_wish_survives_only_as_one_of_four(tmp_path):
+    """Whatever is asked for, the file says no more than the trainer reads."""
+    with pytest.raises(Refused):
+        Trainer(None).steer(tmp_path, "step 5")
+    assert read_wish(tmp_path) == Wish()
+
+
+def test_a_run_that_has_only_just_begun_is_shown_as_one(tmp_path):
+    """Its first sample is written after its first model."""
+    shutil.copy(pages.GOLDEN / "run.json", tmp_path)
+    assert describe_run(tmp_path)["example"] == ""
