@@ -1,5 +1,6 @@
 # make train   read input.txt (or a default text), train the laptop preset, show what it writes
-# make test    run every test
+# make test    run the tests, but for the page
+# make test-web   run those of the page, in a real browser (ZIGPT_BROWSER, or chromium in the path)
 # make check   format, lint, types
 # make types   check the types of the page's JavaScript (needs npm; the only one that asks its registry)
 # make bench   measure speed against a plain reference and the machine's own limit
@@ -15,13 +16,18 @@ SEED ?= 1
 TYPESCRIPT := 5.9.3
 TSC := .venv/typescript-$(TYPESCRIPT)/node_modules/.bin/tsc
 
-.PHONY: train test check types bench torture clean
+.PHONY: train test test-web check types bench torture clean
 
 train: .venv/run
 	.venv/bin/zigpt train
 
+PYTEST := OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses 2 --dist worksteal
+
 test: .venv/dev
-	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses 2 --dist worksteal
+	$(PYTEST) --ignore-glob='*/test_web_*'
+
+test-web: .venv/dev
+	$(PYTEST) tests/test_web_*.py
 
 check: .venv/dev
 	.venv/bin/ruff format --check .

@@ -12,8 +12,6 @@ import shutil
 import signal
 import time
 
-import pytest
-
 from tests import test_web_page as pages
 from tests.campaigns.crashes import outcome
 from tests.conftest import story

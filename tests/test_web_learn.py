@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -291,7 +292,7 @@ class TestTheRoute:
             first, *rest = begun[-1]
             assert os.path.isabs(first)
             assert os.path.dirname(first) == str(tmp_path / "texts")
-            assert open(first, encoding="utf-8").read() == text
+            assert Path(first).read_text(encoding="utf-8") == text
             assert rest[:2] == ["--preset", "tiny"]
 
     def test_no_path_is_taken_from_the_request(self, trainer, begun, tmp_path):
