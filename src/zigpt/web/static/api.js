@@ -1,12 +1,20 @@
 // How the page talks to the server it came from: JSON there, JSON or lines of JSON back.
 
+import { say } from "./words.js";
+
 /** A refusal by the server, in its own words. */
-export class Refusal extends Error {
+class Refusal extends Error {
   /** @param {number} status @param {string} why */
   constructor(status, why) {
     super(why);
     this.status = status;
   }
+}
+
+/** What is told of a refusal; anything else is a mistake of ours. @param {unknown} error */
+export function refusal(error) {
+  if (!(error instanceof Refusal)) throw error;
+  return say("refused", { why: error.message });
 }
 
 /** @param {Response} response */

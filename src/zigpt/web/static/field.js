@@ -22,6 +22,9 @@ const SHADES = 256;
 /** The colour of the page that a name in colours.css stands for now. @param {string} name */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+/** Some of a colour of the page, over whatever lies below. @param {string} name @param {number} percent */
+export const tint = (name, percent) => `color-mix(in srgb, var(${name}) ${Math.round(percent)}%, transparent)`;
+
 /** Red, green, blue and opacity of all shades, one after the other. @param {keyof typeof RAMPS} kind */
 function shades(kind) {
   const stops = RAMPS[kind].map((name) => [1, 3, 5].map((at) => parseInt(colour(name).slice(at, at + 2), 16)));
@@ -55,6 +58,9 @@ export function pixels({ values, rows, columns, kind, most, hidden }) {
   pen.putImageData(image, 0, 0);
   return made;
 }
+
+/** Where the mask lies on queries as rows and keys as columns. @param {number} row @param {number} column */
+export const isFuture = (row, column) => column > row;
 
 /** The number furthest from 0. @param {ArrayLike<number>} values */
 export function furthest(values) {

@@ -2,7 +2,7 @@
 
 import { numbers } from "./api.js";
 import { element } from "./elements.js";
-import { furthest } from "./field.js";
+import { furthest, tint } from "./field.js";
 import { walk } from "./walk.js";
 import { amount, glyph, say } from "./words.js";
 
@@ -16,14 +16,14 @@ export function influence(characters, asked, first, attempt) {
     element("span", { className: "letter", role: "button", textContent: glyph(character) }));
   const told = element("p", { className: "readout", "aria-live": "polite" });
   let latest = -1;
-  walk(letters, first || characters.length >> 1, (at) => attempt(async () => {
+  walk([letters], 0, first || characters.length >> 1, (_, at) => attempt(async () => {
     latest = at;
     const moved = await numbers("moved", asked, { position: at });
     if (latest !== at) return; // gone on meanwhile
     const most = furthest(moved);
     for (const [place, letter] of letters.entries()) {
       letter.classList.toggle("still", moved[place] === 0);
-      letter.style.background = shade(moved[place] / (most || 1));
+      letter.style.background = tint("--surprise", 70 * Math.sqrt(moved[place] / (most || 1)));
       letter.dataset.moved = letter.title = amount(moved[place]);
     }
     const before = furthest(moved.subarray(0, at));
@@ -40,6 +40,3 @@ export function influence(characters, asked, first, attempt) {
     element("div", { className: "sheet text moved", role: "group", "aria-label": say("attention.text") }, ...letters),
     told);
 }
-
-/** @param {number} part */
-const shade = (part) => `color-mix(in srgb, var(--surprise) ${Math.round(70 * Math.sqrt(part))}%, transparent)`;

@@ -2,6 +2,7 @@
 
 import { bars } from "./bars.js";
 import { element } from "./elements.js";
+import { folded } from "./table.js";
 import { amount, glyph, say } from "./words.js";
 
 const MOST = 10; // bars
@@ -13,9 +14,7 @@ export function reading(characters) {
   const shares = element("div");
   const rows = element("tbody");
   const names = ["attention.key", "attention.value.scores", "attention.value.masked", "attention.value.weights"];
-  const head = element("tr", {}, ...names.map((name) => element("th", { scope: "col", textContent: say(name) })));
-  const table = element("details", {}, element("summary", { textContent: say("attention.table") }),
-    element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), rows)));
+  const table = folded("attention.table", names, rows);
   const named = (/** @type {number} */ at) => `${at} ${glyph(characters[at])}`;
   let fill = () => {};
   table.ontoggle = () => fill();

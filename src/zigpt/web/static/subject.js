@@ -1,6 +1,6 @@
 // What all panels that look inside have in common: the text they look at, and the moment of training.
 
-import { Refusal } from "./api.js";
+import { refusal } from "./api.js";
 import { element } from "./elements.js";
 import { plain, say, whole } from "./words.js";
 
@@ -40,8 +40,7 @@ export function subject(state, place, show) {
       await work();
       trouble.textContent = "";
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      trouble.textContent = say("refused", { why: error.message });
+      trouble.textContent = refusal(error);
     }
   };
   let latest = 0;

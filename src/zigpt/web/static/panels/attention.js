@@ -2,7 +2,7 @@
 
 import { numbers } from "../api.js";
 import { element } from "../elements.js";
-import { furthest } from "../field.js";
+import { furthest, isFuture } from "../field.js";
 import { headChoice } from "../heads.js";
 import { influence } from "../influence.js";
 import { legend } from "../legend.js";
@@ -96,9 +96,6 @@ export function attention(state, place) {
     show();
   });
 }
-
-/** @param {number} row @param {number} column */
-const isFuture = (row, column) => column > row;
 
 /** Fetch heads, each once. @param {import("../view.js").View} asked @param {number} length
  * @returns {(layer: number, head: number) => Promise<Head>} */

@@ -1,11 +1,13 @@
 // Through the layers: what the model would say after each of its parts, and what each adds to a logit.
 
 import { addendBars, sumOf } from "../addends.js";
-import { Refusal, look } from "../api.js";
+import { look } from "../api.js";
 import { bars } from "../bars.js";
 import { element } from "../elements.js";
-import { walkAbout } from "../grid.js";
+import { tint } from "../field.js";
+import { ramp } from "../legend.js";
 import { subject } from "../subject.js";
+import { walk } from "../walk.js";
 import { fixed, glyph, percent, say, whole } from "../words.js";
 
 const EXACT = 1e-3; // the parts are float32: their sum may differ from the logit by no more
@@ -16,7 +18,7 @@ export function layers(state, place) {
     element("h2", { textContent: say("panel.layers") }),
     element("p", { className: "lead", textContent: say("layers.lead") }),
   );
-  subject(state, place, async (below) => {
+  subject(state, place, async (below, attempt) => {
     const { view } = state;
     const target = element("input", { id: "target", maxLength: 2, value: view.target });
     const trouble = element("p", { className: "trouble", role: "status" });
@@ -28,19 +30,20 @@ export function layers(state, place) {
       trouble.textContent = isKnown || !view.target ? "" : say("layers.unknown", { character: glyph(view.target) });
       const mine = ++latest, asked = { target: isKnown ? view.target : null };
       const found = await look("layers", view, asked);
-      if (mine === latest) picture.replaceChildren(...pictured(state, found, asked));
+      if (mine === latest) picture.replaceChildren(...pictured(state, found, asked, attempt));
     };
     target.oninput = () => {
       view.target = target.value;
       state.keep();
-      draw().catch(tell(trouble));
+      attempt(draw);
     };
     await draw();
   });
 }
 
-/** The map, and below it what belongs to the cell that is chosen. @param {any} state @param {any} found @param {object} asked */
-function pictured(state, found, asked) {
+/** The map, and below it what belongs to the cell that is chosen. @param {any} state @param {any} found @param {object} asked
+ * @param {import("../subject.js").Attempt} attempt */
+function pictured(state, found, asked, attempt) {
   const { view } = state;
   const characters = Array.from(view.text);
   const targets = [...characters.slice(1), found.target];
@@ -50,7 +53,7 @@ function pictured(state, found, asked) {
     line.map((guess, column) => cellOf(guess, found.probabilities[at][column], guess === targets[column])));
   const box = mapOf(found.states.map(nameOf), characters, targets, cells);
   let shown = -1;
-  walkAbout(cells, view.state, view.row, (at, column) => {
+  walk(cells, view.state, view.row, (at, column) => {
     [view.state, view.row] = [at, column];
     state.keep();
     told.textContent = say("layers.cell", {
@@ -66,20 +69,14 @@ function pictured(state, found, asked) {
       ]), at),
     );
     if (column !== shown) {
-      addUp(state, sum, glyph(targets[column]), { ...asked, position: column }).catch(tell(sum));
+      attempt(() => addUp(state, sum, glyph(targets[column]), { ...asked, position: column }));
     }
     shown = column;
-  });
+  }, "aria-selected");
   const chosen = cells[view.state][view.row];
   requestAnimationFrame(() => { box.scrollLeft = chosen.offsetLeft - box.clientWidth / 2; });
   return [box, legend(), told, element("div", { className: "halves" }, course, sum)];
 }
-
-/** What a refusal is shown in; anything else is a mistake of ours. @param {HTMLElement} place */
-const tell = (place) => (/** @type {unknown} */ error) => {
-  if (!(error instanceof Refusal)) throw error;
-  place.textContent = say("refused", { why: error.message });
-};
 
 /** @param {string} guess @param {number} probability of the target @param {boolean} isHit */
 function cellOf(guess, probability, isHit) {
@@ -104,16 +101,11 @@ function mapOf(names, characters, targets, cells) {
     element("tfoot", {}, edge("positions.target", targets))));
 }
 
-function legend() {
-  const shades = element("i");
-  shades.style.background = `linear-gradient(to right, ${[0, 0.04, 0.16, 0.36, 0.64, 1].map(shade).join()})`;
-  return element("div", { className: "legend" }, "0%", shades, "100%",
-    element("span", { className: "hit", textContent: say("layers.hit") }));
-}
+const legend = () => ramp("0%", [0, 0.04, 0.16, 0.36, 0.64, 1].map(shade), "100%",
+  element("span", { className: "hit", textContent: say("layers.hit") }));
 
 /** The root brings out what is small. @param {number} probability */
-const shade = (probability) =>
-  `color-mix(in srgb, var(--accent) ${Math.round(55 * Math.sqrt(probability))}%, transparent)`;
+const shade = (probability) => tint("--accent", 55 * Math.sqrt(probability));
 
 /** What every part adds to the logit. @param {any} state @param {HTMLElement} place @param {string} target @param {object} asked */
 async function addUp(state, place, target, asked) {

@@ -4,6 +4,7 @@ import { watch } from "../api.js";
 import { lossChart } from "../chart.js";
 import { element } from "../elements.js";
 import { starter, wheel } from "./steer.js";
+import { folded } from "../table.js";
 import { fixed, plain, say, whole } from "../words.js";
 
 const ADDED = { rows: true, samples: true };
@@ -32,9 +33,7 @@ export function learn(state, place) {
   const chart = element("div", { className: "sheet" });
   const rows = element("tbody");
   const names = ["learn.step", "learn.train.line", "learn.test.line", "learn.speed"];
-  const head = element("tr", {}, ...names.map((name) => element("th", { scope: "col", textContent: say(name) })));
-  const table = element("details", {}, element("summary", { textContent: say("learn.table") }),
-    element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), rows)));
+  const table = folded("learn.table", names, rows);
   const strip = element("ol", { className: "strip" });
   place.append(
     element("p", { className: "lead", textContent: say("learn.lead") }),

@@ -3,6 +3,8 @@
 import { look } from "../api.js";
 import { bars } from "../bars.js";
 import { element } from "../elements.js";
+import { tint } from "../field.js";
+import { ramp } from "../legend.js";
 import { subject } from "../subject.js";
 import { walk } from "../walk.js";
 import { fixed, glyph, percent, say, whole } from "../words.js";
@@ -23,9 +25,9 @@ export function positions(state, place) {
     const told = element("div", { "aria-live": "polite" });
     below.append(
       element("div", { className: "sheet text letters", role: "group", "aria-label": say("subject.text") }, ...letters),
-      scale(), told,
+      ramp(say("positions.expected"), [shade(0), shade(WORST)], say("positions.surprising")), told,
     );
-    walk(letters, state.view.row, (at) => {
+    walk([letters], 0, state.view.row, (_, at) => {
       state.view.row = at;
       state.keep();
       for (const [place, letter] of letters.entries()) {
@@ -78,12 +80,5 @@ function shift(characters, at) {
     element("table", { className: "shift" }, line("positions.input", 0), line("positions.target", 1)));
 }
 
-function scale() {
-  const shades = element("i");
-  shades.style.background = `linear-gradient(to right, ${shade(0)}, ${shade(WORST)})`;
-  return element("div", { className: "legend" }, say("positions.expected"), shades, say("positions.surprising"));
-}
-
 /** @param {number} bits */
-const shade = (bits) =>
-  `color-mix(in srgb, var(--surprise) ${Math.round((70 * Math.min(bits, WORST)) / WORST)}%, transparent)`;
+const shade = (bits) => tint("--surprise", (70 * Math.min(bits, WORST)) / WORST);

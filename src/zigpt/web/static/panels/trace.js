@@ -2,7 +2,7 @@
 
 import { look, numbers } from "../api.js";
 import { element } from "../elements.js";
-import { furthest } from "../field.js";
+import { furthest, isFuture } from "../field.js";
 import { legend } from "../legend.js";
 import { map } from "../map.js";
 import { origin } from "../origin.js";
@@ -120,6 +120,3 @@ export function trace(state, place) {
     await show();
   });
 }
-
-/** @param {number} row @param {number} column */
-const isFuture = (row, column) => column > row;

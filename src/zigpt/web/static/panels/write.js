@@ -1,9 +1,11 @@
 // Write: the model continues a prompt, and every character says how it came to be chosen.
 
-import { Refusal, ask, lines } from "../api.js";
+import { ask, lines, refusal } from "../api.js";
 import { copiesOf, sourceOf, summaryOf } from "../copies.js";
 import { dissection } from "../dissection.js";
 import { byId, element } from "../elements.js";
+import { tint } from "../field.js";
+import { ramp } from "../legend.js";
 import { fixed, glyph, percent, plain, say } from "../words.js";
 
 const FIELDS = /** @type {const} */ ([
@@ -46,13 +48,11 @@ export function write(state, place) {
   const copied = element("p", { id: "copied", role: "status" });
   const choice = element("p", { "aria-live": "polite" });
   const source = element("div"), stages = element("div");
-  const shade = element("i");
-  shade.style.background = `linear-gradient(to right, ${shadeOf(0.001)}, ${shadeOf(1)})`;
   place.append(
     element("h2", { textContent: say("panel.write") }),
     element("p", { className: "lead", textContent: say("write.lead") }),
     form, out,
-    element("div", { className: "legend" }, say("write.unlikely"), shade, say("write.likely")),
+    ramp(say("write.unlikely"), [shadeOf(0.001), shadeOf(1)], say("write.likely")),
     copied, choice, source, stages, about,
   );
 
@@ -81,8 +81,7 @@ export function write(state, place) {
     try {
       written.copies ??= await copiesOf(textOf(letters));
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      copied.textContent = say("refused", { why: error.message });
+      copied.textContent = refusal(error);
       return;
     }
     if (state.written !== written) return; // another branch is shown by now
@@ -132,8 +131,7 @@ export function write(state, place) {
       const found = await ask("draw", { ...asked, after: textOf(letters.slice(0, at)), number: letter.number });
       if (mine === latest) stages.replaceChildren(...dissection(found, letter, asked, (other) => branch(at, other)));
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      stages.textContent = say("refused", { why: error.message });
+      stages.textContent = refusal(error);
     }
   };
 
@@ -204,5 +202,5 @@ function letterOf(letter, out, choose) {
 /** From pale to strong over four powers of ten. @param {number} probability */
 function shadeOf(probability) {
   const strength = Math.max(0, 1 + Math.log10(Math.max(probability, 1e-4)) / 4);
-  return `color-mix(in srgb, var(--accent) ${Math.round(8 + 42 * strength)}%, transparent)`;
+  return tint("--accent", 8 + 42 * strength);
 }
