@@ -165,7 +165,7 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
     state = page.locator(".facts dd").first
 
     by.press("#wish-pause")
-    expect(state).to_have_text(say(page, "learn.waiting"), timeout=SOON)
+    expect(state).to_have_text(say(page, "state.waiting"), timeout=SOON)
     run = newest_run(folder)
     assert run != known
     assert json.loads((run / "run.json").read_text())["preset"] == "tiny"
@@ -191,16 +191,16 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
     by.turn("learn")
     page.wait_for_selector(".chart")
     by.press("#wish-go")
-    expect(state).to_have_text(say(page, "learn.training"), timeout=SOON)
+    expect(state).to_have_text(say(page, "state.training"), timeout=SOON)
     by.press("#wish-stop")
-    expect(state).to_have_text(say(page, "learn.stopped"), timeout=SOON)
+    expect(state).to_have_text(say(page, "state.stopped"), timeout=SOON)
     stopped = saved_steps(run)[-1]
     assert stopped > before + 2
     shown = page.locator(".strip li").count()
 
     by.press("#wish-go")
-    expect(state).to_have_text(say(page, "learn.training"), timeout=SOON)
-    expect(state).to_have_text(say(page, "learn.stopped"), timeout=SOON)
+    expect(state).to_have_text(say(page, "state.training"), timeout=SOON)
+    expect(state).to_have_text(say(page, "state.stopped"), timeout=SOON)
     expect(page.locator("#wish-pause, #wish-stop")).to_have_count(0)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] > stopped
