@@ -305,7 +305,7 @@ class TestTheRoute:
 
     def test_a_text_that_is_named_like_an_option_is_none(self, trainer, begun, tmp_path):
         (tmp_path / "--help").write_text("a text")
-        trainer._text = training.Path("--help")
+        trainer._text = Path("--help")
         trainer.start({"preset": "auto", "minutes": 3})
         assert begun[0][:5] == [str(tmp_path / "--help"), "--preset", "auto", "--minutes", "3.0"]
 

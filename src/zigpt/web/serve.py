@@ -1,9 +1,11 @@
 """Start the server, say where it is, and run until Ctrl-C."""
 
+import logging
 import os
 import re
 import secrets
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from zigpt.web.protocol import PunctualProtocol
 from zigpt.web.site import Site
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_TURN = 0.001  # seconds until a thread that computes lets the one in that answers
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -64,11 +67,18 @@ def serve(
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=MOST_HEADERS,
     )
+    # Where too many are connected, asyncio waits for a second; it need not say so for each of them.
+    logging.getLogger("asyncio").addFilter(_is_news)
+    sys.setswitchinterval(_TURN)
     with listening:
         say(f"http://{named}:{port}/#{token}")
         uvicorn.Server(config).run(sockets=[listening])
     site.desk.close()
     site.library_desk.close()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "out of system resource" not in record.getMessage()
 
 
 def own_token() -> str:
