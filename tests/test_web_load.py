@@ -102,13 +102,15 @@ def slowest_of_a_hundred(server, count):
 
 def test_two_hundred_at_once_are_served_or_told_to_come_back_and_nobody_else_waits(server):
     # A machine that is busy with something else makes everybody wait: that is measured before.
-    noise = max(1.0, slowest_of_a_hundred(server, 200) / QUIET)
+    noise = max(1.0, slowest_of_a_hundred(server, 100) / QUIET)
     watch, write = ("/api/watch", None), ("/api/write", LONG)
     crowd = Crowd(server, [watch, write] * 100)
     try:
         # The promise is about the server: the best of three rounds is told apart from a noisy
         # machine, on which any single one may have to wait.
-        rounds = [slowest_of_a_hundred(server, 200) for _ in range(3)]
+        rounds = [slowest_of_a_hundred(server, 100)]
+        while len(rounds) < 3 and min(rounds) >= PROMISED * noise:
+            rounds.append(slowest_of_a_hundred(server, 100))
         codes = Counter(head.split()[1] for head in crowd.heads.values())
         times = [f"{1000 * each:.0f} ms" for each in rounds]
         print(f"200 at once: {dict(codes)}; p99 {times}, noise {noise:.1f}")
