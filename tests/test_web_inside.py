@@ -283,7 +283,7 @@ class TestTrace:
             source = page.locator(".source").inner_text()
             assert f"{found.source.path}:{found.source.number}" in source
             assert found.source.code in source
-            assert printed(page, run) == pytest.approx(wanted, abs=1e-4)
+        assert printed(page, run) == pytest.approx(wanted, abs=1e-4)  # each takes seconds
 
     def test_the_program_names_the_file_of_the_moment(self, page, run):
         go(page, "trace", at=3, **place("scores", (1, 0, 9, 4)))
