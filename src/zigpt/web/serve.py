@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from zigpt.web.protocol import PunctualProtocol
 from zigpt.web.site import Site
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_TURN = 0.001  # seconds until a thread that computes lets the one in that answers
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -69,7 +67,6 @@ def serve(
     )
     # Where too many are connected, asyncio waits for a second; it need not say so for each of them.
     logging.getLogger("asyncio").addFilter(_is_news)
-    sys.setswitchinterval(_TURN)
     with listening:
         say(f"http://{named}:{port}/#{token}")
         uvicorn.Server(config).run(sockets=[listening])
