@@ -5,6 +5,7 @@ nothing that the file holds is run.
 """
 
 import contextlib
+import copy
 import io
 import json
 import pickle
@@ -37,6 +38,10 @@ _ODD: tuple[Any, ...] = (
     *_NUMBERS, None, True, False, 0.5, 1e308, -1e308, float("nan"), float("inf"), "", "x", "F32",
     [], {}, [[]], {"a": []}, [1, 2], "\ud800", "\0", "../../etc/passwd", "é" * 1000,
 )  # fmt: skip
+
+
+def _odd(choose: random.Random) -> Any:
+    return copy.deepcopy(choose.choice(_ODD))  # the next mutation may change what is in it
 
 
 @dataclass
@@ -119,7 +124,7 @@ def _shape(choose: random.Random, parts: Parts) -> None:
     tensor = _tensor(choose, parts)
     shape = list(tensor["shape"])
     if choose.random() < 0.5:
-        shape[choose.randrange(len(shape))] = choose.choice(_ODD)
+        shape[choose.randrange(len(shape))] = _odd(choose)
     else:
         shape = choose.choice(([], [0], shape * 2, shape[::-1], [*shape, 1], [1] * 500, None, 3))
     tensor["shape"] = shape
@@ -130,7 +135,7 @@ def _offsets(choose: random.Random, parts: Parts) -> None:
     start, end = tensor["data_offsets"]
     tensor["data_offsets"] = choose.choice((
         [end, start], [start + 1, end + 1], [start, end - 4], [0, 2**64 - 1], [start], [],
-        [-4, end], [start, choose.choice(_ODD)], [2**63, 2**63 + end - start], None,
+        [-4, end], [start, _odd(choose)], [2**63, 2**63 + end - start], None,
     ))  # fmt: skip
 
 
@@ -169,7 +174,7 @@ def _repeat(choose: random.Random, parts: Parts) -> None:
 def _config(choose: random.Random, parts: Parts) -> None:
     config = parts.inner["config"]
     for _ in range(choose.choice((1, 1, 3))):
-        config[choose.choice([*config, "n_experts"])] = choose.choice(_ODD)
+        config[choose.choice([*config, "n_experts"])] = _odd(choose)
 
 
 def _say(choose: random.Random, parts: Parts) -> None:
@@ -177,7 +182,7 @@ def _say(choose: random.Random, parts: Parts) -> None:
     if choose.random() < 0.3:
         parts.inner.pop(key, None)
     else:
-        parts.inner[key] = choose.choice(_ODD)
+        parts.inner[key] = _odd(choose)
 
 
 def _characters(choose: random.Random, parts: Parts) -> None:

@@ -30,7 +30,7 @@ from zigpt.runs.storage import (
     make_folder,
     write_file,
 )
-from zigpt.runs.wish import Wish, make_wish, read_wish
+from zigpt.runs.wish import WISH_FILE, Wish, make_wish, read_wish
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState
 
@@ -95,7 +95,7 @@ class RunFolder:
         run = cls(path, info)
         run.lock()
         cls.require_free(path)  # again: another training may have come and gone
-        clear_leftovers(path)
+        clear_leftovers(path, but=WISH_FILE)
         run._write_info()
         return run
 
@@ -234,7 +234,7 @@ class RunFolder:
             ModelFileError: there were checkpoints, but there is no intact one.
             StorageError: the folder is not writable.
         """
-        clear_leftovers(self.path)
+        clear_leftovers(self.path, but=WISH_FILE)
         if read_wish(self.path) != Wish():  # what was wished of the training before
             make_wish(self.path, Wish())
         record = self.record

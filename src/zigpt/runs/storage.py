@@ -184,10 +184,14 @@ def remove_folder(path: Path) -> None:
         _remove_all(beside)
 
 
-def clear_leftovers(folder: Path) -> None:
-    """Delete what was being written, or deleted, when a training was stopped; best effort."""
+def clear_leftovers(folder: Path, but: str = "") -> None:
+    """Delete what was being written, or deleted, when a training was stopped; best effort.
+
+    Not the file called `but`: others than a training write it, perhaps now.
+    """
     for path in [*folder.glob(f"*{_BESIDE}"), *folder.glob(f"*/*{_BESIDE}")]:
-        _remove_all(path)
+        if path.name != but + _BESIDE:
+            _remove_all(path)
 
 
 def is_leftover(path: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -18,12 +18,11 @@ from zigpt.runs import foreign
 from zigpt.web import inside, looking, questions
 from zigpt.web.drawing import drawn
 from zigpt.web.guard import API, Guard, Refused
-from zigpt.web.site import Site
+from zigpt.web.site import LOOK_EVERY, Site
 from zigpt.web.watch import Watcher
 
 STATIC = Path(__file__).parent / "static"
 QUESTIONS = looking.QUESTIONS | inside.QUESTIONS
-_LOOK_EVERY = 0.3  # seconds between looks at the run folder
 _HEARTBEAT = 10.0  # seconds without news after which something is said, to find out who is gone
 _RETRY_AFTER = 1000  # milliseconds until a page that lost us looks for us again
 _MOST_WATCHING = 256
@@ -139,6 +138,8 @@ async def _refuse_model(request: Request, error: Exception) -> Response:
 async def _asked(request: Request) -> Any:
     try:
         return foreign.parse(await request.body())
+    except ClientDisconnect as error:
+        raise Refused(400, "the end of this request never came") from error
     except ValueError as error:
         raise Refused(400, f"this is no JSON: {error}") from error
 
@@ -153,20 +154,18 @@ async def _news(site: Site) -> AsyncIterator[str]:
             if watcher.path != site.path:
                 watcher = Watcher(site.path)
                 yield _event({"kind": "run"})
-            events = await asyncio.to_thread(_news_of, watcher, site)
+            now = await site.now()
+            # Nearly always there is nothing: two looks at a size, and no thread is asked for them.
+            events = await asyncio.to_thread(watcher.news, now) if watcher.is_due(now) else []
             for event in events:
                 yield _event(event)
-            quiet = 0.0 if events else quiet + _LOOK_EVERY
+            quiet = 0.0 if events else quiet + LOOK_EVERY
             if quiet > _HEARTBEAT:
                 yield ":\n\n"
                 quiet = 0.0
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(LOOK_EVERY)
     finally:
         site.watching -= 1
-
-
-def _news_of(watcher: Watcher, site: Site) -> list[dict[str, Any]]:
-    return list(watcher.news(**site.now()))
 
 
 def _event(event: dict[str, Any]) -> str:

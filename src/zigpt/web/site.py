@@ -1,5 +1,7 @@
 """What one server shows: a run, a model file alone, or nothing yet."""
 
+import asyncio
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from zigpt.web.shelf import Shelf, Shown
 from zigpt.web.training import Trainer
 from zigpt.web.watch import describe_run
 
+LOOK_EVERY = 0.3  # seconds between looks at the run folder
+
 
 class Site:
     """A path with all that is needed to ask about it; it changes when a training is begun.
@@ -31,6 +35,7 @@ class Site:
         self.desk = Desk()
         self.library, self.library_desk = Library(), Desk()  # to read a long text takes a while
         self.watching = 0
+        self._looking = asyncio.Lock()
         self.show(path or free_path(name_of([text]) if text else "default"))
 
     def show(self, path: Path) -> None:
@@ -38,6 +43,8 @@ class Site:
         self.path = path
         self.windows = Windows()
         self._shelf = Shelf(path, self._device)
+        self._now: dict[str, Any] = {}
+        self._looked = -LOOK_EVERY
 
     async def model(self, step: int | None = None) -> Shown:
         """The newest model there is, or that of a step, by the desk: reading it takes a while.
@@ -69,10 +76,18 @@ class Site:
             "text": self.trainer.text,
         }
 
-    def now(self) -> dict[str, Any]:
-        """What may change at any moment, and is told to whoever watches."""
+    async def now(self) -> dict[str, Any]:
+        """What may change at any moment: looked at once for all who watch."""
+        async with self._looking:
+            if time.monotonic() - self._looked > LOOK_EVERY:
+                self._now = await asyncio.to_thread(self._look)
+                self._looked = time.monotonic()
+        return self._now
+
+    def _look(self) -> dict[str, Any]:
         return {
             "state": self.trainer.state(self.path),
             "trouble": self.trainer.trouble,
             "model": self._shelf.version(),
+            "snapshots": list_snapshots(self.path),
         }

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from zigpt.errors import RunBusyError
 from zigpt.runs import foreign
 from zigpt.runs.checkpoint import list_checkpoints
 from zigpt.runs.lock import require_unlocked
-from zigpt.runs.paths import RUN_FILE, list_snapshots
+from zigpt.runs.paths import RUN_FILE
 from zigpt.runs.wish import read_wish
 
 State = Literal["starting", "training", "waiting", "stopped"]
@@ -69,18 +69,25 @@ class Watcher:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._read = dict.fromkeys(_FILES, 0)
+        self._read = dict.fromkeys(_FILES, 0)  # up to the last whole line
+        self._seen: dict[str, int | None] = dict.fromkeys(_FILES)
         self._told: dict[str, Any] = {}
 
-    def news(self, **now: Any) -> Iterator[dict[str, Any]]:
-        """Yield `rows` and `samples`, with `again` where one starts over; and what is `now` other.
+    def is_due(self, now: Mapping[str, Any]) -> bool:
+        """Whether there is anything to tell; it takes no longer than two looks at a size."""
+        return self._told != now or any(
+            _size(self.path / name) != self._seen[kind] for kind, name in _FILES.items()
+        )
 
-        That is each value given, and the snapshots there are.
-        """
-        for kind, value in {**now, "snapshots": list_snapshots(self.path)}.items():
+    def news(self, now: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Tell `rows`, `samples`, with `again` where one starts over, and what is other `now`."""
+        return list(self._news(now))
+
+    def _news(self, now: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        for kind, value in now.items():
             if kind not in self._told or self._told[kind] != value:
-                self._told[kind] = value
                 yield {"kind": kind, "value": value}
+        self._told = dict(now)
         for kind, name in _FILES.items():
             text, again = self._added(kind, self.path / name)
             if text or again:
@@ -91,16 +98,24 @@ class Watcher:
         """What was added to a file up to its last whole line."""
         try:
             with file.open("rb") as opened:
-                size = os.fstat(opened.fileno()).st_size
+                size = self._seen[kind] = os.fstat(opened.fileno()).st_size
                 again = size < self._read[kind]
                 start = 0 if again else self._read[kind]
                 opened.seek(start)
                 data = opened.read(size - start)
         except OSError:
+            self._seen[kind] = None
             return "", False
         whole = data[: data.rfind(b"\n") + 1]
         self._read[kind] = start + len(whole)
         return whole.decode("utf-8", errors="replace"), again
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
 
 
 def _rows(text: str) -> list[dict[str, Any]]:
