@@ -50,7 +50,7 @@ def test_it_waits_steps_goes_on_and_stops_and_the_end_is_the_same(book, tmp_path
     wait_for(lambda: saved_steps(run)[-1:] == [7])
     make_wish(run, Wish(until=8))
     wait_for(lambda: saved_steps(run) == [7, 8])
-    assert {7, 8} <= set(list_snapshots(run))
+    wait_for(lambda: {7, 8} <= set(list_snapshots(run)))
     assert training.poll() is None
     make_wish(run, Wish())
     wait_for(lambda: 30 in list_snapshots(run))
