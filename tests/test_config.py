@@ -11,13 +11,13 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from zigpt.cli.again import overrides_of
 from zigpt.config import (
     PRESETS,
     GPTConfig,
     SampleConfig,
     TrainConfig,
     configure,
-    overrides_of,
     restore,
 )
 from zigpt.errors import ConfigError

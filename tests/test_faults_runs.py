@@ -90,7 +90,7 @@ class TestOneTrainingInAFolder:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "runs" / "book-tiny").mkdir(parents=True)
         paths = iter([tmp_path / "runs" / "book-tiny", tmp_path / "runs" / "b2"])
-        monkeypatch.setattr("zigpt.cli.learning.free_path", lambda name: next(paths))
+        monkeypatch.setattr("zigpt.cli.beginning.free_path", lambda name: next(paths))
         with locked(tmp_path / "runs" / "book-tiny"):
             assert main(["train", str(book), *SMALL, "--max-steps", "2"]) == 0
         assert (tmp_path / "runs" / "b2" / "model.safetensors").exists()

@@ -43,7 +43,10 @@ INSIDE = {
         "checkpoint",
         "plot",
         "record",
+        "custody",
+        "wish",
         "folder",
+        "own_text",
     ],
     "cli": [
         "options",
@@ -51,6 +54,8 @@ INSIDE = {
         "screen",
         "source",
         "signals",
+        "again",
+        "beginning",
         "learning",
         "train",
         "sample",
@@ -62,7 +67,22 @@ INSIDE = {
         "web",
         "main",
     ],
-    "web": ["guard", "protocol", "desk", "shelf", "watch", "questions", "app", "serve"],
+    "web": [
+        "guard",
+        "protocol",
+        "desk",
+        "shelf",
+        "watch",
+        "questions",
+        "drawing",
+        "library",
+        "looking",
+        "inside",
+        "training",
+        "site",
+        "app",
+        "serve",
+    ],
 }
 WITHOUT_TORCH = {"errors", "config", "tokenizer", "corpus", "subwords", "baselines", "survey"}
 LIGHT = {

@@ -25,7 +25,7 @@ from zigpt.web.watch import state_of
 
 pytestmark, browser = pages.pytestmark, pages.browser
 expect = pages.playwright.expect
-KILLS = int(os.environ.get("ZIGPT_KILLS", "2"))
+KILLS = int(os.environ.get("ZIGPT_KILLS", "1"))
 STRIDE = 25  # steps between two kills
 LAST = STRIDE * (3 * KILLS + 1)
 SETTINGS = [

@@ -6,14 +6,17 @@ import sys
 import time
 
 import pytest
+import torch
 
 from tests.campaigns.crashes import outcome
 from tests.conftest import story
 from tests.test_cli import SMALL
 from zigpt.cli.main import main
 from zigpt.runs.checkpoint import list_checkpoints
+from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import list_snapshots
 from zigpt.runs.wish import WISH_FILE, Wish, make_wish, read_wish
+from zigpt.train import TrainState
 
 SETTINGS = [*SMALL, "--max-steps", "400", "--eval-interval", "100", "--dropout", "0.2"]
 
@@ -77,6 +80,21 @@ def test_one_that_waits_can_be_stopped_and_killed_like_any_other(book, tmp_path)
         training = train("--resume", "--run", str(run))
     training.kill()
     training.communicate()
+
+
+def test_an_old_wish_is_forgotten_and_one_made_since_is_kept(book, tmp_path):
+    run = tmp_path / "run"
+    assert main(["train", str(book), *SMALL, "--max-steps", "2", "--run", str(run)]) == 0
+    make_wish(run, Wish(until=1))
+    folder = RunFolder.open(run)
+    state = TrainState.fresh(*folder.configs, torch.device("cpu"))
+    folder.restore(state, lambda line: None)
+    assert read_wish(run) == Wish()
+    make_wish(run, Wish(until=1))
+    folder = RunFolder.open(run)
+    make_wish(run, Wish(until=1))  # the same once more, while the training loads
+    folder.restore(state, lambda line: None)
+    assert read_wish(run) == Wish(until=1)
 
 
 @pytest.mark.parametrize("content", [b"", b"step", b"step -1", b"step x", b"\xff", b"1" * 10**6])

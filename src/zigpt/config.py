@@ -6,7 +6,7 @@ The names are GPT-2's. This module knows no tensor: it must load in milliseconds
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from zigpt.errors import ConfigError
@@ -274,18 +274,6 @@ def configure(
     if problems:
         raise ConfigError(problems)
     return parts[0], parts[1]
-
-
-def overrides_of(preset: PresetName, model: GPTConfig, training: TrainConfig) -> dict[str, Any]:
-    """Find the fewest overrides with which `configure` makes these settings of `preset`."""
-    values = {**asdict(model), **asdict(training)}
-    vocab_size = values.pop("vocab_size")
-    overrides: dict[str, Any] = {}
-    for names in (("max_steps", "learning_rate"), tuple(values)):  # those two drag others along
-        now = configure(vocab_size, preset, overrides)
-        made = {**asdict(now[0]), **asdict(now[1])}
-        overrides |= {name: values[name] for name in names if values[name] != made[name]}
-    return overrides
 
 
 def restore(part: type[Config], values: Mapping[str, Any]) -> Config:

@@ -33,7 +33,8 @@ from zigpt.corpus import Corpus, Source, read_texts
 from zigpt.errors import StorageError
 from zigpt.runs import storage
 from zigpt.runs.checkpoint import list_checkpoints
-from zigpt.runs.folder import RunFolder, is_blank
+from zigpt.runs.custody import is_blank
+from zigpt.runs.folder import RunFolder
 from zigpt.train import TrainState
 
 CPU = torch.device("cpu")

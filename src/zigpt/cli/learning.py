@@ -1,38 +1,30 @@
 """`zigpt train`, the part with torch: text in, model out, watched as it learns."""
 
 import contextlib
-import os
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import get_args
 
-import torch
-
-from zigpt.baselines import Ladder, build_ladder, extent
-from zigpt.cli.options import TrainOptions, said
+from zigpt.cli.again import with_command
+from zigpt.cli.beginning import resume, start
+from zigpt.cli.options import TrainOptions
 from zigpt.cli.screen import Screen, duration, one_line, program
 from zigpt.cli.signals import Signals
-from zigpt.cli.source import choose, describe_text, find_text, require_possible
-from zigpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig, overrides_of
+from zigpt.config import SampleConfig
 from zigpt.corpus import Corpus
-from zigpt.device import describe, keep_freed_memory, pick_device, pick_precision
-from zigpt.errors import DivergedError, RunBusyError, StorageError
-from zigpt.generate.loop import opening, write
+from zigpt.device import keep_freed_memory
+from zigpt.errors import DivergedError, StorageError
+from zigpt.generate.loop import write
 from zigpt.generate.reference import ReferenceDecoder
-from zigpt.plan import fit_to_minutes, make_plan
-from zigpt.runs.folder import SAVE_EVERY, RunFolder, is_blank
-from zigpt.runs.own_text import find_again, text_of
-from zigpt.runs.paths import free_path, newest_path, numbered
+from zigpt.runs.custody import is_blank
+from zigpt.runs.folder import SAVE_EVERY, RunFolder
 from zigpt.runs.record import sample_steps
 from zigpt.runs.saved_model import load_model
 from zigpt.runs.wish import WISH_FILE, read_wish
-from zigpt.survey import advice, survey
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import Progress, TrainState, final_loss, train
 from zigpt.verdict import Point, judge, milestone
@@ -40,7 +32,6 @@ from zigpt.verdict import Point, judge, milestone
 _PATIENCE = 3  # refusals of the same thing in a row that end a training
 _SAMPLE_CHARS = 200
 _GLANCE = 0.05  # seconds between looks for a new wish
-_MOST_SPELLED = 10  # texts in a command: a line has no room for many
 
 
 def learn(options: TrainOptions, signals: Signals) -> int:
@@ -54,7 +45,7 @@ def learn(options: TrainOptions, signals: Signals) -> int:
     resumes = options.resume and not (
         options.run and options.run.is_dir() and is_blank(options.run)
     )
-    folder, corpus, state, screen = _resume(options) if resumes else _start(options)
+    folder, corpus, state, screen = resume(options) if resumes else start(options)
     with closing(folder), screen:
         signals.gently = True
         try:
@@ -62,7 +53,7 @@ def learn(options: TrainOptions, signals: Signals) -> int:
         except DivergedError as error:
             folder.save(state)
             folder.record.draw(folder.ladder)
-            raise _with_command(error, folder, state, options.texts) from error
+            raise with_command(error, folder, state, options.texts) from error
         if signals.code:
             folder.save(state)
             screen.say(
@@ -75,53 +66,6 @@ def learn(options: TrainOptions, signals: Signals) -> int:
             return code
         _finish(folder, corpus, state, screen)
     return 0
-
-
-def _start(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen]:
-    device = pick_device(options.device)
-    require_possible(options.preset, said(options.settings))
-    source = find_text(options.texts)
-    corpus = Corpus.from_text(source.text)
-    preset, model, training = choose(options.preset, corpus, device, said(options.settings))
-    path = options.run or free_path(f"{source.name}-{preset}")
-    RunFolder.require_free(path)
-    if options.minutes is not None:
-        training = fit_to_minutes(options.minutes, model, training, corpus, device)
-    screen = Screen(training.max_steps)
-    screen.say(*describe_text(source, corpus))
-    screen.say(*(f"note    {line}" for line in advice(survey(source.text, len(corpus.train)))))
-    screen.say(*_describe_plan(preset, model, training, corpus, device))
-    ladder = build_ladder(corpus.train, corpus.test, corpus.tokenizer.vocab_size)
-    screen.say(*_describe_ladder(ladder, corpus), f"run     {path}", "")
-    extra = {"preset": preset, "device": str(device), "prompt": _prompt(corpus)}
-    state = TrainState.fresh(model, training, device)
-    while True:
-        try:
-            folder = RunFolder.create(path, (model, training), source, ladder, extra)
-            return folder, corpus, state, screen
-        except RunBusyError:
-            if options.run:
-                raise
-            path = free_path(f"{source.name}-{preset}")  # another training was quicker
-
-
-def _resume(options: TrainOptions) -> tuple[RunFolder, Corpus, TrainState, Screen]:
-    device = pick_device(options.device)
-    folder = RunFolder.open(options.run or newest_path())
-    again = f"{program()} train TEXT --resume --run {shlex.quote(str(folder.path))}"
-    source = find_text(options.texts) if options.texts else find_again(text_of(folder.info), again)
-    folder.require_text(source)
-    folder.lock()
-    preset = {} if options.preset == "auto" else {"preset": options.preset}
-    folder.change({**said(options.settings), **preset})
-    corpus = Corpus.from_text(source.text)
-    model, training = folder.configs
-    screen = Screen(training.max_steps)
-    state = TrainState.fresh(model, training, device)
-    folder.restore(state, screen.say)
-    screen.say(*describe_text(source, corpus), *_describe_ladder(folder.ladder, corpus))
-    screen.say(f"run     {folder.path}: going on at step {state.step}", "")
-    return folder, corpus, state, screen
 
 
 def _follow(
@@ -235,33 +179,6 @@ class _Keeper:
             self._screen.say(f"could not save {name or kind}: {error.why}; still training, {kept}")
 
 
-def _with_command(
-    error: DivergedError, folder: RunFolder, state: TrainState, texts: Sequence[Path]
-) -> DivergedError:
-    """Say what was kept, and spell the same training with a lower learning rate."""
-    known = folder.info["preset"]
-    preset: PresetName = known if known in get_args(PresetName) else "seed"
-    rate = float(f"{state.config.learning_rate / 3:.2g}")
-    settings = overrides_of(preset, *folder.configs) | {"learning_rate": rate}
-    if "final_learning_rate" in settings:  # it was not that of the preset's schedule
-        settings["final_learning_rate"] = min(settings["final_learning_rate"], rate)
-    if state.device != pick_device("auto"):
-        settings["device"] = state.device
-    # Whole paths: they hold in any folder, and none begins like an option.
-    words = [os.path.abspath(path) for path in texts or folder.info["text"]["paths"]]
-    if len(words) > _MOST_SPELLED:
-        words = ["TEXT"]
-    words += ["--preset", preset]
-    for name, value in settings.items():
-        words += [f"--{name.replace('_', '-')}", f"{value}"]
-    words += ["--run", str(numbered(Path(os.path.abspath(folder.path))))]
-    return DivergedError(
-        error.what,
-        f"{error.why}; step {state.step} is saved in {folder.path}",
-        f"try {program()} train {shlex.join(words)}",
-    )
-
-
 def _finish(folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen) -> None:
     """Measure the best model exactly, say what came of it and what to do next."""
     ladder = folder.ladder
@@ -297,29 +214,6 @@ def _finish(folder: RunFolder, corpus: Corpus, state: TrainState, screen: Screen
     )
 
 
-def _describe_plan(
-    preset: str, model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device
-) -> list[str]:
-    plan = make_plan(model, config, corpus, device)
-    precision = str(pick_precision(device, config.precision)).removeprefix("torch.")
-    return [
-        f"device  {describe(device)}, {precision}",
-        f"preset  {preset}: {model.n_layer} layers x {model.n_head} heads x {model.n_embd} wide, "
-        f"block {model.block_size}, batch {config.batch_size}: "
-        f"{config.batch_size * model.block_size:,} predictions a step",
-        f"model   {plan.parameters:,} parameters, about {plan.memory_bytes / 2**30:.1f} GB memory",
-        f"plan    {plan.steps:,} steps, {plan.epochs:.1f} times through the text, "
-        f"about {duration(plan.seconds)}",
-    ]
-
-
-def _describe_ladder(ladder: Ladder, corpus: Corpus) -> list[str]:
-    rungs = " > ".join(f"{rung.name} {rung.loss:.3f}" for rung in ladder.rungs)
-    line = f"ladder  {rungs}  (test loss in nats per character of simpler models)"
-    part = extent(len(corpus.train), len(corpus.test))
-    return [line, f"        {part}"] if part else [line]
-
-
 def _describe_look(progress: Progress, beaten: str | None) -> str:
     assert progress.look
     look = progress.look
@@ -340,13 +234,6 @@ def _status(progress: Progress, max_steps: int, folder: RunFolder) -> str:
         f"{progress.chars_per_second or 0:,.0f} chars/s  {duration(left)} left  "
         f"saved {folder.saved_step}"
     )
-
-
-def _prompt(corpus: Corpus) -> str:
-    """Take the first whole line of the test split, so that every sample continues the same."""
-    text = corpus.tokenizer.decode(corpus.test[:2000])
-    whole = [line for line in text.split("\n")[1:-1] if line.strip()]
-    return whole[0][:40] + "\n" if whole else opening(corpus.tokenizer)
 
 
 def _sample(state: TrainState, corpus: Corpus, prompt: str, length: int) -> str:

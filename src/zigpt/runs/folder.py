@@ -15,22 +15,21 @@ from zigpt import __version__
 from zigpt.baselines import Ladder, Rung
 from zigpt.config import GPTConfig, TrainConfig, restore
 from zigpt.corpus import Source
-from zigpt.errors import ConfigError, ModelFileError, RunBusyError, StorageError, TextError
+from zigpt.errors import ConfigError, ModelFileError, RunBusyError, TextError
 from zigpt.runs import foreign
 from zigpt.runs.checkpoint import FREE_TO_CHANGE, restore_newest, save_checkpoint
-from zigpt.runs.lock import LOCK_FILE, Lock, locked
+from zigpt.runs.custody import is_blank, require_own_files, require_room
+from zigpt.runs.lock import Lock, locked
 from zigpt.runs.model_file import FORMAT, MODEL_FILE, damaged, require_format
 from zigpt.runs.paths import RUN_FILE, snapshot_path
-from zigpt.runs.record import Record, sample_steps
+from zigpt.runs.record import Record
 from zigpt.runs.saved_model import SavedModel, pack_model
 from zigpt.runs.storage import (
     clear_leftovers,
-    free_bytes,
-    is_leftover,
     make_folder,
     write_file,
 )
-from zigpt.runs.wish import WISH_FILE, Wish, make_wish, read_wish
+from zigpt.runs.wish import WISH_FILE, Wish, make_wish, read_wish, stamp_of_wish
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState
 
@@ -46,6 +45,7 @@ class RunFolder:
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path, self.info = path, info
         self._lock: Lock | None = None
+        self._old_wish = stamp_of_wish(path)
         self.saved_step: int | None = None
         self._best: bytes | None = None  # a model that the disk has not taken yet
         self._held = ExitStack()
@@ -80,7 +80,7 @@ class RunFolder:
             StorageError: the folder cannot be made, or the disk is too full for its checkpoints.
         """
         cls.require_free(path)
-        _require_room(path, *configs)
+        require_room(path, *configs)
         info = {
             "format": FORMAT,
             "zigpt": __version__,
@@ -140,7 +140,7 @@ class RunFolder:
                 f"there is no {RUN_FILE} in it",
                 "name a folder that `zigpt train` has written, with --run",
             )
-        _require_own_files(path)
+        require_own_files(path)
         try:
             info = foreign.parse_file(file)
             require_format(file, info["format"])
@@ -235,7 +235,8 @@ class RunFolder:
             StorageError: the folder is not writable.
         """
         clear_leftovers(self.path, but=WISH_FILE)
-        if read_wish(self.path) != Wish():  # what was wished of the training before
+        # What was wished of the training before; what is wished since the lock is ours is kept.
+        if read_wish(self.path) != Wish() and stamp_of_wish(self.path) == self._old_wish:
             make_wish(self.path, Wish())
         record = self.record
         logged = restore_newest(self.path / "checkpoints", state, say)
@@ -268,27 +269,6 @@ class RunFolder:
         write_file(self.path / RUN_FILE, data.encode(errors="backslashreplace"))
 
 
-def is_blank(path: Path) -> bool:
-    """Whether a folder holds nothing but what a training left that was killed as it began."""
-    return all(
-        is_leftover(file) or (file.name == LOCK_FILE and not file.is_symlink())
-        for file in path.iterdir()
-    )
-
-
-def _require_room(path: Path, model: GPTConfig, training: TrainConfig) -> None:
-    weights = 4 * model.n_parameters
-    n_models = 1 + len(sample_steps(training.max_steps))  # the best, and a snapshot of each
-    needed = (3 * 3 + n_models) * weights  # three checkpoints: weights and two moments
-    free = free_bytes(path)
-    if needed > free:
-        raise StorageError(
-            f"the disk is too full for {path}",
-            f"a run needs {needed / 1e6:,.0f} MB for its models, {free / 1e6:,.0f} MB are free",
-            "free some space, or choose a folder on another disk with --run",
-        )
-
-
 def fingerprint(source: Source) -> dict[str, Any]:
     """Describe a text so that it can be found again and told from any other."""
     return {
@@ -299,22 +279,3 @@ def fingerprint(source: Source) -> dict[str, Any]:
         "characters": len(source.text),
         "encoding": source.encoding,
     }
-
-
-def _require_own_files(path: Path) -> None:
-    """Check that going on writes and reads only what lies in the folder: it may be anybody's.
-
-    Raises:
-        ModelFileError: a link leads out of it, or there is a pipe or a device.
-    """
-    root = Path(os.path.realpath(path))
-    for parent, folders, files in os.walk(path):
-        for place in (os.path.join(parent, name) for name in (*folders, *files)):
-            real = os.path.realpath(place)
-            is_ours = (os.path.isfile(real) or os.path.isdir(real)) and root in Path(real).parents
-            if not is_ours and os.path.lexists(place):  # a training at work deletes its own
-                raise ModelFileError(
-                    f"{place} is not the run's own",
-                    "it is a link that leads out of the folder or nowhere, a pipe or a device",
-                    "remove it, and go on only with runs of people you trust",
-                )

@@ -33,6 +33,15 @@ def make_wish(run: Path, wish: Wish) -> None:
     write_file(run / WISH_FILE, f"{'stop' if wish.stop else until}\n".encode())
 
 
+def stamp_of_wish(run: Path) -> tuple[int, int] | None:
+    """What tells the present wish from any made later, also from one that reads the same."""
+    try:
+        status = os.stat(run / WISH_FILE)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
 def read_wish(run: Path) -> Wish:
     """Read what is wished; what cannot be understood is no wish."""
     try:
