@@ -116,7 +116,7 @@ class TestAFullDisk:
         before, during = done.stderr.splitlines()[:3], done.stderr.splitlines()[3:]
         assert done.stdout.endswith("as good as new\n"), done.stderr
         assert before[0] == f"error: the disk is too full for {disk}/run"
-        assert re.search(r"take [\d.,]+ MB, [\d.,]+ MB are free", before[1])
+        assert re.search(r"needs [\d.,]+ MB for its models, [\d.,]+ MB are free", before[1])
         assert "--run" in before[2]
         assert re.fullmatch(rf"error: cannot write {disk}/run/\S+", during[0])
         assert re.search(r"No space left on device: [\d.]+ MB needed, 0\.0 MB free", during[1])

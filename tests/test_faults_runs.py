@@ -197,7 +197,7 @@ def test_diverging_keeps_the_last_good_step_and_says_what_to_type(book, tmp_path
 def test_a_disk_too_small_for_the_checkpoints_is_refused_before_training(
     book, tmp_path, monkeypatch, capsys, needed
 ):
-    monkeypatch.setattr("zigpt.runs.folder.free_bytes", lambda path: 100_000)
+    monkeypatch.setattr("zigpt.runs.custody.free_bytes", lambda path: 100_000)
     code = main(["train", str(book), *SMALL, "--run", str(tmp_path / "run")])
     what, why, _ = capsys.readouterr().err.splitlines()
     assert code == 5
