@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -23,7 +24,7 @@ from zigpt.errors import ModelFileError, RunBusyError
 from zigpt.runs import storage
 from zigpt.runs.checkpoint import list_checkpoints, restore_newest
 from zigpt.runs.folder import RunFolder
-from zigpt.runs.lock import locked, require_unlocked
+from zigpt.runs.lock import LOCK_FILE, locked, require_unlocked, waits_at
 from zigpt.runs.storage import clear_leftovers
 from zigpt.train import TrainState
 
@@ -71,9 +72,34 @@ class TestOneTrainingInAFolder:
         with locked(tmp_path):
             child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         try:
-            require_unlocked(tmp_path)
+            assert child.poll() is None
+            require_unlocked(tmp_path)  # raises nothing
         finally:
             child.communicate(b"\n")
+
+    def test_who_only_looks_keeps_nobody_out(self, tmp_path):
+        fcntl = pytest.importorskip("fcntl")
+        look = os.open(tmp_path / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(look, fcntl.LOCK_SH)  # as a look does, which is over in no time
+        require_unlocked(tmp_path)
+        ends = threading.Timer(0.01, os.close, [look])
+        ends.start()
+        with locked(tmp_path), pytest.raises(RunBusyError):
+            require_unlocked(tmp_path)
+        ends.join()
+
+    def test_who_holds_it_says_where_it_waits(self, tmp_path):
+        with locked(tmp_path) as lock:
+            for step in (0, 12, 3):
+                assert waits_at(tmp_path) is None
+                lock.wait_at(step)
+                assert waits_at(tmp_path) == step
+                with pytest.raises(
+                    RunBusyError, match=rf"pid {os.getpid()} .*, waiting at step {step}"
+                ):
+                    require_unlocked(tmp_path)
+                lock.wait_at(None)
+        assert waits_at(tmp_path) is None
 
     def test_the_lock_is_held_let_go_and_leaves_nothing(self, tmp_path):
         with locked(tmp_path):

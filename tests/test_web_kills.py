@@ -68,8 +68,11 @@ class Watched:
         expect(self.page.locator("#panel .trouble").first).to_be_hidden(timeout=SOON)
 
     def kill_trainer(self):
-        """And have the page begin another."""
+        """And have the page, once it shows that, begin another."""
         os.kill(pid_of(self.run), signal.SIGKILL)
+        wait_for(lambda: state_of(self.run) == "stopped")
+        stopped = pages.strings("en")["state.stopped"]
+        expect(self.page.locator(".facts dd").first).to_have_text(stopped, timeout=SOON)
         self.page.click("#wish-go", timeout=SOON)
         wait_for(lambda: state_of(self.run) != "stopped")
 

@@ -14,13 +14,13 @@ from tests import test_web_page as pages
 from tests.conftest import story
 from tests.test_web_guard import Server
 from tests.test_wish import saved_steps, wait_for
-from zigpt.runs.lock import LOCK_FILE
+from zigpt.runs.lock import LOCK_FILE, locked
 from zigpt.runs.paths import list_snapshots
 from zigpt.runs.wish import Wish, make_wish, read_wish
 from zigpt.web import guard, training
 from zigpt.web.guard import Refused
 from zigpt.web.training import Trainer
-from zigpt.web.watch import describe_run
+from zigpt.web.watch import describe_run, state_of
 
 browser, page = pages.browser, pages.page
 expect = pages.playwright.expect
@@ -336,3 +336,16 @@ def test_a_run_that_has_only_just_begun_is_shown_as_one(tmp_path):
     """Its first sample is written after its first model."""
     shutil.copy(pages.GOLDEN / "run.json", tmp_path)
     assert describe_run(tmp_path)["example"] == ""
+
+
+def test_one_waits_only_once_it_says_so(tmp_path):
+    """Until then it may be in the midst of a step, and its newest checkpoint an older one."""
+    make_wish(tmp_path, Wish(until=0))
+    assert state_of(tmp_path) == "stopped"
+    with locked(tmp_path) as lock:
+        assert state_of(tmp_path) == "training"
+        lock.wait_at(5)
+        assert state_of(tmp_path) == "waiting"
+        Trainer(None).steer(tmp_path, "step")
+        assert read_wish(tmp_path) == Wish(until=6)
+        assert state_of(tmp_path) == "training"

@@ -201,6 +201,23 @@ def test_everything_is_reached_by_keys_alone(page):
     assert page.locator("[aria-live=polite]").last.inner_text()
 
 
+@pytest.mark.parametrize("focused", ["tab-positions", "text"])
+def test_the_focus_outlives_a_redrawing(page, focused):
+    page.click("#tab-positions")
+    page.wait_for_selector("#text")
+    page.evaluate(
+        """id => {
+            const old = document.getElementById(id);
+            old.focus();
+            old.className += " old";
+            dispatchEvent(new Event("hashchange"));
+        }""",
+        focused,
+    )
+    assert page.locator(".old").count() == 0
+    assert page.evaluate("document.activeElement.id") == focused
+
+
 def test_language_and_theme_are_changed_and_kept(page):
     before = page.locator("h2").inner_text(), page.evaluate("getComputedStyle(document.body).color")
     page.click("#language")

@@ -149,8 +149,11 @@ def _wait(
             waits = True
             keep("the checkpoint", partial(folder.save, state), f"step {state.step}")
             keep("the snapshot", partial(folder.save_snapshot, state, tokenizer))
+            keep("the lock", partial(folder.wait_at, state.step))
             screen.say(f"waiting at step {state.step}, as {folder.path / WISH_FILE} says")
         time.sleep(_GLANCE if waits else 0)
+    if waits:
+        keep("the lock", partial(folder.wait_at, None))
     return waits
 
 

@@ -121,6 +121,15 @@ class RunFolder:
         """
         self._lock = self._held.enter_context(locked(self.path))
 
+    def wait_at(self, step: int | None) -> None:
+        """Let others know that the training waits after a step, or (None) goes on.
+
+        Raises:
+            StorageError: the disk does not take it.
+        """
+        if self._lock:
+            self._lock.wait_at(step)
+
     def close(self) -> None:
         """Let others in."""
         self._lock = None

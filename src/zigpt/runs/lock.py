@@ -1,6 +1,7 @@
 """One training at a time in a run folder; known before torch is loaded."""
 
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from zigpt.errors import RunBusyError, StorageError
 from zigpt.runs.storage import storage_errors
 
 LOCK_FILE = "train.lock"
+_TRIES = 10
+_BETWEEN = 0.005  # seconds, from one try to the next
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a link would have us write into somebody else's file
 
 
@@ -19,6 +22,21 @@ class Lock:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor = path, descriptor
+        holder = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}"
+        os.ftruncate(descriptor, 0)
+        self._length = os.write(descriptor, holder.encode())
+
+    def wait_at(self, step: int | None) -> None:
+        """Let others know that this training waits after a step, or (None) goes on.
+
+        Raises:
+            StorageError: the disk does not take it.
+        """
+        said = b"" if step is None else f", waiting at step {step}\n".encode()
+        with storage_errors(self._path):
+            os.ftruncate(self._descriptor, self._length)
+            os.lseek(self._descriptor, self._length, os.SEEK_SET)
+            os.write(self._descriptor, said)
 
     def require(self) -> None:
         """Check that the folder is still where it was, and held by us.
@@ -46,9 +64,6 @@ def locked(folder: Path) -> Iterator[Lock]:
     with storage_errors(path):
         descriptor = _open(path)
     try:
-        holder = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}"
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, holder.encode())
         yield Lock(path, descriptor)
     finally:
         if _is_at(descriptor, path):  # else it is another's
@@ -68,9 +83,15 @@ def require_unlocked(folder: Path) -> None:
     except OSError:  # nobody holds what is not there; what cannot be opened is refused later
         return
     try:
-        _seize(descriptor, path)
+        _seize(descriptor, path, only_looking=True)
     finally:
         os.close(descriptor)
+
+
+def waits_at(folder: Path) -> int | None:
+    """Look up the step at which the holder of `folder` waits, as it says itself; None if not."""
+    step = re.search(r", waiting at step (\d+)\n", _said(folder / LOCK_FILE))
+    return int(step[1]) if step else None
 
 
 def _open(path: Path) -> int:
@@ -93,22 +114,35 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _seize(descriptor: int, path: Path) -> None:
+def _seize(descriptor: int, path: Path, only_looking: bool = False) -> None:
+    for tries_left in reversed(range(1 if only_looking else _TRIES)):
+        try:
+            return _take(descriptor, shared=only_looking)
+        except OSError:
+            if tries_left:  # perhaps somebody only looks
+                time.sleep(_BETWEEN)
+    raise RunBusyError(
+        f"{path.parent} is in use by {_said(path).strip() or 'another process'}",
+        "two trainings in one folder would overwrite each other",
+        "wait for it to end, or choose another folder with --run",
+    )
+
+
+def _take(descriptor: int, shared: bool) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # a byte nobody reads: reading is locked too
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+def _said(path: Path) -> str:
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # a byte nobody reads: reading is locked too
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = path.read_text(encoding="utf-8", errors="replace") or "another process"
-        raise RunBusyError(
-            f"{path.parent} is in use by {holder}",
-            "two trainings in one folder would overwrite each other",
-            "wait for it to end, or choose another folder with --run",
-        ) from error
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it has just ended
+        return ""

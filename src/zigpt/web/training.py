@@ -15,6 +15,7 @@ from typing import IO, Any, get_args
 from zigpt.config import PresetName
 from zigpt.corpus.source import name_of
 from zigpt.errors import StorageError
+from zigpt.runs.lock import waits_at
 from zigpt.runs.paths import free_path, numbered
 from zigpt.runs.wish import Wish, make_wish
 from zigpt.web.guard import Refused
@@ -90,7 +91,7 @@ class Trainer:
             return self._begin(["--resume", "--run", str(run)])
         wishes = {
             "pause": Wish(until=0),
-            "step": Wish(until=step_of_newest(run) + 1),
+            "step": Wish(until=(waits_at(run) or step_of_newest(run)) + 1),
             "go": Wish(),
             "stop": Wish(stop=True),
         }

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from zigpt.errors import RunBusyError
 from zigpt.runs import foreign
 from zigpt.runs.checkpoint import list_checkpoints
-from zigpt.runs.lock import require_unlocked
+from zigpt.runs.lock import require_unlocked, waits_at
 from zigpt.runs.paths import RUN_FILE
 from zigpt.runs.wish import read_wish
 
@@ -48,9 +48,9 @@ def state_of(path: Path) -> State:
     try:
         require_unlocked(path)
     except RunBusyError:
-        until = read_wish(path).until
-        # One that waits has saved the step at which it does.
-        waits = until is not None and step_of_newest(path) >= until
+        step, until = waits_at(path), read_wish(path).until
+        # Both: one that waits takes a moment to see that it need not any more.
+        waits = step is not None and until is not None and step >= until
         return "waiting" if waits else "training"
     return "stopped"
 

@@ -25,3 +25,10 @@ export function drawn(name, attributes, ...children) {
 
 /** @param {string} id */
 export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+/** Draw a place anew; the focus stays on what has the same id. @param {HTMLElement} place @param {...Node} children */
+export function redraw(place, ...children) {
+  const focused = place.contains(document.activeElement) ? document.activeElement?.id : "";
+  place.replaceChildren(...children);
+  if (focused) byId(focused)?.focus();
+}

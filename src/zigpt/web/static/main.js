@@ -1,7 +1,7 @@
 // The page: enter, learn what is shown, and put one panel after another on it.
 
 import { enter, get } from "./api.js";
-import { byId, element } from "./elements.js";
+import { byId, element, redraw } from "./elements.js";
 import { handedOut, save } from "./export.js";
 import { attention } from "./panels/attention.js";
 import { layers } from "./panels/layers.js";
@@ -40,10 +40,10 @@ function show() {
   byId("export").textContent = say("export.save");
   byId("export").title = say("export.why");
   const current = named();
-  byId("tabs").replaceChildren(...PANELS.map(([name]) => element("button", {
+  redraw(byId("tabs"), ...PANELS.map(([name]) => element("button", {
     type: "button", role: "tab", id: `tab-${name}`, textContent: say(`panel.${name}`),
     "aria-selected": String(name === current), "aria-controls": "panel", tabIndex: name === current ? 0 : -1,
-    onclick: () => { location.hash = address(name, state.view); },
+    onclick: () => turnTo(name),
     onkeydown: (/** @type {KeyboardEvent} */ event) => turn(event, name),
   })));
   const place = element("section", { id: "panel", role: "tabpanel", "aria-labelledby": `tab-${current}` });
@@ -52,7 +52,13 @@ function show() {
   state.view = view(state.view?.text || state.example);
   state.keep = () => keep(current, state.view);
   PANELS.find(([name]) => name === current)?.[1](state, place);
-  byId("panels").replaceChildren(place);
+  redraw(byId("panels"), place);
+}
+
+/** At once: until the browser told of another address, what is shown now might put its own there. @param {string} name */
+function turnTo(name) {
+  history.pushState(null, "", address(name, state.view));
+  show();
 }
 
 /** Arrow keys go from tab to tab. @param {KeyboardEvent} event @param {string} from */
@@ -61,8 +67,8 @@ function turn(event, from) {
   if (!by) return;
   const at = PANELS.findIndex(([name]) => name === from);
   const [next] = PANELS[(at + by + PANELS.length) % PANELS.length];
-  location.hash = address(next, state.view);
-  addEventListener("hashchange", () => byId(`tab-${next}`).focus(), { once: true });
+  turnTo(next);
+  byId(`tab-${next}`).focus();
 }
 
 const theme = () =>

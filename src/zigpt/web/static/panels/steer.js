@@ -1,7 +1,7 @@
 // Beginning a training, and steering the one that is shown.
 
 import { train } from "../api.js";
-import { element } from "../elements.js";
+import { element, redraw } from "../elements.js";
 import { say } from "../words.js";
 
 const PRESETS = ["auto", "tiny", "laptop", "seed", "gpu"];
@@ -24,9 +24,9 @@ export function wheel(state) {
   const show = () => {
     trouble.textContent = state.trouble ?? "";
     const wishes = wishesOf(state);
-    if (drawn === wishes) return; // the focus stays where it is
+    if (drawn === wishes) return;
     drawn = wishes;
-    buttons.replaceChildren(...wishes.map((wish, at) => element("button", {
+    redraw(buttons, ...wishes.map((wish, at) => element("button", {
       type: "button", id: `wish-${wish}`, className: at ? "" : "main", textContent: say(`wish.${wish}`),
       onclick: () => asking(trouble, { do: wish }),
     })));
