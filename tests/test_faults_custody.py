@@ -14,8 +14,6 @@ import pytest
 import torch
 
 from tests.campaigns.crashes import outcome
-from tests.campaigns.faulty_disk import FaultyDisk
-from tests.campaigns.settings import shortened
 from tests.conftest import story
 from tests.limits import bounded
 from tests.test_cli import SMALL
@@ -24,22 +22,15 @@ from zigpt import train
 from zigpt.cli import learning
 from zigpt.cli.main import main
 from zigpt.errors import StorageError
-from zigpt.runs import lock, storage
+from zigpt.runs import lock
 from zigpt.runs.checkpoint import list_checkpoints, save_checkpoint
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.lock import LOCK_FILE, locked
 from zigpt.train import TrainState
 
+pytestmark = pytest.mark.usefixtures("hurried")
 SETTINGS = [*SMALL, "--max-steps", "6", "--eval-interval", "3", "--dropout", "0.2"]
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def hurried():
-    with pytest.MonkeyPatch.context() as patch, shortened():
-        patch.setattr(learning, "SAVE_EVERY", 0.0)
-        patch.setattr(storage, "disk", FaultyDisk())
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ import torch
 
 from tests.campaigns.crashes import Life, outcome
 from tests.campaigns.faulty_disk import FaultyDisk
-from tests.campaigns.settings import shortened
 from tests.conftest import story
 from tests.test_cli import SMALL
 from zigpt import train as training
@@ -30,6 +29,7 @@ from zigpt.runs.checkpoint import list_checkpoints, read_checkpoint
 from zigpt.runs.folder import RunFolder
 from zigpt.train import TrainState
 
+pytestmark = pytest.mark.usefixtures("hurried")
 SETTINGS = [*SMALL, "--max-steps", "6", "--eval-interval", "3", "--dropout", "0.2"]
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -47,15 +47,6 @@ def hears_hangups():
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def hurried():
-    """Save at every step, and leave out what only takes time."""
-    with pytest.MonkeyPatch.context() as patch, shortened():
-        patch.setattr(learning, "SAVE_EVERY", 0.0)
-        patch.setattr(storage, "disk", FaultyDisk())
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from tests.test_web_guard import GOLDEN, PARAMETERS, Server
+from tests.serving import GOLDEN, PARAMETERS, Server
 from zigpt.web.serve import own_token
 
 

@@ -6,18 +6,15 @@ import urllib.parse
 
 import pytest
 import torch
+from playwright.sync_api import expect
 
-from tests import test_web_page
-from tests.test_web_guard import GOLDEN, Server
+from tests.serving import GOLDEN, Server, in_a_browser
 from zigpt.config import GPTConfig
 from zigpt.model import GPT
 from zigpt.runs.saved_model import SavedModel, save_model
 from zigpt.tokenizer import CharTokenizer
 
-playwright = test_web_page.playwright
-expect = playwright.expect
-pytestmark = test_web_page.pytestmark
-browser, server, page = test_web_page.browser, test_web_page.server, test_web_page.page
+pytestmark = in_a_browser
 TEXT = "the rive"
 LARGEST = 2 << 20  # bytes of one file
 EVIL = "</script></style><img src=x onerror=alert(1)>&lt;\n\"'-->"
@@ -190,10 +187,8 @@ def evil(tmp_path_factory):
     config = GPTConfig(len(tokenizer.characters), 60, n_layer=1, n_head=1, n_embd=8, dropout=0.0)
     model = GPT(config, torch.Generator().manual_seed(1)).eval()
     save_model(folder / "model.safetensors", SavedModel(model, tokenizer, {}))
-    server = Server(folder)
-    yield server
-    server.process.kill()
-    server.process.communicate()
+    with Server(folder) as server:
+        yield server
 
 
 def test_nothing_that_is_written_becomes_markup(browser, evil, reader, tmp_path):

@@ -1,94 +1,20 @@
 """Nobody but the owner of the terminal is answered, however the request is made up."""
 
 import contextlib
-import http.client
 import json
-import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from starlette.routing import Route
 
+from tests.serving import GOLDEN, PARAMETERS, Server
 from zigpt.cli.main import main
 from zigpt.web import guard, protocol
 from zigpt.web.app import create_app
 from zigpt.web.site import Site
-
-GOLDEN = Path(__file__).parent / "golden" / "format-1"
-PARAMETERS = {"prompt": "a", "length": 3, "temperature": 1, "top_k": 0, "top_p": 1, "seed": 1}
-
-
-class Server:
-    """A real `zigpt web`, in a process of its own."""
-
-    def __init__(self, *shown, port=0, **process):
-        command = [sys.executable, "-m", "zigpt", "web", *map(str, shown)]
-        self.process = subprocess.Popen(
-            [*command, "--no-browser", "--port", str(port)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **process,
-        )
-        self.told = [self.process.stdout.readline() for _ in range(3)]
-        self.address = self.told[1].strip()
-        match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/#([\w-]{32})", self.address)
-        self.port, self.token = int(match[1]), match[2]
-        self.host = f"127.0.0.1:{self.port}"
-
-    def ask(self, method, path, body=None, **headers):
-        """Send what an honest page would, but for `headers`; None leaves one out."""
-        usual = {
-            "Host": self.host,
-            "Authorization": f"Bearer {self.token}",
-            "Origin": f"http://{self.host}" if method == "POST" else None,
-            "Content-Type": "application/json" if method == "POST" else None,
-        }
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        with contextlib.closing(connection):
-            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            for name, value in {**usual, **named}.items():
-                for each in value if isinstance(value, list) else [value]:
-                    if each is not None:
-                        connection.putheader(name, each)
-            data = json.dumps(body).encode() if isinstance(body, dict) else body or b""
-            if method == "POST" and "Content-Length" not in named:
-                connection.putheader("Content-Length", str(len(data)))
-            connection.endheaders(data)
-            answer = connection.getresponse()
-            if path == guard.API + "watch" and answer.status == 200:
-                return answer.status, answer.headers, b""  # it never ends
-            return answer.status, answer.headers, answer.read()
-
-    def raw(self, data, wait=30.0):
-        """Send bytes as they are; what comes back until the other side closes."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=wait) as connection:
-            connection.sendall(data)
-            back = b""
-            with contextlib.suppress(ConnectionResetError):
-                while piece := connection.recv(65536):
-                    back += piece
-            return back
-
-    def close(self):
-        self.process.send_signal(signal.SIGINT)
-        return self.process.communicate(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = Server(GOLDEN)
-    yield server
-    server.process.kill()
-    server.process.communicate()
 
 
 def routes():

@@ -8,17 +8,16 @@ import sys
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import expect
 
-from tests import test_web_page as pages
-from tests.test_web_guard import Server
+from tests.serving import Server, in_a_browser
 from zigpt.anatomy import SHAPES, influence, trace
 from zigpt.config import GPTConfig
 from zigpt.model import GPT
 from zigpt.runs.saved_model import SavedModel, load_model, save_model
 from zigpt.tokenizer import CharTokenizer
 
-pytestmark, browser, page = pages.pytestmark, pages.browser, pages.page
-expect = pages.playwright.expect
+pytestmark = in_a_browser
 TEXT = "a lamp,\nthe sea"  # shorter than the window
 LENGTH = len(TEXT)
 STEPS = ("scores", "masked", "weights")
@@ -49,10 +48,8 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(run):
-    server = Server(run)
-    yield server
-    server.process.kill()
-    server.process.communicate()
+    with Server(run) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -12,19 +12,19 @@ import shutil
 import signal
 import time
 
-from tests import test_web_page as pages
+from playwright.sync_api import expect
+
 from tests.campaigns.crashes import outcome
 from tests.conftest import story
+from tests.serving import Server, in_a_browser, strings
 from tests.test_cli import SMALL
-from tests.test_web_guard import Server
 from tests.test_wish import saved_steps, train, wait_for
 from zigpt.cli.main import main
 from zigpt.runs.lock import LOCK_FILE
 from zigpt.runs.wish import Wish, make_wish
 from zigpt.web.watch import state_of
 
-pytestmark, browser = pages.pytestmark, pages.browser
-expect = pages.playwright.expect
+pytestmark = in_a_browser
 KILLS = int(os.environ.get("ZIGPT_KILLS", "1"))
 STRIDE = 25  # steps between two kills
 LAST = STRIDE * (3 * KILLS + 1)
@@ -71,7 +71,7 @@ class Watched:
         """And have the page, once it shows that, begin another."""
         os.kill(pid_of(self.run), signal.SIGKILL)
         wait_for(lambda: state_of(self.run) == "stopped")
-        stopped = pages.strings("en")["state.stopped"]
+        stopped = strings("en")["state.stopped"]
         expect(self.page.locator(".facts dd").first).to_have_text(stopped, timeout=SOON)
         self.page.click("#wish-go", timeout=SOON)
         wait_for(lambda: state_of(self.run) != "stopped")

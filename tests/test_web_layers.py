@@ -1,19 +1,16 @@
 """Through the layers in a real browser: each number shown is the one that Python computes."""
 
-import json
 import re
 
 import pytest
 import torch
+from playwright.sync_api import expect
 
-from tests import test_web_page
-from tests.test_web_guard import GOLDEN, Server
+from tests.serving import GOLDEN, in_a_browser
 from zigpt.anatomy import lens, score_parts
-from zigpt.runs.saved_model import load_model, save_model
+from zigpt.runs.saved_model import load_model
 
-playwright = test_web_page.playwright
-pytestmark = test_web_page.pytestmark
-browser, server, page = test_web_page.browser, test_web_page.server, test_web_page.page
+pytestmark = in_a_browser
 TEXT = "the rive"
 
 
@@ -42,7 +39,7 @@ on_the_map = pytest.mark.usefixtures("opened")
 def opened(page):
     page.click("#tab-layers")
     page.fill("#text", TEXT)
-    playwright.expect(page.locator(".grid thead")).to_contain_text(TEXT.replace(" ", "␣"))
+    expect(page.locator(".grid thead")).to_contain_text(TEXT.replace(" ", "␣"))
 
 
 @on_the_map
@@ -52,7 +49,7 @@ def test_each_cell_is_the_best_guess_of_its_state_in_the_shade_of_the_target(pag
         page.locator("#moment").press("ArrowLeft")
     saved, _, _, wanted = look(at=at)
     first = page.locator(".grid tbody td").first
-    playwright.expect(first).to_have_attribute(
+    expect(first).to_have_attribute(
         "data-probability", re.compile(f"^{float(wanted.probabilities[0, 0]):.5f}"[:-1])
     )
     shown = cells(page)
@@ -79,7 +76,7 @@ def test_arrows_walk_in_both_directions_and_the_place_is_in_the_address(page):
     assert "row=3" in shared
     assert "state=1" in shared
     page.reload()
-    playwright.expect(page.locator(".grid [aria-selected=true]")).to_have_count(1)
+    expect(page.locator(".grid [aria-selected=true]")).to_have_count(1)
     assert cells(page)[1][3].get_attribute("aria-selected") == "true"
     assert page.url == shared
     for _ in range(20):
@@ -95,7 +92,7 @@ def test_what_each_part_adds_to_the_logit_is_shown_with_the_sum(page, position):
     parts = score_parts(seen, position, int(targets[position]))
     heading = page.locator(".halves h3").last
     told = page.locator(".verdict")
-    playwright.expect(told).to_contain_text(f"{parts.score:.3f}")
+    expect(told).to_contain_text(f"{parts.score:.3f}")
     assert told.inner_text().count(f"{parts.score:.3f}") == 2
     bars = page.locator(".addends li")
     shown = [value(bar.locator("span").last.inner_text()) for bar in bars.all()]
@@ -123,16 +120,16 @@ def test_at_the_end_of_the_text_any_known_character_can_be_asked_about(page):
     page.fill("#target", "w")
     saved, seen, _, wanted = look("w")
     last = cells(page)[2][7]
-    playwright.expect(page.locator(".grid tfoot th").last).to_have_text("w")
+    expect(page.locator(".grid tfoot th").last).to_have_text("w")
     assert float(last.get_attribute("data-probability")) == pytest.approx(
         float(wanted.probabilities[2, 7]), abs=1e-3
     )
     score = score_parts(seen, 7, int(saved.ids("w")[0])).score
-    playwright.expect(page.locator(".verdict")).to_contain_text(f"{score:.3f}")
+    expect(page.locator(".verdict")).to_contain_text(f"{score:.3f}")
     assert "target=w" in page.url
     page.fill("#target", "字")
-    playwright.expect(page.locator("#panel .trouble").last).to_contain_text("字")
-    playwright.expect(page.locator(".grid tfoot th").last).not_to_have_text("w")
+    expect(page.locator("#panel .trouble").last).to_contain_text("字")
+    expect(page.locator(".grid tfoot th").last).not_to_have_text("w")
 
 
 @on_the_map
@@ -156,20 +153,4 @@ def test_odd_questions_are_refused_in_words(server, question):
     if question == "parts":
         odd += [{**good, "position": each} for each in (-1, 8, 1.5, "0", None, True, 10**30)]
     for body in odd:
-        status, _, answer = server.ask("POST", f"/api/look/{question}", body)
-        assert status in (400, 404, 422), body
-        assert list(json.loads(answer)) == ["error"]
-
-
-def test_numbers_that_are_none_are_refused_too(tmp_path):
-    saved = load_model(GOLDEN)
-    for weight in saved.model.parameters():
-        weight.data *= 1e30
-    save_model(tmp_path / "huge.safetensors", saved)
-    server = Server(tmp_path / "huge.safetensors")
-    for question in ("positions", "layers", "parts"):
-        asked = {"text": TEXT, "position": 0}
-        status, _, answer = server.ask("POST", f"/api/look/{question}", asked)
-        assert status == 422
-        assert list(json.loads(answer)) == ["error"]
-    assert server.close() == ("", "")
+        assert server.refuses(f"/api/look/{question}", body), body

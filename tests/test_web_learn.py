@@ -9,10 +9,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
-from tests import test_web_page as pages
 from tests.conftest import story
-from tests.test_web_guard import Server
+from tests.serving import GOLDEN, Server, in_a_browser, strings
 from tests.test_wish import saved_steps, wait_for
 from zigpt.runs.lock import LOCK_FILE, locked
 from zigpt.runs.paths import list_snapshots
@@ -22,9 +22,6 @@ from zigpt.web.guard import Refused
 from zigpt.web.training import Trainer
 from zigpt.web.watch import describe_run, state_of
 
-browser, page = pages.browser, pages.page
-expect = pages.playwright.expect
-needs_browser = pages.pytestmark
 TEXT = story(4000)
 MINUTES = "0.1"  # some 80 steps
 SOON = 60_000  # milliseconds: these machines are noisy
@@ -44,15 +41,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folder):
-    server = Server(cwd=folder)
-    yield server
-    server.process.kill()
-    server.process.communicate()
+    with Server(cwd=folder) as server:
+        yield server
 
 
 def say(page, key):
     language = page.evaluate("document.documentElement.lang")[:2]
-    return pages.strings(language)[key]
+    return strings(language)[key]
 
 
 def newest_run(folder):
@@ -135,7 +130,7 @@ class Keys:
         self.page.keyboard.type(text)
 
 
-@needs_browser
+@in_a_browser
 def test_what_cannot_be_trained_is_refused_where_it_was_asked(page, folder):
     shown, before = form(page), sorted(folder.rglob("*"))
     for odd in ("0", "-1", "2001"):
@@ -155,9 +150,9 @@ def test_what_cannot_be_trained_is_refused_where_it_was_asked(page, folder):
     expect(page.locator("#starter")).to_be_visible()  # to try again
 
 
-@needs_browser
+@in_a_browser
 def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
-    by = (Keys if say(page, "learn.step") == pages.strings("zh")["learn.step"] else Pointer)(page)
+    by = (Keys if say(page, "learn.step") == strings("zh")["learn.step"] else Pointer)(page)
     file = folder / "book.txt"
     file.write_text(TEXT, encoding="utf-8")
     known = newest_run(folder)
@@ -218,10 +213,8 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
 def idle(tmp_path_factory):
     """A server where nobody trains, and nothing is begun by what is refused."""
     folder = tmp_path_factory.mktemp("idle")
-    server = Server(cwd=folder)
-    yield server
-    server.process.kill()
-    server.process.communicate()
+    with Server(cwd=folder) as server:
+        yield server
     assert list(folder.iterdir()) == []
 
 
@@ -334,7 +327,7 @@ def test_a_wish_survives_only_as_one_of_four(tmp_path):
 
 def test_a_run_that_has_only_just_begun_is_shown_as_one(tmp_path):
     """Its first sample is written after its first model."""
-    shutil.copy(pages.GOLDEN / "run.json", tmp_path)
+    shutil.copy(GOLDEN / "run.json", tmp_path)
     assert describe_run(tmp_path)["example"] == ""
 
 

@@ -20,7 +20,7 @@ import pytest
 import torch
 from starlette.routing import Route
 
-from tests.test_web_guard import GOLDEN, PARAMETERS, Server
+from tests.serving import GOLDEN, PARAMETERS, Server
 from zigpt.web import app, desk, serve, training
 from zigpt.web.site import Site
 
@@ -31,10 +31,8 @@ LONG = {**PARAMETERS, "length": 10_000}
 
 @pytest.fixture
 def server():
-    server = Server(GOLDEN)
-    yield server
-    server.process.kill()
-    server.process.communicate()
+    with Server(GOLDEN) as server:
+        yield server
 
 
 def request(port, token, path, body=None):

@@ -2,66 +2,17 @@
 
 import http.server
 import json
-import os
 import re
-import shutil
 import threading
-from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import expect
 
-from tests.test_web_guard import GOLDEN, Server
+from tests.serving import GOLDEN, STATIC, in_a_browser, strings
 from zigpt.runs.saved_model import load_model
 
-STATIC = Path(__file__).parents[1] / "src" / "zigpt" / "web" / "static"
-playwright = pytest.importorskip("playwright.sync_api")
-BROWSER = os.environ.get("ZIGPT_BROWSER") or shutil.which("chromium") or shutil.which("chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium on this machine")
-
-# A browser asks the world for updates, names and certificates at once: here it may not.
-QUIET = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as api:
-        browser = api.chromium.launch(executable_path=shutil.which(BROWSER), args=QUIET)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = Server(GOLDEN)
-    yield server
-    server.process.kill()
-    server.process.communicate()
-
-
-@pytest.fixture(params=["en", "zh"])
-def page(browser, server, request):
-    """The page in one language; fails afterwards if it complained or asked anybody else."""
-    locale = {"en": "en-US", "zh": "zh-CN"}[request.param]
-    context = browser.new_context(locale=locale, viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    complaints, asked = [], []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(server.address)
-    page.wait_for_selector("#panel")
-    yield page
-    context.close()
-    assert complaints == []
-    assert all(url.startswith((f"http://{server.host}/", "data:")) for url in asked)
-
-
-def strings(language):
-    return json.loads((STATIC / f"strings.{language}.json").read_text())
+pytestmark = in_a_browser
 
 
 def test_both_languages_say_the_same_things():
@@ -137,7 +88,7 @@ def test_write_colours_each_character_by_the_probability_the_model_gave_it(page)
     page.fill("#prompt", "the ")
     page.fill("[name=length]", "6")
     page.click("button.main")
-    playwright.expect(page.locator(".letter")).to_have_count(6)
+    expect(page.locator(".letter")).to_have_count(6)
     saved = load_model(GOLDEN, torch.device("cpu"))
     text = "the "
     for letter in page.locator(".letter").all():
@@ -161,9 +112,7 @@ def test_positions_shows_what_each_character_cost_at_any_moment_of_training(page
         seen = load_model(GOLDEN / f"{name}.safetensors").look_inside(text)
         wanted = -seen.logits.log_softmax(-1)[:-1].gather(-1, seen.ids[1:, None])[:, 0]
         first = page.locator("#panel .letter[data-loss]").first
-        playwright.expect(first).to_have_attribute(
-            "data-loss", re.compile(f"^{float(wanted[0]):.5f}"[:-1])
-        )
+        expect(first).to_have_attribute("data-loss", re.compile(f"^{float(wanted[0]):.5f}"[:-1]))
         shown = [
             float(letter.get_attribute("data-loss"))
             for letter in page.locator(".letter[data-loss]").all()
@@ -194,7 +143,7 @@ def test_everything_is_reached_by_keys_alone(page):
     page.keyboard.press("Control+A")
     page.keyboard.type("5")
     page.keyboard.press("Enter")
-    playwright.expect(page.locator(".letter")).to_have_count(5)
+    expect(page.locator(".letter")).to_have_count(5)
     page.locator(".letter").first.focus()
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
@@ -222,7 +171,7 @@ def test_language_and_theme_are_changed_and_kept(page):
     before = page.locator("h2").inner_text(), page.evaluate("getComputedStyle(document.body).color")
     page.click("#language")
     page.click("#theme")
-    playwright.expect(page.locator("h2")).not_to_have_text(before[0])
+    expect(page.locator("h2")).not_to_have_text(before[0])
     page.reload()
     page.wait_for_selector("#panel")
     after = page.locator("h2").inner_text(), page.evaluate("getComputedStyle(document.body).color")
@@ -277,7 +226,7 @@ def test_another_page_in_the_same_browser_gets_nothing(browser, server):
     owner.wait_for_selector("#panel")
     page = context.new_page()
     page.goto(f"http://localhost:{evil.server_port}/")
-    playwright.expect(page).to_have_title(re.compile("{.*}"))
+    expect(page).to_have_title(re.compile("{.*}"))
     assert set(json.loads(page.title()).values()) == {"refused"}
     inside = page.frames[1]
     assert inside.query_selector("#panel") is None
