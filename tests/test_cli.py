@@ -17,6 +17,7 @@ from zigpt.runs.saved_model import load_model, save_model
 
 SMALL = ["--preset", "tiny", "--n-layer", "1", "--n-embd", "16", "--block-size", "16",
          "--batch-size", "4", "--eval-interval", "10", "--eval-chars", "160"]  # fmt: skip
+LONG = ["--max-steps", 400, "--eval-interval", 100, "--dropout", 0.2]  # enough to be stopped in
 
 
 def lines_of(text):
@@ -417,13 +418,21 @@ def wait_for(process, said):
     pytest.fail(f"never said {said!r}: {process.stderr.read()}")
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A training that nothing stops, and what it was asked for."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    (folder / "book.txt").write_text(story(6000), encoding="utf-8")
+    settings = [folder / "book.txt", *SMALL, *LONG]
+    assert main(["train", *map(str, settings), "--run", str(folder / "whole")]) == 0
+    return folder / "whole", settings
+
+
 @pytest.mark.parametrize(("signal_number", "code"), [(2, 130), (15, 143)])
 def test_stopped_and_resumed_a_run_ends_bit_equal_to_an_uninterrupted_one(
-    tmp_path, signal_number, code
+    uninterrupted, tmp_path, signal_number, code
 ):
-    text = tmp_path / "book.txt"
-    text.write_text(story(6000), encoding="utf-8")
-    settings = [text, *SMALL, "--max-steps", 400, "--dropout", 0.2]
+    whole, settings = uninterrupted
     with zigpt("train", *settings, "--run", tmp_path / "parts") as stopped:
         wait_for(stopped, "step     30  ")
         stopped.send_signal(signal_number)
@@ -435,12 +444,9 @@ def test_stopped_and_resumed_a_run_ends_bit_equal_to_an_uninterrupted_one(
         out, err = resumed.communicate(timeout=60)
     assert resumed.returncode == 0, err
     assert "going on at step" in out
-    assert main(["train", *map(str, settings), "--run", str(tmp_path / "whole")]) == 0
-    for name in ("model.safetensors", "checkpoints/step-00000400/weights.safetensors"):
-        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert (tmp_path / "parts" / "samples.txt").read_text() == (
-        tmp_path / "whole" / "samples.txt"
-    ).read_text()
+    weights = "checkpoints/step-00000400/weights.safetensors"
+    for name in ("model.safetensors", weights, "samples.txt"):
+        assert (tmp_path / "parts" / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_resuming_refuses_other_settings_and_another_text(trained, refused, tmp_path):

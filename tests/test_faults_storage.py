@@ -71,7 +71,7 @@ def test_without_power_at_any_moment_what_was_said_to_be_saved_is_there(life, tm
 
 
 def test_without_power_and_with_a_failing_disk_again_and_again_it_ends_the_same(tmp_path):
-    assert power.campaign(tmp_path, 1, cases=40).failures == []
+    assert power.campaign(tmp_path, 1, cases=20).failures == []
 
 
 def test_a_damaged_checkpoint_is_found_out_and_the_one_before_taken(tmp_path):

@@ -18,7 +18,7 @@ from zigpt.runs.paths import list_snapshots
 from zigpt.runs.wish import WISH_FILE, Wish, make_wish, read_wish
 from zigpt.train import TrainState
 
-SETTINGS = [*SMALL, "--max-steps", "400", "--eval-interval", "100", "--dropout", "0.2"]
+SETTINGS = [*SMALL, "--max-steps", "250", "--eval-interval", "100", "--dropout", "0.2"]
 
 
 @pytest.fixture
