@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 
+from tests.campaigns.settings import shortened
 from tests.conftest import story
 from zigpt.cli.main import guarded, main
 from zigpt.runs.saved_model import load_model, save_model
@@ -171,7 +172,8 @@ def moved(request, tmp_path, capsys):
     for name in ("one.txt", "two.txt"):
         (books / name).write_text(story(2000) + name, encoding="utf-8")
     text = books if request.param == "folder" else books / "one.txt"
-    assert main(["train", str(text), *SMALL, "--max-steps", "3", "--run", str(run)]) == 0
+    with shortened():
+        assert main(["train", str(text), *SMALL, "--max-steps", "3", "--run", str(run)]) == 0
     away = books.rename(tmp_path / "elsewhere")
     capsys.readouterr()
     return run, books, away if request.param == "folder" else away / "one.txt"
@@ -234,8 +236,9 @@ def test_every_idea_is_shown_on_the_readers_own_model(trained, capsys, topic, ex
 def test_the_modern_architecture_is_trained_kept_and_written_with(trained, tmp_path, capsys):
     _, _, text = trained
     run = tmp_path / "modern"
-    settings = ["--architecture", "modern", "--max-steps", "3", "--eval-interval", "3"]
-    assert main(["train", str(text), "--preset", "tiny", *settings, "--run", str(run)]) == 0
+    settings = [*SMALL, "--architecture", "modern", "--max-steps", "3"]
+    with shortened():
+        assert main(["train", str(text), *settings, "--run", str(run)]) == 0
     assert main(["explain", "model", str(run)]) == 0
     shown = capsys.readouterr().out
     assert "x = x + attention(shift(LayerNorm(x)))" in shown
@@ -536,7 +539,8 @@ def test_one_text_in_any_encoding_gives_the_same_ids_and_a_model_that_writes_it(
         text.write_bytes(PROSE.encode(encoding))
         run = tmp_path / encoding
         small = [*SMALL, "--max-steps", "5", "--run", str(run)]
-        assert main(["train", str(text), *small]) == 0
+        with shortened():
+            assert main(["train", str(text), *small]) == 0
         saved = load_model(run, torch.device("cpu"))
         ids = saved.tokenizer.encode(PROSE)
         prints.add((saved.about["text"]["sha256"], saved.tokenizer.characters, ids.tobytes()))

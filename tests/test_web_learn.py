@@ -60,7 +60,7 @@ def form(page):
     page.wait_for_selector("#starter", state="attached")
     if page.locator("#another").count():
         page.locator("#another > summary").click()
-    expect(page.locator("#starter")).to_be_visible()
+    expect(page.locator("#starter")).to_be_visible(timeout=SOON)
     return page.locator("#starter")
 
 
