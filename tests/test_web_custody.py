@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import stat
 
 import pytest
@@ -125,3 +126,12 @@ def test_a_model_that_is_damaged_or_removed_goes_on_being_served(server, run):
         assert model["trouble"]
     file.write_bytes(whole)
     assert json.loads(server.ask("GET", "/api/run")[2])["model"]["trouble"] is None
+
+
+def test_ctrl_c_ends_it_without_a_word_though_somebody_watches():
+    with Server(GOLDEN) as server, socket.create_connection(("127.0.0.1", server.port)) as watch:
+        head = f"Host: {server.host}\r\nAuthorization: Bearer {server.token}\r\n"
+        watch.sendall(f"GET /api/watch HTTP/1.1\r\n{head}\r\n".encode())
+        assert b"200 OK" in watch.recv(1000)
+        assert server.close() == ("", "")
+        assert server.process.returncode in (0, 130)

@@ -169,6 +169,7 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
     by.press("#wish-step")
     wait_for(lambda: saved_steps(run)[-1] > before)
     assert saved_steps(run)[-1] == before + 1
+    expect(page.locator(".facts dd").nth(1)).to_contain_text(f"{before + 1} / ")
 
     by.turn("positions")  # what looks inside hears of the next step as well
     by.write("#text", "the ri")
@@ -216,6 +217,38 @@ def idle(tmp_path_factory):
     with Server(cwd=folder) as server:
         yield server
     assert list(folder.iterdir()) == []
+
+
+@in_a_browser
+def test_a_new_run_takes_over_once_it_is_there_and_with_a_text_of_its_own(browser, tmp_path):
+    shutil.copytree(GOLDEN, tmp_path / "runs" / "old")
+    with Server(cwd=tmp_path) as server:
+        page = browser.new_page(locale="en-US")
+        page.goto(server.address)
+        page.click("#tab-positions")
+        page.fill("#text", "the song")
+        expect(page.locator("#panel .letter[data-loss]")).to_have_count(7)
+        known = page.locator("#about").inner_text()
+        page.click("#tab-learn")
+        shown = form(page)
+        shown.locator("textarea").fill("abc")
+        shown.locator("button").click()
+        trouble = page.locator("#panel .trouble").filter(has_text="error:")
+        expect(trouble).to_be_visible(timeout=SOON)
+        assert page.locator("#about").inner_text() == known  # the old one is still there
+        assert shown.locator("textarea").input_value() == "abc"
+        shown.locator("textarea").fill("清晨的河面很静，老灯还亮着。\n" * 400)
+        shown.locator("select").select_option("tiny")
+        shown.locator("[name=minutes]").fill(MINUTES)
+        shown.locator("button").click()
+        expect(page.locator("#about")).not_to_have_text(known, timeout=SOON)
+        page.click("#tab-positions")
+        expect(page.locator("#panel .letter[data-loss]").first).to_be_visible(timeout=SOON)
+        assert "song" not in page.input_value("#text")
+        page.click("#tab-learn")
+        page.click("#wish-stop")
+        expect(page.locator(".facts dd").first).to_have_text("Not in training", timeout=SOON)
+        page.close()
 
 
 class TestTheRoute:
@@ -285,15 +318,17 @@ class TestTheRoute:
             first, *rest = begun[-1]
             assert os.path.isabs(first)
             assert os.path.dirname(first) == str(tmp_path / "texts")
+            assert re.fullmatch(r"pasted-[0-9a-f]{8}\.txt", os.path.basename(first))
             assert Path(first).read_text(encoding="utf-8") == text
             assert rest[:2] == ["--preset", "tiny"]
 
     def test_no_path_is_taken_from_the_request(self, trainer, begun, tmp_path):
         evil = {name: "/etc/x" for name in ("run", "path", "name", "file", "resume", "--run")}
         run = trainer.start({"preset": "tiny", "text": "a", **evil})
-        assert begun == [
-            [str(tmp_path / "texts/pasted.txt"), "--preset", "tiny", "--run", str(run)]
-        ]
+        (text,) = (tmp_path / "texts").iterdir()
+        assert begun == [[str(text), "--preset", "tiny", "--run", str(run)]]
+        trainer.start({"preset": "tiny", "text": "a"})
+        assert list((tmp_path / "texts").iterdir()) == [text]  # it is kept once
         assert "/etc" not in str(begun)
 
     def test_a_text_that_is_named_like_an_option_is_none(self, trainer, begun, tmp_path):
@@ -329,6 +364,45 @@ def test_a_run_that_has_only_just_begun_is_shown_as_one(tmp_path):
     """Its first sample is written after its first model."""
     shutil.copy(GOLDEN / "run.json", tmp_path)
     assert describe_run(tmp_path)["example"] == ""
+
+
+def test_a_training_is_starting_until_it_has_come_and_never_after(tmp_path, monkeypatch):
+    """Not while its process, with nothing left to do, only ends."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(GOLDEN, "old")
+
+    class Process:
+        def __init__(self, *what, **kinds):
+            self.code = None
+
+        def poll(self):
+            return self.code
+
+        def wait(self):
+            self.code = 0
+
+    trainer, old = Trainer(None), Path("old")
+    monkeypatch.setattr(training.subprocess, "Popen", Process)
+    run = trainer.start({"preset": "tiny", "text": "a"})
+    assert (trainer.state(old), trainer.state(run)) == ("starting", "starting")
+    assert trainer.arrived() is None
+    run.mkdir(parents=True)
+    with locked(run):
+        assert trainer.arrived() is None
+        shutil.copy(GOLDEN / "run.json", run)
+        assert trainer.arrived() == run
+        assert trainer.arrived() is None
+        assert (trainer.state(old), trainer.state(run)) == ("stopped", "training")
+        with pytest.raises(Refused, match="at work"):
+            trainer.start({"preset": "tiny", "text": "b"})
+    assert trainer.state(run) == "stopped"
+    trainer.steer(run, "go")  # waits until the one before has ended
+    assert trainer.arrived() is None
+    assert trainer.state(run) == "starting"
+    with locked(run):
+        assert trainer.arrived() == run
+        assert trainer.state(run) == "training"
+    trainer._said.close()
 
 
 def test_one_waits_only_once_it_says_so(tmp_path):

@@ -1,18 +1,21 @@
 """The page in a real browser: what a person sees is what the model says, and no more happens."""
 
 import http.server
+import itertools
 import json
 import re
+import shutil
 import threading
 
 import pytest
 import torch
 from playwright.sync_api import expect
 
-from tests.serving import GOLDEN, STATIC, in_a_browser, strings
+from tests.serving import GOLDEN, STATIC, Server, in_a_browser, strings
 from zigpt.runs.saved_model import load_model
 
 pytestmark = in_a_browser
+SOON = 60_000  # milliseconds: these machines are noisy
 
 
 def test_both_languages_say_the_same_things():
@@ -165,6 +168,130 @@ def test_the_focus_outlives_a_redrawing(page, focused):
     )
     assert page.locator(".old").count() == 0
     assert page.evaluate("document.activeElement.id") == focused
+
+
+@pytest.mark.parametrize("delay", [0, 15])
+def test_who_types_faster_than_the_model_reads_sees_the_last_text(page, delay):
+    page.click("#tab-positions")
+    page.fill("#text", "the rive")
+    page.locator("#panel .letter").last.click()
+    for word in ("a", "old lamp", "the song"):
+        page.locator("#text").press("Control+A")
+        page.locator("#text").press_sequentially(word, delay=delay)
+    expect(page.locator("#panel .letter")).to_have_count(8)
+    expect(page.locator("#panel .letter").nth(4)).to_have_text("s")
+
+
+@pytest.mark.parametrize("tab", ["write", "positions", "attention", "layers", "trace"])
+def test_what_cannot_be_asked_is_said_in_the_language_of_the_page(page, tab):
+    texts = strings(page.evaluate("document.documentElement.lang")[:2])
+    page.click(f"#tab-{tab}")
+    field = page.locator("#prompt" if tab == "write" else "#text")
+    field.fill("the 字")
+    if tab == "write":
+        page.click("button.main")
+    stranger = texts["subject.stranger"].replace("{character}", "字")
+    expect(page.locator("#panel .trouble").filter(has_text=stranger)).to_be_visible()
+    if tab != "write":
+        field.fill("")
+        empty = page.locator("#panel .trouble").filter(has_text=texts["subject.empty"])
+        expect(empty).to_be_visible()
+
+
+LISTENING = """
+window.sources = [];
+window.EventSource = class extends EventSource {
+  constructor(...what) { super(...what); sources.push(this); }
+};
+"""
+
+
+def test_a_page_that_nobody_sees_leaves_its_connection_to_others(browser, server):
+    context = browser.new_context()
+    context.add_init_script(LISTENING)
+    page = context.new_page()
+    page.goto(server.address)
+    page.wait_for_selector(".chart")
+
+    def turn(is_hidden):
+        page.evaluate(
+            """is => {
+                Object.defineProperty(document, "hidden", {value: is, configurable: true});
+                dispatchEvent(new Event("visibilitychange"));
+            }""",
+            is_hidden,
+        )
+        return page.evaluate("sources.map(source => source.readyState === EventSource.CLOSED)")
+
+    assert turn(True) == [True]
+    assert turn(False) == [True, False]
+    page.wait_for_function("sources[1].readyState === EventSource.OPEN")
+    expect(page.locator("#panel tbody tr")).to_have_count(3)
+    context.close()
+
+
+def test_where_the_server_is_gone_every_panel_says_so_until_it_is_back(browser):
+    server = Server(GOLDEN)
+    context = browser.new_context(locale="en-US")
+    page, mistakes = context.new_page(), []
+    page.on("pageerror", lambda error: mistakes.append(str(error)))
+    page.goto(server.address)
+    page.click("#tab-positions")
+    page.fill("#text", "the song")
+    page.locator("#moment").press("ArrowLeft")  # not the newest model: nothing new is told of it
+    expect(page.locator("#panel .letter[data-loss]")).to_have_count(7)
+    server.process.kill()
+    server.process.communicate()
+    lost = page.locator("#panel .trouble").filter(has_text=strings("en")["lost"])
+    expect(lost.first).to_be_visible(timeout=SOON)
+    page.fill("#text", "the lamp")
+    expect(lost).to_have_count(2)
+    page.click("#tab-write")
+    page.click("button.main")
+    expect(lost).to_have_count(2)
+    page.click("#tab-positions")
+    with Server(GOLDEN, port=server.port):
+        expect(page.locator("#panel .letter").nth(4)).to_have_text("l", timeout=SOON)
+        expect(page.locator("#panel .trouble:visible:not(:empty)")).to_have_count(0)
+    context.close()
+    assert mistakes == []
+
+
+def crafted(folder, losses, ladder, **training):
+    """A run with these test losses, ten steps apart."""
+    shutil.copytree(GOLDEN, folder)
+    info = json.loads((folder / "run.json").read_text())
+    info["training"] |= training
+    info["ladder"] = ladder
+    (folder / "run.json").write_text(json.dumps(info))
+    row = {"train_loss": 2.0, "learning_rate": 0.1, "chars_per_second": 9.0, "seconds": 1.0}
+    rows = [{**row, "step": 10 * at, "test_loss": loss} for at, loss in enumerate(losses)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+LADDER = {"uniform": 2.83, "unigram": 2.80, "bigram": 2.829, "trigram": 3.14, "5-gram": 3.15}
+
+
+def test_a_training_that_ended_early_says_why_and_is_not_gone_on_with(browser, tmp_path):
+    run = crafted(tmp_path / "run", [3.0, 2.9, 2.95, 3.058], LADDER, patience=2, max_steps=31)
+    with Server(run) as server:
+        page = browser.new_page(locale="en-US", viewport={"width": 390, "height": 844})
+        page.goto(server.address)
+        expect(page.locator(".facts dd").first).to_have_text("Finished")
+        early = page.locator("#panel p.lead").filter(has_text="2 looks in a row")
+        expect(early).to_contain_text("step 10.")
+        assert page.locator("#wish-go").count() == 0
+        beats = page.locator(".facts dd").nth(3)
+        assert beats.inner_text() == strings("en")["learn.nothing"]  # worse than knowing nothing
+        labels = page.locator(".chart text").all()
+        boxes = [label.bounding_box() for label in labels]
+        assert min(box["height"] for box in boxes) > 10
+        right = [box for box in boxes if box["x"] > 200 and box["y"] < max(b["y"] for b in boxes)]
+        assert len(right) == 7
+        tops = sorted(box["y"] for box in right)
+        assert min(below - above for above, below in itertools.pairwise(tops)) > 10
+        page.close()
 
 
 def test_language_and_theme_are_changed_and_kept(page):

@@ -204,6 +204,47 @@ def test_on_a_telephone_the_stages_stay_within_the_edge(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@in_a_browser
+@after_writing
+def test_what_was_written_is_in_the_address(page):
+    page.reload()
+    expect(page.locator(".letter")).to_have_count(LENGTH)
+    assert text_on(page) == WRITTEN
+    assert page.input_value("#prompt") == PROMPT
+    assert page.input_value("[name=top_k]") == str(SETTINGS["top_k"])
+
+
+@in_a_browser
+def test_the_slider_leads_to_what_an_earlier_model_writes(browser):
+    with Server(GOLDEN) as server:
+        page = browser.new_page()
+        page.goto(server.address)
+        page.click("#tab-write")
+        page.fill("#prompt", PROMPT)
+        page.fill("[name=length]", "30")
+        page.click("button.main")
+        for step in (None, 4, 3, 1):
+            if step is not None:
+                page.locator("#moment").press("ArrowLeft")
+            name = "model" if step is None else f"snapshots/step-{step:08d}"
+            saved = load_model(GOLDEN / f"{name}.safetensors")
+            weights = {name: tensor.numpy() for name, tensor in saved.model.state_dict().items()}
+            quick = QuickDecoder(saved.model.config, weights)
+            text = "".join(write(quick, saved.tokenizer, PROMPT, 30, SampleConfig(seed=1)))
+            expect(page.locator(".written")).to_have_text(PROMPT + text, use_inner_text=False)
+            expect(page.locator(".letter")).to_have_count(30)
+        page.close()
+
+
+def test_of_a_text_that_repeats_itself_a_copy_is_one_all_the_same(tmp_path):
+    saved = save_trained_on(tmp_path / "again.safetensors", story(3000) * 4)
+    piece = story(3000)[500:700]
+    found = Library().copies(saved, {"text": f"so {piece} so"})
+    assert found["shortest"] == 60
+    assert found["longest"] >= 200
+    assert found["passages"]
+
+
 def test_going_on_after_some_characters_is_the_same_as_never_having_stopped(server):
     asked = {"prompt": PROMPT, "seed": SEED, "at": None, **SETTINGS}
     for stop in (0, 1, 50, LENGTH):

@@ -16,6 +16,7 @@ it always follows the same letter, so it says little about any new context.
 This module knows counts and nothing of the model.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -53,9 +54,13 @@ class Ladder:
         return {rung.name: rung.loss for rung in self.rungs}[name]
 
     def beaten(self, loss: float) -> Rung | None:
-        """Name the best rung that `loss` is strictly below; None where it beats nothing."""
-        worse = (rung for rung in self.rungs if loss < rung.loss)
-        return min(worse, key=lambda rung: rung.loss, default=None)
+        """Name the best rung that `loss` is strictly below; None where it beats nothing.
+
+        A rung that does worse than a simpler one, as on a short text, is no achievement to beat:
+        only those are counted before which all simpler ones are beaten too.
+        """
+        beaten = itertools.takewhile(lambda rung: loss < rung.loss, self.rungs)
+        return min(beaten, key=lambda rung: rung.loss, default=None)
 
 
 def build_ladder(

@@ -75,7 +75,7 @@ class _Answers:
         asked = await _asked(request)
         what = questions.field(asked, "do", str)
         if what == "start":
-            self._site.show(await asyncio.to_thread(self._site.trainer.start, asked))
+            await asyncio.to_thread(self._site.trainer.start, asked)
         else:
             await asyncio.to_thread(self._site.trainer.steer, self._site.path, what)
         return JSONResponse({})

@@ -11,6 +11,7 @@ from zigpt.web.questions import MOST_WRITTEN, field
 
 LARGEST = 20_000_000  # characters: to sort them takes half a minute and 1 GB
 _UNSEEN = 20_000  # characters of the test split that tell copies from coincidences
+_NO_CHANCE = 60  # characters that are the same: no coincidence is as long
 _AROUND = 80  # characters of its line that are shown on each side of a passage
 
 
@@ -33,12 +34,13 @@ class Library:
             raise Refused(422, f"no more than {MOST_WRITTEN:,} characters are compared")
         if absent := self._read(saved):
             return {"absent": absent}
+        shared = self._training.passages(written)
         return {
             "name": self._name,
             "shortest": self._shortest,
+            "longest": max((passage.length for passage in shared), default=0),
             "passages": [
-                self._sourced(passage)
-                for passage in self._training.passages(written, self._shortest)
+                self._sourced(passage) for passage in shared if passage.length >= self._shortest
             ],
         }
 
@@ -61,7 +63,9 @@ class Library:
         text = source.text[:]
         n_train = len(text) * 9 // 10  # as the corpus is split
         self._training = TrainingText(text[:n_train])
-        self._shortest = self._training.shortest_copy(text[n_train : n_train + _UNSEEN])
+        unseen = text[n_train : n_train + _UNSEEN]
+        # Of a text that repeats itself, what was not trained on is a copy as well.
+        self._shortest = min(self._training.shortest_copy(unseen), _NO_CHANCE)
         self._name, self._sha256 = source.name, source.sha256
         return None
 

@@ -1,5 +1,6 @@
 """Start the server, say where it is, and run until Ctrl-C."""
 
+import asyncio
 import logging
 import os
 import re
@@ -65,8 +66,8 @@ def serve(
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=MOST_HEADERS,
     )
-    # Where too many are connected, asyncio waits for a second; it need not say so for each of them.
-    logging.getLogger("asyncio").addFilter(_is_news)
+    for name in ("asyncio", "uvicorn.error"):
+        logging.getLogger(name).addFilter(_is_news)
     with listening:
         say(f"http://{named}:{port}/#{token}")
         uvicorn.Server(config).run(sockets=[listening])
@@ -75,7 +76,10 @@ def serve(
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return "out of system resource" not in record.getMessage()
+    """Whether a person has to know: not of a crowd that is waited for, nor of what Ctrl-C ends."""
+    is_ended = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+    message = record.getMessage()
+    return not (is_ended or "out of system resource" in message or "running task(s)" in message)
 
 
 def own_token() -> str:

@@ -10,6 +10,7 @@ import torch
 
 from zigpt.corpus.source import name_of
 from zigpt.errors import ModelFileError
+from zigpt.runs.lock import waits_at
 from zigpt.runs.paths import free_path, list_snapshots
 from zigpt.web import questions
 from zigpt.web.desk import Desk
@@ -24,7 +25,7 @@ LOOK_EVERY = 0.3  # seconds between looks at the run folder
 
 
 class Site:
-    """A path with all that is needed to ask about it; it changes when a training is begun.
+    """A path with all that is needed to ask about it; it changes when a training has begun.
 
     Without a path it is that of a run which is still to be made, of `text` or of the default.
     """
@@ -80,6 +81,9 @@ class Site:
         """What may change at any moment: looked at once for all who watch."""
         async with self._looking:
             if time.monotonic() - self._looked > LOOK_EVERY:
+                run = await asyncio.to_thread(self.trainer.arrived)
+                if run is not None and run != self.path:
+                    self.show(run)
                 self._now = await asyncio.to_thread(self._look)
                 self._looked = time.monotonic()
         return self._now
@@ -88,6 +92,7 @@ class Site:
         return {
             "state": self.trainer.state(self.path),
             "trouble": self.trainer.trouble,
+            "waits": waits_at(self.path),
             "model": self._shelf.version(),
             "snapshots": list_snapshots(self.path),
         }

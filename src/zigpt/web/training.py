@@ -5,6 +5,7 @@ and steered in the same way, also by a server that was started later.
 """
 
 import contextlib
+import hashlib
 import os
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from zigpt.config import PresetName
 from zigpt.corpus.source import name_of
 from zigpt.errors import StorageError
 from zigpt.runs.lock import waits_at
-from zigpt.runs.paths import free_path, numbered
+from zigpt.runs.paths import RUN_FILE, free_path
+from zigpt.runs.storage import make_folder, write_file
 from zigpt.runs.wish import Wish, make_wish
 from zigpt.web.guard import Refused
 from zigpt.web.questions import field
@@ -33,6 +35,8 @@ class Trainer:
     def __init__(self, text: Path | None) -> None:
         self._text = text
         self._process: subprocess.Popen[bytes] | None = None
+        self._run: Path | None = None  # of the training begun last
+        self._is_coming = False  # to its folder: until then nobody else knows of it
         self._said: IO[bytes] | None = None
 
     @property
@@ -56,7 +60,7 @@ class Trainer:
         return self._said.read(_MOST_SAID).decode(errors="replace").strip() or None
 
     def start(self, asked: Any) -> Path:
-        """Begin a training as the page asks; where it will be.
+        """Begin a training as the page asks; where it will be, unless it refuses.
 
         Raises:
             Refused: there is one at work, a value is impossible, or nothing can be written here.
@@ -70,15 +74,25 @@ class Trainer:
             if not 0 < minutes <= _LONGEST:
                 raise Refused(422, f"minutes go from above 0 to {_LONGEST:,.0f}")
             words += ["--minutes", str(minutes)]
-        text = self._text if asked.get("text") is None else _keep(field(asked, "text", str))
-        run = free_path(name_of([text]) if text else "default")
-        self._begin([*([os.path.abspath(text)] if text else []), *words, "--run", str(run)])
+        is_pasted = asked.get("text") is not None
+        text = _keep(field(asked, "text", str)) if is_pasted else self._text
+        run = free_path("pasted" if is_pasted else name_of([text]) if text else "default")
+        self._begin(run, [*([os.path.abspath(text)] if text else []), *words, "--run", str(run)])
         return run
 
+    def arrived(self) -> Path | None:
+        """The run of the training begun last, told once: when it has come to its folder."""
+        if self._run is None or not self._is_coming or not (self._run / RUN_FILE).exists():
+            return None
+        if self.is_busy and state_of(self._run) == "stopped":  # it goes on with an old run, soon
+            return None
+        self._is_coming = False
+        return self._run
+
     def state(self, run: Path) -> State:
-        """What is going on in a folder, also before there is one."""
+        """What is going on in a folder, also while a training is on its way to one."""
         state = state_of(run)
-        return "starting" if state == "stopped" and self.is_busy else state
+        return "starting" if state == "stopped" and self._is_coming and self.is_busy else state
 
     def steer(self, run: Path, what: str) -> None:
         """Let the training in a folder pause, make a step, go on or stop.
@@ -88,7 +102,7 @@ class Trainer:
         """
         state = state_of(run)
         if what == "go" and state == "stopped":
-            return self._begin(["--resume", "--run", str(run)])
+            return self._begin(run, ["--resume", "--run", str(run)])
         wishes = {
             "pause": Wish(until=0),
             "step": Wish(until=(waits_at(run) or step_of_newest(run)) + 1),
@@ -98,13 +112,15 @@ class Trainer:
         if what not in wishes:
             raise Refused(422, f"do is one of start, {', '.join(wishes)}")
         if state == "stopped":
-            if self._process is None or not self.is_busy or what != "stop":
+            if self._process is None or not (self._is_coming and self.is_busy) or what != "stop":
                 raise Refused(409, "nobody is training here")
-            return self._process.terminate()  # it has not come to its folder yet
+            return self._process.terminate()
         with _refusing():
             make_wish(run, wishes[what])
 
-    def _begin(self, words: list[str]) -> None:
+    def _begin(self, run: Path, words: list[str]) -> None:
+        if self._process and self._run and not self._is_coming and state_of(self._run) == "stopped":
+            self._process.wait()  # it is over, and only takes leave
         if self.is_busy:
             raise Refused(409, "a training is at work: stop it first")
         if self._said:
@@ -117,17 +133,17 @@ class Trainer:
             stderr=self._said,
             start_new_session=True,  # Ctrl-C in our terminal is not meant for it
         )
+        self._run, self._is_coming = run, True
 
 
 def _keep(text: str) -> Path:
-    """Write a pasted text where a training can find it again, also after this server."""
-    path = numbered(Path("texts") / "pasted.txt")
-    with _refusing():
-        try:
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(text.encode(errors="surrogatepass"))
-        except OSError as error:
-            raise StorageError(f"cannot write {path}", error.strerror or "", "") from error
+    """Write a pasted text where a training can find it again, also after this server: once."""
+    data = text.encode(errors="surrogatepass")
+    path = Path("texts") / f"pasted-{hashlib.sha256(data).hexdigest()[:8]}.txt"
+    if not path.exists():
+        with _refusing():
+            make_folder(path.parent)
+            write_file(path, data)
     return path
 
 

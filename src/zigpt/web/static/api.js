@@ -11,14 +11,24 @@ class Refusal extends Error {
   }
 }
 
-/** What is told of a refusal; anything else is a mistake of ours. @param {unknown} error */
+/** Nobody is there to answer. */
+class Silence extends Error {}
+
+/** What is told of a refusal or of silence; anything else is a mistake of ours. @param {unknown} error */
 export function refusal(error) {
+  if (error instanceof Silence) return say("lost");
   if (!(error instanceof Refusal)) throw error;
   return say("refused", { why: error.message });
 }
 
-/** @param {Response} response */
-async function checked(response) {
+/** What comes over the network, if it does. @template Kind @param {Promise<Kind>} coming @returns {Promise<Kind>} */
+const heard = (coming) => coming.catch((error) => {
+  throw error instanceof TypeError ? new Silence() : error;
+});
+
+/** @param {string} path @param {RequestInit} [options] */
+async function fetched(path, options) {
+  const response = await heard(fetch(path, options));
   if (response.ok) return response;
   const told = await response.json().catch(() => ({}));
   throw new Refusal(response.status, told.error ?? response.statusText);
@@ -37,21 +47,21 @@ export async function enter() {
   const token = location.hash.slice(1);
   if (!token || token.startsWith("/")) return;
   history.replaceState(null, "", location.pathname);
-  await checked(await fetch("/enter", post({ token })));
+  await fetched("/enter", post({ token }));
 }
 
 /** @param {string} path */
-export const get = async (path) => (await checked(await fetch(`/api/${path}`))).json();
+export const get = async (path) => (await fetched(`/api/${path}`)).json();
 
 /** Ask for one thing. @param {string} path @param {unknown} body */
-export const ask = async (path, body) => (await checked(await fetch(`/api/${path}`, post(body)))).json();
+export const ask = async (path, body) => (await fetched(`/api/${path}`, post(body))).json();
 
 /**
  * Ask about the window that is looked at. @param {string} question @param {import("./view.js").View} view
  * @param {object} [more] what this question needs besides text and moment
  */
 const asked = async (question, view, more = {}) =>
-  checked(await fetch(`/api/look/${question}`, post({ text: view.text, at: view.at, ...more })));
+  fetched(`/api/look/${question}`, post({ text: view.text, at: view.at, ...more }));
 
 /** @param {string} question @param {import("./view.js").View} view @param {object} [more] */
 export const look = async (question, view, more) => (await asked(question, view, more)).json();
@@ -66,12 +76,12 @@ export const numbers = async (question, view, more) =>
  * @param {string} path @param {unknown} body @param {AbortSignal} signal
  */
 export async function* lines(path, body, signal) {
-  const response = await checked(await fetch(`/api/${path}`, post(body, signal)));
+  const response = await fetched(`/api/${path}`, post(body, signal));
   if (!response.body) return;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await heard(reader.read());
     if (done) return;
     const parts = (rest + value).split("\n");
     rest = parts.pop() ?? "";
@@ -80,7 +90,7 @@ export async function* lines(path, body, signal) {
 }
 
 /** Begin a training, or steer the one that is shown. @param {object} wish */
-export const train = async (wish) => void (await checked(await fetch("/api/train", post(wish))));
+export const train = async (wish) => void (await fetched("/api/train", post(wish)));
 
 const AGAIN = 5000; // milliseconds until somebody who was refused asks again
 
@@ -89,12 +99,24 @@ const AGAIN = 5000; // milliseconds until somebody who was refused asks again
  * @param {(event: any) => void} hear @param {(lost: boolean) => void} lost
  */
 export function watch(hear, lost) {
-  const source = new EventSource("/api/watch");
-  source.onmessage = (message) => hear(JSON.parse(message.data));
-  source.onopen = () => lost(false);
-  source.onerror = () => {
-    lost(true);
-    // The browser tries again by itself, but not after a refusal, such as that too many are watching.
-    if (source.readyState === EventSource.CLOSED) setTimeout(watch, AGAIN, hear, lost);
+  /** @type {EventSource | undefined} */
+  let source;
+  const listen = () => {
+    const opened = (source = new EventSource("/api/watch"));
+    opened.onmessage = (message) => hear(JSON.parse(message.data));
+    opened.onopen = () => lost(false);
+    opened.onerror = () => {
+      lost(true);
+      // The browser tries again by itself, but not after a refusal, such as that too many are watching.
+      if (opened.readyState === EventSource.CLOSED) setTimeout(() => opened === source && listen(), AGAIN);
+    };
   };
+  // A browser holds few connections to one server: a page that nobody sees leaves them to the others.
+  const mind = () => {
+    source?.close();
+    source = undefined;
+    if (!document.hidden) listen();
+  };
+  addEventListener("visibilitychange", mind);
+  mind();
 }

@@ -13,18 +13,17 @@ import { percent, say, whole } from "./words.js";
  * @property {string} after
  */
 
-/** @typedef {{absent?: string, name?: string, shortest?: number, passages?: Passage[]}} Copies */
+/** @typedef {{absent?: string, name?: string, shortest?: number, longest?: number, passages?: Passage[]}} Copies */
 
 /** @param {string} text @returns {Promise<Copies>} */
 export const copiesOf = (text) => ask("copies", { text });
 
 /** How much was copied, or why nobody knows. @param {Copies} copies @param {number} length */
-export function summaryOf({ absent, shortest = 1, passages = [] }, length) {
+export function summaryOf({ absent, shortest = 1, longest = 0, passages = [] }, length) {
   if (absent) return say(`write.absent.${absent}`);
   const held = new Set(passages.flatMap((each) => Array.from({ length: each.length }, (_, at) => each.start + at)));
   return say(held.size ? "write.copied" : "write.invented", {
-    share: percent(held.size / length), shortest: whole(shortest),
-    longest: whole(Math.max(0, ...passages.map((each) => each.length))),
+    share: percent(held.size / length), shortest: whole(shortest), longest: whole(longest),
   });
 }
 

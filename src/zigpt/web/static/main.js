@@ -47,7 +47,10 @@ function show() {
     onkeydown: (/** @type {KeyboardEvent} */ event) => turn(event, name),
   })));
   const place = element("section", { id: "panel", role: "tabpanel", "aria-labelledby": `tab-${current}` });
-  state.hear = state.lose = undefined;
+  const lost = element("p", { className: "trouble", role: "status", hidden: !state.isLost, textContent: say("lost") });
+  place.append(lost);
+  state.lose = () => { lost.hidden = !state.isLost; };
+  state.hear = undefined;
   state.told = [];
   state.view = view(state.view?.text || state.example);
   state.keep = () => keep(current, state.view);
@@ -108,8 +111,10 @@ async function load() {
 /** What is shown may change at any moment: another run, its beginning, a better model. @param {any} event */
 async function hear({ kind, value }) {
   if (kind === "run") {
-    // Until it is known, nothing is drawn of it.
-    Object.assign(state, { rows: [], samples: "", version: undefined, view: undefined, hear: undefined });
+    // Until it is known, nothing is drawn of it; what was looked at belongs to the one before.
+    const fresh = { view: undefined, hear: undefined, written: undefined, older: undefined };
+    Object.assign(state, { rows: [], samples: "", version: undefined, ...fresh });
+    history.replaceState(null, "", `#/${named()}`);
   }
   const had = Boolean(state.run), version = state.model?.version;
   if (kind !== "run" && !(kind === "model" && value !== version) && (had || kind !== "rows")) return;

@@ -2,7 +2,8 @@
 
 import { refusal } from "./api.js";
 import { element } from "./elements.js";
-import { plain, say, whole } from "./words.js";
+import { momentName, timeline } from "./moment.js";
+import { glyph, plain, say, strangerTo } from "./words.js";
 
 /**
  * A bar with the text and the slider over time, and below it what `show` makes of them: again after every change.
@@ -18,22 +19,15 @@ export function subject(state, place, show) {
   }
   const text = element("textarea", { id: "text", rows: 2, value: view.text, maxLength: model.block_size });
   const below = element("div");
-  const trouble = element("p", { className: "trouble", role: "status" });
-  const slider = element("input", { id: "moment", type: "range", min: 0, step: 1 });
-  const named = element("output", { htmlFor: "moment" });
+  const trouble = element("p", { className: "trouble", role: "status" }); // of the server
+  const odd = element("p", { className: "trouble", role: "status" }); // of the text
+  const time = timeline(state, () => again());
   place.append(
     element("div", { className: "row" },
-      element("label", { className: "wide" }, say("subject.text", { most: model.block_size }), text),
-      element("label", { className: "wide" }, say("subject.moment"), slider, named)),
-    trouble, below,
+      element("label", { className: "wide" }, say("subject.text", { most: model.block_size }), text), time.element),
+    odd, trouble, below,
   );
 
-  const moments = () => [...state.snapshots, null];
-  const slide = () => {
-    slider.max = String(state.snapshots.length);
-    slider.valueAsNumber = Math.max(0, moments().indexOf(view.at));
-    slider.disabled = !state.snapshots.length;
-  };
   /** @type {Attempt} */
   const attempt = async (work) => {
     try {
@@ -45,11 +39,12 @@ export function subject(state, place, show) {
   };
   let latest = 0;
   const again = async () => {
-    const moment = view.at === null ? say("subject.newest") : say("subject.step", { step: whole(view.at) });
-    named.textContent = moment;
-    slider.setAttribute("aria-valuetext", moment);
     state.keep();
-    const mine = ++latest, made = element("div"), text = plain(view.text);
+    const stranger = strangerTo(model, view.text);
+    odd.textContent = stranger ? say("subject.stranger", { character: glyph(stranger) }) : view.text ? "" : say("subject.empty");
+    latest++; // what is on its way belongs to another text
+    if (odd.textContent) return;
+    const mine = latest, made = element("div"), text = plain(view.text), moment = momentName(view.at);
     await attempt(async () => {
       await show(made, attempt);
       if (mine !== latest) return; // something newer is on its way
@@ -61,15 +56,10 @@ export function subject(state, place, show) {
     view.text = text.value;
     again();
   };
-  slider.oninput = () => {
-    view.at = moments()[slider.valueAsNumber];
-    again();
-  };
-  // A training at work adds moments and makes the newest model a better one.
+  // A training at work adds moments and makes the newest model a better one; a server that is back can be asked again.
   state.hear = (/** @type {{kind: string}} */ { kind }) => {
-    if (kind === "snapshots") slide();
-    if (kind === "model" && view.at === null) again();
+    if (kind === "snapshots") time.show();
+    if (kind === "back" || (kind === "model" && view.at === null)) again();
   };
-  slide();
   again();
 }

@@ -12,8 +12,10 @@
  * @property {number} state of the residual stream
  * @property {string} tensor which of the model's numbers; none if a panel's first
  * @property {string} target what is asked about where the text ends; empty for the best guess
+ * @property {Record<string, string | number>} asked the prompt and the settings that were written with; empty before
  */
 
+export const SETTINGS = /** @type {const} */ (["length", "temperature", "top_k", "top_p", "seed"]);
 const NUMBERS = /** @type {const} */ (["layer", "head", "row", "column", "state"]);
 
 /** The panel that the address names. */
@@ -25,9 +27,11 @@ export function view(text) {
   const number = (/** @type {string} */ name) => Math.max(0, Math.trunc(Number(asked.get(name)) || 0));
   const [layer, head, row, column, state] = NUMBERS.map(number);
   const tensor = asked.get("tensor") ?? "", target = asked.get("target") ?? "";
+  const prompt = asked.get("prompt");
+  const settings = SETTINGS.filter((name) => asked.has(name)).map((name) => [name, Number(asked.get(name)) || 0]);
   return {
     text: asked.get("text") ?? text, at: asked.has("at") ? number("at") : null, layer, head, row, column, state, tensor,
-    target,
+    target, asked: prompt === null ? {} : { prompt, ...Object.fromEntries(settings) },
   };
 }
 
@@ -38,6 +42,7 @@ export function address(name, seen) {
   if (seen.tensor) asked.set("tensor", seen.tensor);
   if (seen.target) asked.set("target", seen.target);
   for (const key of NUMBERS) if (seen[key]) asked.set(key, String(seen[key]));
+  for (const [key, value] of Object.entries(seen.asked)) asked.set(key, String(value));
   return `#/${name}?${asked}`;
 }
 

@@ -30,7 +30,10 @@ export const amount = (value) => (Number.isFinite(value)
   : value < 0 ? "−∞" : "∞");
 
 /** @param {number} share */
-export const percent = (share) => (share >= 0.0995 ? `${fixed(100 * share, 1)}%` : `${fixed(100 * share, 2)}%`);
+export function percent(share) {
+  if (share > 0 && share < 0.00005) return "<0.01%";
+  return share >= 0.0995 ? `${fixed(100 * share, 1)}%` : `${fixed(100 * share, 2)}%`;
+}
 
 /** @type {Record<string, string>} */
 const GLYPHS = { "\n": "⏎", "\t": "⇥", " ": "␣", "\u3000": "□" };
@@ -38,6 +41,12 @@ const GLYPHS = { "\n": "⏎", "\t": "⇥", " ": "␣", "\u3000": "□" };
 /** A character as something that can be seen. @param {string} character */
 export const glyph = (character) =>
   GLYPHS[character] ?? (/[\p{C}\p{Z}]/u.test(character) ? "\ufffd" : character);
+
+/** The first character of a text that a model has never seen. @param {{characters: string}} model @param {string} text */
+export function strangerTo(model, text) {
+  const known = new Set(model.characters);
+  return Array.from(text).find((character) => !known.has(character));
+}
 
 /** A text as one line in which all can be seen. @param {string} text */
 export const plain = (text) =>

@@ -28,9 +28,9 @@ export function layers(state, place) {
     const draw = async () => {
       const isKnown = Array.from(state.model.characters).includes(view.target);
       trouble.textContent = isKnown || !view.target ? "" : say("layers.unknown", { character: glyph(view.target) });
-      const mine = ++latest, asked = { target: isKnown ? view.target : null };
+      const mine = ++latest, asked = { target: isKnown ? view.target : null }, characters = Array.from(view.text);
       const found = await look("layers", view, asked);
-      if (mine === latest) picture.replaceChildren(...pictured(state, found, asked, attempt));
+      if (mine === latest) picture.replaceChildren(...pictured(state, characters, found, asked, attempt));
     };
     target.oninput = () => {
       view.target = target.value;
@@ -41,11 +41,11 @@ export function layers(state, place) {
   });
 }
 
-/** The map, and below it what belongs to the cell that is chosen. @param {any} state @param {any} found @param {object} asked
+/** The map, and below it what belongs to the cell that is chosen.
+ * @param {any} state @param {string[]} characters of the text that was asked about @param {any} found @param {object} asked
  * @param {import("../subject.js").Attempt} attempt */
-function pictured(state, found, asked, attempt) {
+function pictured(state, characters, found, asked, attempt) {
   const { view } = state;
-  const characters = Array.from(view.text);
   const targets = [...characters.slice(1), found.target];
   const told = element("p", { "aria-live": "polite" });
   const course = element("div"), sum = element("div");

@@ -3,7 +3,7 @@
 import { watch } from "../api.js";
 import { lossChart } from "../chart.js";
 import { element } from "../elements.js";
-import { starter, wheel } from "./steer.js";
+import { endOf, starter, wheel } from "./steer.js";
 import { folded } from "../table.js";
 import { fixed, plain, say, whole } from "../words.js";
 
@@ -14,9 +14,7 @@ const SHOWN = 160; // characters of each sample
 export function learn(state, place) {
   const { run } = state;
   const steering = wheel(state);
-  const lost = element("p", { className: "trouble", hidden: true, textContent: say("lost") });
-  place.append(element("h2", { textContent: say("panel.learn") }), lost);
-  state.lose = (/** @type {boolean} */ is) => { lost.hidden = !is; };
+  place.append(element("h2", { textContent: say("panel.learn") }));
   if (!run) {
     const waiting = element("p", { className: "lead" });
     const form = starter(state);
@@ -30,6 +28,7 @@ export function learn(state, place) {
   }
 
   const facts = element("dl", { className: "facts" });
+  const end = element("p", { className: "lead" });
   const chart = element("div", { className: "sheet" });
   const rows = element("tbody");
   const names = ["learn.step", "learn.train.line", "learn.test.line", "learn.speed"];
@@ -37,7 +36,7 @@ export function learn(state, place) {
   const strip = element("ol", { className: "strip" });
   place.append(
     element("p", { className: "lead", textContent: say("learn.lead") }),
-    facts, steering.element, chart, table,
+    facts, end, steering.element, chart, table,
     element("h3", { textContent: say("learn.strip") }), strip,
     element("details", { id: "another" }, element("summary", { textContent: say("start.another") }), starter(state)),
   );
@@ -47,9 +46,9 @@ export function learn(state, place) {
     facts.replaceChildren(...factsOf(state).map(([name, value]) =>
       element("div", {}, element("dt", { textContent: say(name) }), element("dd", { textContent: value }))));
     const measured = state.rows.filter((/** @type {any} */ row) => row.test_loss !== null);
-    chart.replaceChildren(measured.length
-      ? lossChart(state.rows, run.ladder, run.training.max_steps)
-      : say("learn.empty"));
+    const { isEarly, best, patience } = endOf(state);
+    end.textContent = isEarly ? say("learn.early", { step: whole(best), patience }) : "";
+    draw();
     rows.replaceChildren(...measured.map((/** @type {any} */ row) => element("tr", {},
       ...[whole(row.step), fixed(row.train_loss), fixed(row.test_loss), speed(row)]
         .map((text) => element("td", { textContent: text })))));
@@ -57,6 +56,10 @@ export function learn(state, place) {
       element("li", {}, element("span", { textContent: `${say("learn.step")} ${whole(Number(step))}` }),
         element("span", { className: "text", textContent: text }))));
   };
+  const draw = () => chart.replaceChildren(state.rows.some((/** @type {any} */ row) => row.test_loss !== null)
+    ? lossChart(state.rows, run.ladder, run.training.max_steps, chart.clientWidth)
+    : say("learn.empty"));
+  new ResizeObserver(draw).observe(chart);
   state.hear();
 }
 
@@ -74,24 +77,28 @@ export function listen(state, hear) {
     state.hear?.(event);
   }, (lost) => {
     if (!lost) Object.assign(state, { rows: [], samples: "" }); // a new watch tells all from the beginning
-    state.lose?.(lost);
+    const isBack = state.isLost && !lost;
+    state.isLost = lost;
+    state.lose?.();
+    if (isBack) state.hear?.({ kind: "back" });
   });
 }
 
 /** @param {{chars_per_second: number | null}} row */
 const speed = (row) => (row.chars_per_second ? whole(Math.round(row.chars_per_second)) : "–");
 
-/** @param {any} state @returns {[string, string][]} */
-function factsOf({ run, rows, state }) {
-  const last = rows.at(-1);
+/** @param {any} all @returns {[string, string][]} */
+function factsOf(all) {
+  const { run, rows, state } = all;
+  const last = rows.at(-1), { isOver } = endOf(all);
   const measured = rows.findLast((/** @type {any} */ row) => row.test_loss !== null);
-  const beaten = Object.entries(run.ladder)
-    .filter(([, loss]) => measured && measured.test_loss < loss)
-    .sort(([, one], [, other]) => one - other)[0];
+  const ladder = Object.entries(run.ladder); // a rung counts if all simpler ones are beaten too
+  const stands = ladder.findIndex(([, loss]) => !measured || measured.test_loss >= loss);
+  const beaten = ladder.slice(0, stands < 0 ? ladder.length : stands).sort(([, one], [, other]) => one - other)[0];
   const left = state === "training" && last?.step ? (last.seconds / last.step) * (run.training.max_steps - last.step) : null;
   return [
-    ["learn.state", say(`state.${state}`)],
-    ["learn.step", last ? `${whole(last.step)} / ${whole(run.training.max_steps)}` : "–"],
+    ["learn.state", say(state === "stopped" && isOver ? "state.finished" : `state.${state}`)],
+    ["learn.step", last ? `${whole(Math.max(last.step, all.waits ?? 0))} / ${whole(run.training.max_steps)}` : "–"],
     ["learn.test", measured ? fixed(measured.test_loss) : "–"],
     ["learn.beats", beaten ? beaten[0] : say("learn.nothing")],
     ["learn.speed", last ? speed(last) : "–"],

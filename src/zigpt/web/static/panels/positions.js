@@ -19,8 +19,8 @@ export function positions(state, place) {
     element("p", { className: "lead", textContent: say("positions.lead") }),
   );
   subject(state, place, async (below) => {
+    const characters = Array.from(state.view.text); // as it is asked about: somebody may be typing
     const found = await look("positions", state.view);
-    const characters = Array.from(state.view.text);
     const letters = characters.map((character, at) => letterOf(character, found.losses[at - 1]));
     const told = element("div", { "aria-live": "polite" });
     below.append(

@@ -35,9 +35,18 @@ export function wheel(state) {
 }
 
 /** @param {any} state @returns {readonly string[]} */
-function wishesOf({ state, run, rows }) {
-  const isOver = !run || rows.at(-1)?.step >= run.training.max_steps;
-  return state === "stopped" && isOver ? NOTHING : WISHES[/** @type {keyof typeof WISHES} */ (state)];
+function wishesOf(state) {
+  const isOver = !state.run || endOf(state).isOver;
+  return state.state === "stopped" && isOver ? NOTHING : WISHES[/** @type {keyof typeof WISHES} */ (state.state)];
+}
+
+/** Whether a run is over, and whether that came early: no better for as many looks as its patience has. @param {any} state */
+export function endOf({ run, rows }) {
+  const { max_steps: last, patience } = run.training;
+  const measured = rows.filter((/** @type {any} */ row) => row.test_loss !== null);
+  const losses = measured.map((/** @type {any} */ row) => row.test_loss), best = losses.indexOf(Math.min(...losses));
+  const isEarly = patience > 0 && measured.length - 1 - best >= patience && rows.at(-1).step < last;
+  return { isOver: isEarly || rows.at(-1)?.step >= last, isEarly, best: measured[best]?.step ?? 0, patience };
 }
 
 /** The form that begins a training. @param {any} state */

@@ -6,15 +6,17 @@ import { dissection } from "../dissection.js";
 import { byId, element } from "../elements.js";
 import { tint } from "../field.js";
 import { ramp } from "../legend.js";
-import { fixed, glyph, percent, plain, say } from "../words.js";
+import { momentName, timeline } from "../moment.js";
+import { SETTINGS } from "../view.js";
+import { fixed, glyph, percent, plain, say, strangerTo } from "../words.js";
 
-const FIELDS = /** @type {const} */ ([
-  ["length", 300, { min: 1, max: 10000, step: 1 }],
-  ["temperature", 1, { min: 0, max: 10, step: 0.05 }],
-  ["top_k", 0, { min: 0, max: 1000000, step: 1 }],
-  ["top_p", 1, { min: 0.01, max: 1, step: 0.01 }],
-  ["seed", 1, { min: 0, max: 4294967295, step: 1 }],
-]);
+const FIELDS = /** @type {const} */ ({
+  length: [300, { min: 1, max: 10000, step: 1 }],
+  temperature: [1, { min: 0, max: 10, step: 0.05 }],
+  top_k: [0, { min: 0, max: 1000000, step: 1 }],
+  top_p: [1, { min: 0.01, max: 1, step: 0.01 }],
+  seed: [1, { min: 0, max: 4294967295, step: 1 }],
+});
 const PAUSE = 100; // milliseconds: who walks on sooner does not want to see this character's stages
 
 /**
@@ -30,17 +32,26 @@ const PAUSE = 100; // milliseconds: who walks on sooner does not want to see thi
 export function write(state, place) {
   state.writing?.abort(); // it wrote to a panel that is gone
   state.writing = undefined;
-  state.asked ??= { prompt: state.run?.prompt ?? "", ...Object.fromEntries(FIELDS.map(([name, value]) => [name, value])) };
-  state.written ??= { asked: state.asked, letters: [] };
-  state.older ??= [];
-  const prompt = element("textarea", { id: "prompt", rows: 2, value: state.asked.prompt });
-  const numbers = FIELDS.map(([name, , limits]) =>
-    element("input", { type: "number", name, value: state.asked[name], ...limits }));
+  const { view } = state;
+  const usual = Object.fromEntries(SETTINGS.map((name) => [name, FIELDS[name][0]]));
+  const asked = { prompt: state.run?.prompt ?? "", ...usual, ...view.asked };
+  const wanted = { ...asked, at: view.at };
+  if (JSON.stringify(state.written?.asked) !== JSON.stringify(wanted)) {
+    Object.assign(state, { written: { asked: wanted, letters: [] }, older: [] });
+  }
+  const prompt = element("textarea", { id: "prompt", rows: 2, value: asked.prompt });
+  const numbers = SETTINGS.map((name) =>
+    element("input", { type: "number", name, required: true, value: asked[name], ...FIELDS[name][1] }));
+  const time = timeline(state, () => {
+    state.keep();
+    if (state.written.letters.length) form.requestSubmit(); // the same draws from another model
+  });
   const go = element("button", { className: "main", type: "submit", textContent: say("write.go") });
   const stop = element("button", { type: "button", disabled: true, textContent: say("write.stop") });
   const back = element("button", { id: "back", type: "button", textContent: say("write.back") });
   const form = element("form", {},
-    element("div", { className: "row" }, element("label", { className: "wide" }, say("write.prompt"), prompt)),
+    element("div", { className: "row" },
+      element("label", { className: "wide" }, say("write.prompt"), prompt), time.element),
     element("div", { className: "row" },
       ...numbers.map((input) => element("label", {}, say(`setting.${input.name}`), input)), go, stop, back));
   const out = element("div", { className: "written sheet text", role: "group" });
@@ -65,7 +76,7 @@ export function write(state, place) {
     for (const gone of [source, stages]) gone.replaceChildren();
     about.textContent = choice.textContent = copied.textContent = "";
     back.hidden = !state.older.length;
-    state.told = [say("export.text", { text: plain(asked.prompt) }), say("subject.newest")];
+    state.told = [say("export.text", { text: plain(asked.prompt) }), momentName(asked.at)];
   };
 
   const add = (/** @type {Letter} */ letter) => {
@@ -107,7 +118,7 @@ export function write(state, place) {
       }
       byId("said").textContent = out.textContent;
     } catch (error) {
-      if (!writing.signal.aborted) about.textContent = say("refused", { why: /** @type {Error} */ (error).message });
+      if (!writing.signal.aborted) about.textContent = refusal(error);
     }
     if (state.writing !== writing) return;
     stop.disabled = true;
@@ -158,13 +169,23 @@ export function write(state, place) {
   stop.onclick = () => state.writing?.abort();
   form.onsubmit = (event) => {
     event.preventDefault();
-    state.asked = { prompt: prompt.value, ...Object.fromEntries(numbers.map((input) => [input.name, input.valueAsNumber])) };
-    state.written = { asked: state.asked, letters: [] };
+    const stranger = state.model && strangerTo(state.model, prompt.value);
+    if (stranger) {
+      about.textContent = say("subject.stranger", { character: glyph(stranger) });
+      return;
+    }
+    view.asked = { prompt: prompt.value, ...Object.fromEntries(numbers.map((input) => [input.name, input.valueAsNumber])) };
+    state.keep();
+    state.written = { asked: { ...view.asked, at: view.at }, letters: [] };
     state.older = [];
     goOn();
   };
+  state.hear = (/** @type {{kind: string}} */ { kind }) => {
+    if (kind === "snapshots") time.show();
+  };
   show();
-  compare();
+  if ("prompt" in view.asked && !state.written.letters.length) goOn(); // as the address says
+  else compare();
 }
 
 /** @param {Letter[]} letters */
