@@ -378,7 +378,7 @@ def test_a_training_is_starting_until_it_has_come_and_never_after(tmp_path, monk
         def poll(self):
             return self.code
 
-        def wait(self):
+        def wait(self, timeout):
             self.code = 0
 
     trainer, old = Trainer(None), Path("old")

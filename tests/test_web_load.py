@@ -347,6 +347,9 @@ def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch
         def terminate(self):
             pass
 
+        def wait(self, timeout):
+            pass
+
     began, choose, codes = time.monotonic(), random.Random(11), Counter()
     shutil.copytree(GOLDEN, tmp_path / "runs" / "golden")
     monkeypatch.chdir(tmp_path)

@@ -26,6 +26,7 @@ from zigpt.web.watch import State, state_of, step_of_newest
 
 _PRESETS = ("auto", *get_args(PresetName))
 _LONGEST = 2000.0  # minutes
+_LEAVE = 10.0  # seconds
 _MOST_SAID = 2000  # characters of a refusal
 
 
@@ -120,7 +121,8 @@ class Trainer:
 
     def _begin(self, run: Path, words: list[str]) -> None:
         if self._process and self._run and not self._is_coming and state_of(self._run) == "stopped":
-            self._process.wait()  # it is over, and only takes leave
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_LEAVE)  # it is over, and only has to end
         if self.is_busy:
             raise Refused(409, "a training is at work: stop it first")
         if self._said:
