@@ -196,7 +196,7 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
 
     by.press("#wish-go")
     expect(state).to_have_text(say(page, "state.training"), timeout=SOON)
-    expect(state).to_have_text(say(page, "state.stopped"), timeout=SOON)
+    expect(state).to_have_text(say(page, "state.finished"), timeout=SOON)
     expect(page.locator("#wish-pause, #wish-stop")).to_have_count(0)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] > stopped
