@@ -164,8 +164,8 @@ class TestAttention:
     def test_a_row_is_also_bars_and_a_table(self, page, seen):
         go(page, "attention", layer=0, head=1, row=9, column=2)
         page.locator("summary").click()
+        expect(page.locator("tbody tr")).to_have_count(LENGTH)
         rows = page.locator("tbody tr").all_inner_texts()
-        assert len(rows) == LENGTH
         weights = []
         for line in rows:
             key, score, masked, weight = line.split("\t")

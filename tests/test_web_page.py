@@ -12,6 +12,7 @@ import torch
 from playwright.sync_api import expect
 
 from tests.serving import GOLDEN, STATIC, Server, in_a_browser, strings
+from tests.test_wish import wait_for
 from zigpt.runs.saved_model import load_model
 
 pytestmark = in_a_browser
@@ -223,7 +224,7 @@ def test_a_page_that_nobody_sees_leaves_its_connection_to_others(browser, server
 
     assert turn(True) == [True]
     assert turn(False) == [True, False]
-    page.wait_for_function("sources[1].readyState === EventSource.OPEN")
+    wait_for(lambda: page.evaluate("sources[1].readyState === EventSource.OPEN"))
     expect(page.locator("#panel tbody tr")).to_have_count(3)
     context.close()
 

@@ -52,7 +52,12 @@ function pictured(state, characters, found, asked, attempt) {
   const cells = found.guesses.map((/** @type {string[]} */ line, /** @type {number} */ at) =>
     line.map((guess, column) => cellOf(guess, found.probabilities[at][column], guess === targets[column])));
   const box = mapOf(found.states.map(nameOf), characters, targets, cells);
-  let shown = -1;
+  let shown = -1, latest = 0;
+  const addUp = async (/** @type {number} */ column) => {
+    const mine = ++latest;
+    const found = await look("parts", view, { ...asked, position: column });
+    if (mine === latest) sum.replaceChildren(...addedUp(state, found, glyph(targets[column])));
+  };
   walk(cells, view.state, view.row, (at, column) => {
     [view.state, view.row] = [at, column];
     state.keep();
@@ -68,9 +73,7 @@ function pictured(state, characters, found, asked, attempt) {
         say("layers.rank", { rank: whole(found.ranks[each][column]) }),
       ]), at),
     );
-    if (column !== shown) {
-      attempt(() => addUp(state, sum, glyph(targets[column]), { ...asked, position: column }));
-    }
+    if (column !== shown) attempt(() => addUp(column));
     shown = column;
   }, "aria-selected");
   const chosen = cells[view.state][view.row];
@@ -107,11 +110,8 @@ const legend = () => ramp("0%", [0, 0.04, 0.16, 0.36, 0.64, 1].map(shade), "100%
 /** The root brings out what is small. @param {number} probability */
 const shade = (probability) => tint("--accent", 55 * Math.sqrt(probability));
 
-/** What every part adds to the logit. @param {any} state @param {HTMLElement} place @param {string} target @param {object} asked */
-async function addUp(state, place, target, asked) {
-  const asking = (state.adding = {});
-  const found = await look("parts", state.view, asked);
-  if (state.adding !== asking) return; // the walk has gone on meanwhile
+/** What every part adds to the logit. @param {any} state @param {any} found @param {string} target @returns {Node[]} */
+function addedUp(state, found, target) {
   const addends = found.labels.map((/** @type {any[]} */ label, /** @type {number} */ at) =>
     [nameOf(label), found.values[at]]);
   const total = sumOf(addends);
@@ -123,7 +123,7 @@ async function addUp(state, place, target, asked) {
     picture.replaceChildren(addendBars(addends, say("layers.sum"), chain.checked));
   };
   draw();
-  place.replaceChildren(
+  return [
     element("h3", { textContent: say("layers.parts", { target }) }),
     element("label", { className: "check" }, chain, say("layers.chain")),
     picture,
@@ -133,7 +133,7 @@ async function addUp(state, place, target, asked) {
         total: fixed(total), score: fixed(found.score),
       }),
     }),
-  );
+  ];
 }
 
 /** @param {any[]} label such as ["head", 0, 1] */
