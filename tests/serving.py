@@ -33,6 +33,14 @@ def strings(language):
     return json.loads((STATIC / f"strings.{language}.json").read_text())
 
 
+def have_written(page, prompt, length):
+    """Let the page write so many characters; it begins to."""
+    page.click("#tab-write")
+    page.fill("#prompt", prompt)
+    page.fill("[name=length]", str(length))
+    page.click("button.main")
+
+
 class Server:
     """A real `zigpt web`, in a process of its own; killed in the end if it still runs."""
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from tests.serving import GOLDEN, Server, in_a_browser
+from tests.serving import GOLDEN, Server, have_written, in_a_browser
 from zigpt.config import GPTConfig
 from zigpt.model import GPT
 from zigpt.runs.saved_model import SavedModel, save_model
@@ -44,10 +44,7 @@ def learn(page):
 
 
 def write(page):
-    page.click("#tab-write")
-    page.fill("#prompt", "the ")
-    page.fill("[name=length]", "9")
-    page.click("button.main")
+    have_written(page, "the ", 9)
     expect(page.locator("#copied")).to_have_text(re.compile("^[^…]+$"))  # no longer comparing
     page.locator(".letter").nth(3).click()
     page.wait_for_selector(".stages")
@@ -195,10 +192,7 @@ def test_nothing_that_is_written_becomes_markup(browser, evil, reader, tmp_path)
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.goto(evil.address)
-    page.click("#tab-write")
-    page.fill("#prompt", EVIL)
-    page.fill("[name=length]", "5")
-    page.click("button.main")
+    have_written(page, EVIL, 5)
     expect(page.locator("#copied")).to_have_text(re.compile("^[^…]+$"))  # no longer comparing
     for go in (lambda page: None, looked("positions", ".bars li", EVIL)):
         go(page)

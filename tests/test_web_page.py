@@ -11,7 +11,7 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from tests.serving import GOLDEN, STATIC, Server, in_a_browser, strings
+from tests.serving import GOLDEN, STATIC, Server, have_written, in_a_browser, strings
 from tests.test_wish import wait_for
 from zigpt.runs.saved_model import load_model
 
@@ -88,10 +88,7 @@ def test_learn_shows_the_losses_of_the_run_between_the_ladder(page):
 
 
 def test_write_colours_each_character_by_the_probability_the_model_gave_it(page):
-    page.click("#tab-write")
-    page.fill("#prompt", "the ")
-    page.fill("[name=length]", "6")
-    page.click("button.main")
+    have_written(page, "the ", 6)
     expect(page.locator(".letter")).to_have_count(6)
     saved = load_model(GOLDEN, torch.device("cpu"))
     text = "the "

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.conftest import story
-from tests.serving import GOLDEN, PARAMETERS, Server, in_a_browser
+from tests.serving import GOLDEN, PARAMETERS, Server, have_written, in_a_browser
 from zigpt.config import SampleConfig
 from zigpt.generate.loop import write
 from zigpt.generate.quick import QuickDecoder
@@ -155,10 +155,7 @@ def test_another_candidate_begins_a_branch_and_the_old_one_is_gone_back_to(page)
 
 @in_a_browser
 def test_who_branches_while_it_writes_can_go_back_to_what_was_written_by_then(page):
-    page.click("#tab-write")
-    page.fill("#prompt", PROMPT)
-    page.fill("[name=length]", "10000")
-    page.click("button.main")
+    have_written(page, PROMPT, 10000)
     page.locator(".letter").nth(3).click()
     page.locator(".stages button").first.click()
     page.wait_for_selector(".letter.forced")
@@ -219,10 +216,7 @@ def test_the_slider_leads_to_what_an_earlier_model_writes(browser):
     with Server(GOLDEN) as server:
         page = browser.new_page()
         page.goto(server.address)
-        page.click("#tab-write")
-        page.fill("#prompt", PROMPT)
-        page.fill("[name=length]", "30")
-        page.click("button.main")
+        have_written(page, PROMPT, 30)
         for step in (None, 4, 3, 1):
             if step is not None:
                 page.locator("#moment").press("ArrowLeft")
