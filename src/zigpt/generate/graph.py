@@ -22,6 +22,7 @@ Weights = Mapping[str, Float[np.ndarray, "..."]]
 
 _GROUP = 32  # neighbouring weights of a row that share a scale
 _MIDDLE = 128  # the byte that stands for 0
+_DEVIATIONS = 12  # from its mean that a key or value can lie before it is cut off
 _HEAD_MULTIPLE = 16  # what the attention node asks of a head's size (8 where it does not rotate)
 _STANDARD = ("Gather", "Add", "LayerNormalization", "Split", "Concat", "Slice")
 _EXTENSIONS = "com.microsoft"  # where all other nodes come from: onnxruntime itself
@@ -105,23 +106,49 @@ class _Graph:
         return name, total
 
     def attention(self, x: str, layer: int, prefix: str) -> str:
-        """Attention over the cache, which the node itself extends in place."""
+        """Attention over the cache of 8-bit keys and values, which the node extends in place.
+
+        Each channel is divided by its reach; the queries and the projection make up for that.
+        """
         heads, size = self.config.n_head, self.config.n_embd // self.config.n_head
         is_modern = self.config.architecture == "modern"
         # Zeros in q, k and v add nothing to any product. Rotation pairs the halves of a head.
         pieces, spare = (2 * heads, _spare(size) // 2) if is_modern else (heads, _spare(size))
-        qkv = _fill(self.weight(f"{prefix}.qkv.weight"), 3 * pieces, spare)
-        bias = _fill(self.weight(f"{prefix}.qkv.bias"), 3 * pieces, spare)
+        keys, values = self._reach(prefix, f"blocks.{layer}.ln_1")
+        units = np.concatenate((keys, 1 / keys, 1 / values))
+        qkv = _fill(self.weight(f"{prefix}.qkv.weight") * units[:, None], 3 * pieces, spare)
+        bias = _fill(self.weight(f"{prefix}.qkv.bias") * units, 3 * pieces, spare)
         packed = self.linear(x, qkv, self.constant(f"{prefix}.qkv.bias", bias), f"{prefix}.qkv")
         inputs = [packed, "", "", *_cache_names("past", layer), "last", "length"]
+        inputs += [*(["cos", "sin"] if is_modern else ["", ""]), "", "", "", "step", "step"]
         mixed = self.node(
-            "GroupQueryAttention", inputs + ["cos", "sin"] * is_modern, f"{prefix}.heads",
+            "GroupQueryAttention", inputs, f"{prefix}.heads",
             also=_cache_names("present", layer), num_heads=heads, kv_num_heads=heads,
-            scale=1 / math.sqrt(size), do_rotary=int(is_modern),
+            scale=1 / math.sqrt(size), do_rotary=int(is_modern), kv_cache_bit_width=8,
+            k_quant_type="PER_TENSOR", v_quant_type="PER_TENSOR",
         )  # fmt: skip
-        project = _fill(self.weight(f"{prefix}.project.weight").T, pieces, spare).T
+        project = self.weight(f"{prefix}.project.weight") * values
+        project = _fill(project.T, pieces, spare).T
         bias_name = self.constant(f"{prefix}.project.bias")
         return self.linear(mixed, project, bias_name, f"{prefix}.project")
+
+    def _reach(
+        self, prefix: str, norm: str
+    ) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
+        """How far from 0 each channel of the keys and of the values may lie in 8 bits.
+
+        The channels of what a LayerNorm gives vary by 1, so a row of weights, its gain included,
+        gives numbers that vary by the row's length, around the row's product with the bias.
+        """
+        weight, bias = self.weight(f"{prefix}.qkv.weight"), self.weight(f"{prefix}.qkv.bias")
+        varies = np.linalg.norm(weight * self.weight(f"{norm}.weight"), axis=1)
+        middle = np.abs(weight @ self.weight(f"{norm}.bias") + bias)
+        reach = np.maximum(_DEVIATIONS * varies + middle, np.finfo(np.float32).tiny)
+        _, keys, values = np.split(reach, 3)
+        if self.config.architecture == "modern":  # rotation mixes a pair: one unit for both
+            pairs = keys.reshape(self.config.n_head, 2, -1)
+            keys = np.repeat(np.linalg.norm(pairs, axis=1, keepdims=True), 2, axis=1).ravel()
+        return keys, values
 
     def tables(self) -> None:
         """What every block of the modern architecture reads: rotations, and where to cut."""
@@ -162,10 +189,11 @@ def build_graph(config: GPTConfig, weights: Weights) -> onnx.ModelProto:
 
     The classic one is given the `positions` (B, T) as well. `last` (B) is the position of each
     text's newest character, `length` how many characters are read in all. What is remembered is
-    given in and out, see `memory_shapes`.
+    given in and out, see `empty_memory`.
     """
     is_modern = config.architecture == "modern"
     graph = _Graph(config, weights)
+    graph.constant("step", np.array([1 / (_MIDDLE - 1)], np.float32))  # of a key or value
     x = graph.node("Gather", [graph.constant("token_embedding.weight"), "ids"], "tokens")
     if is_modern:
         graph.tables()
@@ -188,22 +216,24 @@ def build_graph(config: GPTConfig, weights: Weights) -> onnx.ModelProto:
     return _model_of(graph)
 
 
-def memory_shapes(config: GPTConfig, count: int) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Name what `count` texts remember: as an input, as an output, and its shape.
+def empty_memory(config: GPTConfig, count: int) -> dict[tuple[str, str], np.ndarray]:
+    """Make room for what `count` texts remember, by its name as an input and as an output.
 
-    Each pair is meant to share its memory: keys and values of every layer are extended in place,
-    their heads filled up to a multiple of 16; of the newest position half of the channels are kept.
+    Each pair is meant to share its memory: keys and values of every layer are extended in place, in
+    8 bits, their heads filled up to a multiple of 16; of the newest position half of the channels
+    are kept.
     """
     size = config.n_embd // config.n_head
     cache = (count, config.n_head, config.block_size, size + _spare(size))
-    shapes: dict[tuple[str, str], tuple[int, ...]] = {}
+    memory: dict[tuple[str, str], np.ndarray] = {}
     for layer in range(config.n_layer):
         pairs = zip(_cache_names("past", layer), _cache_names("present", layer), strict=True)
-        shapes |= {pair: cache for pair in pairs}
+        memory |= {pair: np.zeros(cache, np.int8) for pair in pairs}
     if config.architecture == "modern":
         for place in range(2 * config.n_layer):
-            shapes[f"before.{place}", f"newest.{place}"] = (count, 1, config.n_embd // 2)
-    return shapes
+            newest = np.zeros((count, 1, config.n_embd // 2), np.float32)
+            memory[f"before.{place}", f"newest.{place}"] = newest
+    return memory
 
 
 def _model_of(graph: _Graph) -> onnx.ModelProto:
@@ -216,9 +246,10 @@ def _model_of(graph: _Graph) -> onnx.ModelProto:
     if graph.config.architecture == "classic":
         inputs.append(describe("positions", TensorProto.INT64, ["B", "T"]))
     outputs = [describe("logits", TensorProto.FLOAT, ["B", "T", graph.config.vocab_size])]
-    for (given, kept), (_, *shape) in memory_shapes(graph.config, 1).items():
-        inputs.append(describe(given, TensorProto.FLOAT, ["B", *shape]))
-        outputs.append(describe(kept, TensorProto.FLOAT, ["B", *shape]))
+    for (given, kept), memory in empty_memory(graph.config, 0).items():
+        kind, (_, *shape) = helper.np_dtype_to_tensor_dtype(memory.dtype), memory.shape
+        inputs.append(describe(given, kind, ["B", *shape]))
+        outputs.append(describe(kept, kind, ["B", *shape]))
     whole = helper.make_graph(graph.nodes, "zigpt", inputs, outputs, graph.constants)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(_EXTENSIONS, 1)]
     return helper.make_model(whole, opset_imports=opsets, ir_version=8)

@@ -5,7 +5,7 @@ import onnxruntime
 from jaxtyping import Float, Int
 
 from zigpt.config import GPTConfig
-from zigpt.generate.graph import Weights, build_graph, memory_shapes
+from zigpt.generate.graph import Weights, build_graph, empty_memory
 from zigpt.generate.loop import context_start
 
 _ONLY_ERRORS = 3
@@ -28,10 +28,7 @@ class QuickDecoder:
         self._session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
         self._binding = self._session.io_binding()
         # The session only borrows these: they must live as long as it does.
-        self._memory = {
-            names: np.zeros(shape, np.float32)
-            for names, shape in memory_shapes(config, count).items()
-        }
+        self._memory = empty_memory(config, count)
         self._borrowed = []
         for (given, kept), memory in self._memory.items():
             # One memory for both: the session changes it in place.
