@@ -33,6 +33,11 @@ def strings(language):
     return json.loads((STATIC / f"strings.{language}.json").read_text())
 
 
+def number(text):
+    """What the page writes with a real minus, and perhaps as a share."""
+    return float(text.replace("−", "-").replace("∞", "inf").rstrip("%"))
+
+
 def have_written(page, prompt, length):
     """Let the page write so many characters; it begins to."""
     page.click("#tab-write")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from tests.serving import Server, in_a_browser
+from tests.serving import Server, in_a_browser, number
 from zigpt.anatomy import SHAPES, influence, trace
 from zigpt.config import GPTConfig
 from zigpt.model import GPT
@@ -71,8 +71,7 @@ def floats(answer):
 
 def shown_number(told):
     """The number at the end of what is told of a cell."""
-    number = re.split("[:：] ?", told)[-1]
-    return float(number.replace("−∞", "-inf"))
+    return number(re.split("[:：] ?", told)[-1])
 
 
 def go(page, panel, text=TEXT, **view):
@@ -170,10 +169,10 @@ class TestAttention:
         for line in rows:
             key, score, masked, weight = line.split("\t")
             column = int(key.split()[0])
-            weights.append(float(weight))
-            for name, number in zip(STEPS, (score, masked, weight), strict=True):
+            weights.append(number(weight))
+            for name, told in zip(STEPS, (score, masked, weight), strict=True):
                 wanted = float(getattr(seen, name)[0, 1, 9, column])
-                assert float(number.replace("−∞", "-inf")) == pytest.approx(wanted, abs=1e-3)
+                assert number(told) == pytest.approx(wanted, abs=1e-3)
         assert weights == sorted(weights, reverse=True)
         assert page.locator(".bars li").count() == 10
 
@@ -262,16 +261,16 @@ class TestTrace:
             cell = CELLS[name]
             go(page, "trace", **place(name, cell))
             expect(page.locator(".trace h3").first).to_have_text(
-                re.compile(heading(name, cell).pattern + r"-?[\d.e-]+$")
+                re.compile(heading(name, cell).pattern + r"[−\d.e]+$")
             )
             wanted = float(getattr(seen, name)[cell])
             found = trace(seen, name, cell, TEXT)
             title = page.locator(".trace h3").first.inner_text()
-            assert float(title.split(" = ")[1]) == pytest.approx(wanted, abs=1e-3)
+            assert number(title.split(" = ")[1]) == pytest.approx(wanted, abs=1e-3)
             assert shown_number(page.locator(".readout").first.inner_text()) == pytest.approx(
                 wanted, abs=1e-3
             )
-            shown = [float(text) for text in page.locator(".terms .value").all_inner_texts()]
+            shown = [number(text) for text in page.locator(".terms .value").all_inner_texts()]
             terms = [value for _, value in found.terms]
             assert shown[:20] == pytest.approx(terms[:20], abs=1e-3)
             if len(terms) > 20:
@@ -333,6 +332,11 @@ class TestTrace:
             page.locator("canvas.map ~ button").click()
             page.wait_for_selector("#tab-trace[aria-selected=true]")
             expect(page.locator(".trace h3").first).to_have_text(heading(name, (1, 2, 9, 4)))
+
+    @pytest.mark.parametrize("name", ["toString", "__proto__", "model"])
+    def test_a_tensor_that_there_is_not_is_the_usual_one(self, page, name):
+        go(page, "trace", tensor=name)
+        expect(page.locator(".trace h3").first).to_contain_text("weights[0, 0, ")
 
     def test_the_program_can_be_copied(self, page):
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -3,11 +3,9 @@
 ZIGPT_KILLS says how often each is; `python -m pytest -s` shows what came of it.
 """
 
-import contextlib
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import time
@@ -18,9 +16,8 @@ from tests.campaigns.crashes import outcome
 from tests.conftest import story
 from tests.serving import Server, in_a_browser, strings
 from tests.test_cli import SMALL
-from tests.test_wish import saved_steps, train, wait_for
+from tests.test_wish import pid_of, saved_steps, train, wait_for
 from zigpt.cli.main import main
-from zigpt.runs.lock import LOCK_FILE
 from zigpt.runs.wish import Wish, make_wish
 from zigpt.web.watch import state_of
 
@@ -33,14 +30,6 @@ SETTINGS = [
     "--eval-chars", "40",
 ]  # fmt: skip
 SOON = 60_000  # milliseconds
-
-
-def pid_of(run):
-    """The process that trains in a folder, or None."""
-    with contextlib.suppress(OSError):
-        found = re.match(r"pid (\d+) ", (run / LOCK_FILE).read_text())
-        return found and int(found[1])
-    return None
 
 
 class Watched:

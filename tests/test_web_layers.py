@@ -6,12 +6,13 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from tests.serving import GOLDEN, in_a_browser
+from tests.serving import GOLDEN, in_a_browser, number
 from zigpt.anatomy import lens, score_parts
 from zigpt.runs.saved_model import load_model
 
 pytestmark = in_a_browser
 TEXT = "the rive"
+SAVED = load_model(GOLDEN)
 
 
 def look(target=None, at=None):
@@ -26,10 +27,6 @@ def look(target=None, at=None):
 
 def cells(page):
     return [row.locator("td").all() for row in page.locator(".grid tbody tr").all()]
-
-
-def value(text):
-    return float(text.replace("−", "-"))
 
 
 on_the_map = pytest.mark.usefixtures("opened")
@@ -92,10 +89,11 @@ def test_what_each_part_adds_to_the_logit_is_shown_with_the_sum(page, position):
     parts = score_parts(seen, position, int(targets[position]))
     heading = page.locator(".halves h3").last
     told = page.locator(".verdict")
-    expect(told).to_contain_text(f"{parts.score:.3f}")
-    assert told.inner_text().count(f"{parts.score:.3f}") == 2
+    score = f"{parts.score:.3f}".replace("-", "−")
+    expect(told).to_contain_text(score)
+    assert told.inner_text().count(score) == 2
     bars = page.locator(".addends li")
-    shown = [value(bar.locator("span").last.inner_text()) for bar in bars.all()]
+    shown = [number(bar.locator("span").last.inner_text()) for bar in bars.all()]
     *values, total = shown
     assert total == pytest.approx(parts.score, abs=1e-3)
     by_size = sorted(parts.values.tolist(), key=abs, reverse=True)
@@ -110,7 +108,7 @@ def test_what_each_part_adds_to_the_logit_is_shown_with_the_sum(page, position):
     ):
         *_, share, note = bar.locator("span").all_inner_texts()
         assert str(int(rank)) in note
-        assert float(share.rstrip("%")) == pytest.approx(100 * float(chance), abs=0.051)
+        assert number(share) == pytest.approx(100 * float(chance), abs=0.051)
     assert heading.inner_text()
 
 
@@ -125,7 +123,7 @@ def test_at_the_end_of_the_text_any_known_character_can_be_asked_about(page):
         float(wanted.probabilities[2, 7]), abs=1e-3
     )
     score = score_parts(seen, 7, int(saved.ids("w")[0])).score
-    expect(page.locator(".verdict")).to_contain_text(f"{score:.3f}")
+    expect(page.locator(".verdict")).to_contain_text(f"{score:.3f}".replace("-", "−"))
     assert "target=w" in page.url
     page.fill("#target", "字")
     expect(page.locator("#panel .trouble").last).to_contain_text("字")
@@ -137,6 +135,18 @@ def test_on_a_telephone_the_map_stays_within_the_edge(page):
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_selector(".verdict")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@on_the_map
+def test_where_nobody_knows_what_came_no_guess_is_right(page):
+    last = page.locator(".grid tbody td:last-child")
+    expect(last).to_have_count(3)
+    expect(page.locator(".grid tbody td.hit")).not_to_have_count(0)
+    expect(page.locator(".grid tbody td:last-child.hit")).to_have_count(0)
+    _, _, targets, wanted = look()
+    page.fill("#target", SAVED.tokenizer.decode(targets[-1:].tolist()))
+    hits = int((wanted.guesses[:, -1, 0] == targets[-1]).sum())
+    expect(page.locator(".grid tbody td:last-child.hit")).to_have_count(hits)
 
 
 ODD = [

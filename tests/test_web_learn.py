@@ -143,7 +143,8 @@ def test_what_cannot_be_trained_is_refused_where_it_was_asked(page, folder):
     shown.locator("button").click()
     trouble = page.locator("#panel .trouble").filter(has_text="error:")
     expect(trouble).to_be_visible(timeout=SOON)
-    what, why, fix = trouble.inner_text().splitlines()
+    said, what, why, fix = trouble.inner_text().splitlines()
+    assert said == say(page, "trouble.3")
     assert what.startswith("error: 5 characters are too few")
     assert why.startswith("why: ")
     assert fix.startswith("fix: give a text of at least")
@@ -192,6 +193,7 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
     expect(state).to_have_text(say(page, "state.stopped"), timeout=SOON)
     stopped = saved_steps(run)[-1]
     assert stopped > before + 2
+    expect(page.locator(".facts dd").nth(1)).to_contain_text(f"{stopped} / ")
     shown = page.locator(".strip li").count()
 
     by.press("#wish-go")

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from tests.serving import GOLDEN, PARAMETERS, Server
 from zigpt.web import app, desk, serve, training
+from zigpt.web.guard import Refused
 from zigpt.web.site import Site
 
 CYCLES = int(os.environ.get("ZIGPT_CYCLES", "200"))
@@ -390,3 +391,21 @@ def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch
         asker.site.trainer._said.close()
     asker.close()
     print(f"{CASES} cases, {time.monotonic() - began:.0f} s: {dict(sorted(codes.items()))}")
+
+
+def test_a_text_that_was_begun_is_written_to_its_end_however_many_come(monkeypatch):
+    """D10"""
+    monkeypatch.setattr(desk, "MOST_WAITING", 1)
+
+    async def crowd():
+        busy, gate = desk.Desk(), threading.Event()
+        first = asyncio.create_task(busy.do(gate.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(Refused) as refused:
+            await busy.do(lambda: "new")
+        more = asyncio.create_task(busy.do(lambda: "more", is_begun=True))
+        gate.set()
+        assert (await first, await more, refused.value.status) == (True, "more", 429)
+        busy.close()
+
+    asyncio.run(crowd())

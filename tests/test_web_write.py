@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.conftest import story
-from tests.serving import GOLDEN, PARAMETERS, Server, have_written, in_a_browser
+from tests.serving import GOLDEN, PARAMETERS, Server, have_written, in_a_browser, number
 from zigpt.config import SampleConfig
 from zigpt.generate.loop import write
-from zigpt.generate.quick import QuickDecoder
+from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import pick, stages
 from zigpt.runs.saved_model import load_model, save_model
 from zigpt.web.library import LARGEST, Library
@@ -23,12 +23,7 @@ CONFIG = SampleConfig(seed=SEED, **SETTINGS)
 SAVED = load_model(GOLDEN)
 
 
-def decoder():
-    weights = {name: tensor.numpy() for name, tensor in SAVED.model.state_dict().items()}
-    return QuickDecoder(SAVED.model.config, weights)
-
-
-WRITTEN = "".join(write(decoder(), SAVED.tokenizer, PROMPT, LENGTH, CONFIG))
+WRITTEN = "".join(write(ReferenceDecoder(SAVED.model), SAVED.tokenizer, PROMPT, LENGTH, CONFIG))
 LINE = 3  # of the training text: where the copied passage stands
 COPIED = slice(40, 100)  # of what is written
 TEXT = f"one\ntwo\nso {WRITTEN[COPIED]} it sings\n{story(8000)}"
@@ -37,7 +32,7 @@ TEXT = f"one\ntwo\nso {WRITTEN[COPIED]} it sings\n{story(8000)}"
 def drawn(after, config=CONFIG):
     """The random number, the scores and the stages of what is drawn after some characters."""
     ids = SAVED.tokenizer.encode(PROMPT + after)
-    scores = decoder().next_scores(np.array([ids], np.int64))
+    scores = ReferenceDecoder(SAVED.model).next_scores(np.array([ids], np.int64))
     number = np.random.default_rng(config.seed).random(len(after) + 1)[-1]
     return number, scores[0], stages(scores, config)
 
@@ -84,18 +79,14 @@ def text_on(page):
     return "".join(page.locator(".letter").all_text_contents())
 
 
-def number_in(text):
-    return float(text.replace("−∞", "-inf"))
-
-
 @in_a_browser
 @after_writing
 @pytest.mark.parametrize("at", [0, 7, 60])
 def test_the_stages_shown_are_those_that_drew_the_character(page, at):
     assert text_on(page) == WRITTEN
     page.locator(".letter").nth(at).click()
-    number, scores, found = drawn(WRITTEN[:at])
-    expect(page.locator(".cdf b")).to_have_text(f"{number:.4f}")
+    draw, scores, found = drawn(WRITTEN[:at])
+    expect(page.locator(".cdf b")).to_have_text(f"{draw:.4f}")
     rows = page.locator(".stages tbody tr")
     best = (-scores).argsort(kind="stable")[:12].tolist()
     own = int(SAVED.tokenizer.encode(WRITTEN[at])[0])
@@ -103,24 +94,24 @@ def test_the_stages_shown_are_those_that_drew_the_character(page, at):
     for row in rows.all():
         i = int(SAVED.tokenizer.encode(row.get_attribute("data-character"))[0])
         logit, scaled, softmax, share = row.locator("td").all_inner_texts()
-        assert float(logit) == pytest.approx(scores[i], abs=1e-3)
-        assert number_in(scaled) == pytest.approx(found.scaled[0, i], abs=1e-3)
+        assert number(logit) == pytest.approx(scores[i], abs=1e-3)
+        assert number(scaled) == pytest.approx(found.scaled[0, i], abs=1e-3)
         if np.isinf(found.top_k[0, i]):
             assert "%" not in softmax + share
             continue
-        assert float(softmax.rstrip("%")) / 100 == pytest.approx(found.softmax[0, i], abs=1e-3)
+        assert number(softmax) / 100 == pytest.approx(found.softmax[0, i], abs=1e-3)
         if found.top_p[0, i] == 0:
             assert "%" not in share
             continue
         wanted = found.probabilities[0, i]
-        assert float(share.rstrip("%")) / 100 == pytest.approx(wanted, abs=1e-3)
+        assert number(share) / 100 == pytest.approx(wanted, abs=1e-3)
     strip = page.locator(".cdf").bounding_box()
     part = page.locator(".cdf .drawn").bounding_box()
     ends = [(x - strip["x"]) / strip["width"] for x in (part["x"], part["x"] + part["width"])]
-    assert ends[0] - 1e-3 <= number <= ends[1] + 1e-3
+    assert ends[0] - 1e-3 <= draw <= ends[1] + 1e-3
     before = found.probabilities[0, :own].sum()
     assert ends == pytest.approx([before, before + found.probabilities[0, own]], abs=2e-3)
-    assert f"{number:.4f}" in page.locator("#falls").inner_text()
+    assert f"{draw:.4f}" in page.locator("#falls").inner_text()
 
 
 @in_a_browser
@@ -222,12 +213,27 @@ def test_the_slider_leads_to_what_an_earlier_model_writes(browser):
                 page.locator("#moment").press("ArrowLeft")
             name = "model" if step is None else f"snapshots/step-{step:08d}"
             saved = load_model(GOLDEN / f"{name}.safetensors")
-            weights = {name: tensor.numpy() for name, tensor in saved.model.state_dict().items()}
-            quick = QuickDecoder(saved.model.config, weights)
-            text = "".join(write(quick, saved.tokenizer, PROMPT, 30, SampleConfig(seed=1)))
+            decoder = ReferenceDecoder(saved.model)
+            text = "".join(write(decoder, saved.tokenizer, PROMPT, 30, SampleConfig(seed=1)))
             expect(page.locator(".written")).to_have_text(PROMPT + text, use_inner_text=False)
             expect(page.locator(".letter")).to_have_count(30)
         page.close()
+
+
+@in_a_browser
+def test_whoever_turns_to_something_else_meanwhile_finds_the_text_written_on(page):
+    length = 2500
+    have_written(page, PROMPT, length)
+    for turn in ("#theme", "#language", "#tab-learn"):
+        page.wait_for_selector(".letter")
+        page.click(turn)
+        assert page.locator(".letter").count() < length  # it was still being written
+    page.click("#tab-write")
+    expect(page.locator(".letter")).to_have_count(length, timeout=30_000)
+    text = "".join(
+        write(ReferenceDecoder(SAVED.model), SAVED.tokenizer, PROMPT, length, SampleConfig(seed=1))
+    )
+    assert text_on(page) == text
 
 
 def test_of_a_text_that_repeats_itself_a_copy_is_one_all_the_same(tmp_path):

@@ -1,6 +1,8 @@
 """A training that is told to wait, to make a step, to go on or to stop, through its folder."""
 
+import contextlib
 import itertools
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from tests.test_cli import SMALL
 from zigpt.cli.main import main
 from zigpt.runs.checkpoint import list_checkpoints
 from zigpt.runs.folder import RunFolder
+from zigpt.runs.lock import LOCK_FILE
 from zigpt.runs.paths import list_snapshots
 from zigpt.runs.wish import WISH_FILE, Wish, make_wish, read_wish
 from zigpt.train import TrainState
@@ -39,6 +42,14 @@ def wait_for(holds):
             return
         time.sleep(0.05)
     pytest.fail("it never came")
+
+
+def pid_of(run):
+    """The process that trains in a folder, or None."""
+    with contextlib.suppress(OSError):
+        found = re.match(r"pid (\d+) ", (run / LOCK_FILE).read_text())
+        return found and int(found[1])
+    return None
 
 
 def saved_steps(run):
@@ -71,7 +82,7 @@ def test_one_that_waits_can_be_stopped_and_killed_like_any_other(book, tmp_path)
     run = tmp_path / "run"
     training = train(str(book), *SETTINGS, "--run", str(run))
     for number, step in zip((15, 9, 2), itertools.count(5, 2), strict=False):
-        wait_for(lambda: saved_steps(run) and read_wish(run) == Wish())
+        wait_for(lambda own=training.pid: saved_steps(run) and pid_of(run) == own)
         make_wish(run, Wish(until=step))
         wait_for(lambda step=step: saved_steps(run)[-1] >= step)
         training.send_signal(number)
@@ -88,13 +99,11 @@ def test_an_old_wish_is_forgotten_and_one_made_since_is_kept(book, tmp_path):
     make_wish(run, Wish(until=1))
     folder = RunFolder.open(run)
     state = TrainState.fresh(*folder.configs, torch.device("cpu"))
-    folder.restore(state, lambda line: None)
-    assert read_wish(run) == Wish()
-    make_wish(run, Wish(until=1))
-    folder = RunFolder.open(run)
+    assert folder.wish == Wish()
     make_wish(run, Wish(until=1))  # the same once more, while the training loads
     folder.restore(state, lambda line: None)
-    assert read_wish(run) == Wish(until=1)
+    assert folder.wish == Wish(until=1)
+    assert RunFolder.open(run).wish == Wish()
 
 
 @pytest.mark.parametrize("content", [b"", b"step", b"step -1", b"step x", b"\xff", b"1" * 10**6])

@@ -24,7 +24,7 @@ from zigpt.runs.custody import is_blank
 from zigpt.runs.folder import SAVE_EVERY, RunFolder
 from zigpt.runs.record import sample_steps
 from zigpt.runs.saved_model import load_model
-from zigpt.runs.wish import WISH_FILE, read_wish
+from zigpt.runs.wish import WISH_FILE
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import Progress, TrainState, final_loss, train
 from zigpt.verdict import Point, judge, milestone
@@ -140,7 +140,7 @@ def _wait(
     """Wait as long as somebody wishes it, with all saved and a model to look at; whether it did."""
     waits = False
     while not (signals.code or state.is_finished):
-        wish = read_wish(folder.path)
+        wish = folder.wish
         if wish.stop:
             signals.stop()
         elif wish.until is None or state.step < wish.until:

@@ -29,7 +29,7 @@ from zigpt.runs.storage import (
     make_folder,
     write_file,
 )
-from zigpt.runs.wish import WISH_FILE, Wish, make_wish, read_wish, stamp_of_wish
+from zigpt.runs.wish import WISH_FILE, Wish, read_wish, stamp_of_wish
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState
 
@@ -223,6 +223,12 @@ class RunFolder:
         make_folder(path.parent)
         write_file(path, self._pack(state, tokenizer, None))
 
+    @property
+    def wish(self) -> Wish:
+        """What is wished of this training; what was wished of the one before is over."""
+        is_old = stamp_of_wish(self.path) == self._old_wish
+        return Wish() if is_old else read_wish(self.path)
+
     def save(self, state: TrainState) -> None:
         """Write a checkpoint to go on from: last, so that whatever belongs to it is there.
 
@@ -244,9 +250,6 @@ class RunFolder:
             StorageError: the folder is not writable.
         """
         clear_leftovers(self.path, but=WISH_FILE)
-        # What was wished of the training before; what is wished since the lock is ours is kept.
-        if read_wish(self.path) != Wish() and stamp_of_wish(self.path) == self._old_wish:
-            make_wish(self.path, Wish())
         record = self.record
         logged = restore_newest(self.path / "checkpoints", state, say)
         if logged is None and any(row["step"] for row in record.rows()):

@@ -177,4 +177,4 @@ async def _lines(site: Site, first: Any, rest: Any) -> AsyncIterator[str]:
     piece = first
     while piece is not None:
         yield json.dumps(piece) + "\n"
-        piece = await site.desk.do(lambda: next(rest, None))
+        piece = await site.desk.do(lambda: next(rest, None), is_begun=True)

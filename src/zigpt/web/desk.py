@@ -21,13 +21,13 @@ class Desk:
         self._thread = ThreadPoolExecutor(1, "desk")
         self._waiting = 0
 
-    async def do(self, work: Callable[[], Answer]) -> Answer:
-        """Wait for the result of `work`.
+    async def do(self, work: Callable[[], Answer], is_begun: bool = False) -> Answer:
+        """Wait for the result of `work`, which may go on with something that was begun here.
 
         Raises:
-            Refused: too many are waiting.
+            Refused: too many are waiting to begin.
         """
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MOST_WAITING and not is_begun:
             raise Refused(429, "too many questions at once", {"Retry-After": "1"})
         self._waiting += 1
         future = asyncio.get_running_loop().run_in_executor(self._thread, work)

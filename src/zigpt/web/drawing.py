@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 
 from zigpt.config import SampleConfig
+from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import Stages, next_probabilities, pick, stages
 from zigpt.runs.saved_model import SavedModel
 from zigpt.web.guard import Refused
-from zigpt.web.questions import begun, field, quick, sampling
+from zigpt.web.questions import begun, field, sampling
 
 CANDIDATES = 12
 _VISIBLE = 0.004  # of the strip of all probabilities: narrower parts could not be told apart
@@ -23,7 +24,7 @@ def drawn(saved: SavedModel, asked: Any) -> dict[str, Any]:
     if not 0 <= number < 1:
         raise Refused(422, "number goes from 0 up to, and without, 1")
     config, (ids, _) = sampling(asked), begun(saved, asked)
-    scores = quick(saved).next_scores(np.array([ids], np.int64))
+    scores = ReferenceDecoder(saved.model).next_scores(np.array([ids], np.int64))
     found = stages(scores, config)
     plain = next_probabilities(scores, SampleConfig())[0]
     chosen = int(pick(found.probabilities, np.array([number]))[0])

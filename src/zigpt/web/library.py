@@ -78,7 +78,6 @@ class Library:
         return {
             "start": passage.start,
             "length": passage.length,
-            "source": start,
             "line": text.count("\n", 0, start) + 1,
             "before": text[max(begin, start - _AROUND) : start],
             "after": text[end : min(stop, end + _AROUND)],

@@ -59,7 +59,6 @@ def positions(looked: Looked, asked: Any) -> dict[str, Any]:
     The last position has no answer yet: only guesses.
     """
     seen = looked.seen
-    last = len(looked.text) - 1
     answered = judge(seen.logits[:-1], seen.ids[1:], GUESSES)
     best = seen.probabilities.topk(min(GUESSES, seen.logits.size(-1)))
     decode = looked.saved.tokenizer.decode
@@ -70,7 +69,6 @@ def positions(looked: Looked, asked: Any) -> dict[str, Any]:
             [[decode([i]), p] for i, p in zip(ids, chances, strict=True)]
             for ids, chances in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ],
-        "last": last,
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from zigpt.config import SampleConfig
 from zigpt.errors import ConfigError, VocabularyError
 from zigpt.generate.loop import opening
-from zigpt.generate.quick import QuickDecoder
+from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import next_probabilities, pick
 from zigpt.runs.saved_model import SavedModel
 from zigpt.tokenizer import Ids
@@ -30,23 +30,22 @@ def describe(saved: SavedModel) -> dict[str, Any]:
         "n_layer": config.n_layer,
         "n_head": config.n_head,
         "n_embd": config.n_embd,
-        "architecture": config.architecture,
         "parameters": config.n_parameters,
         "step": saved.about.get("step"),
-        "test_loss": saved.about.get("test_loss"),
     }
 
 
 def written(saved: SavedModel, asked: Any) -> Iterator[dict[str, Any]]:
     """Continue a prompt, character by character, each with how it came to be chosen.
 
-    Drawn as `zigpt sample` draws. What was already written `after` the prompt is gone on from: with
-    the random numbers that come next, whichever characters the ones before have drawn.
+    Drawn as `zigpt sample --device cpu` draws, from the model's own float32: whoever looks closely
+    at a number finds it in the model file. What was already written `after` the prompt is gone on
+    from: with the random numbers that come next, whichever characters the ones before have drawn.
     """
     length = index(asked, "length", MOST_WRITTEN + 1)
     config = sampling(asked)
     ids, n_drawn = begun(saved, asked)
-    decoder = quick(saved)
+    decoder = ReferenceDecoder(saved.model)
     generator = np.random.default_rng(config.seed)
     generator.random(n_drawn)
     for _ in range(length):
@@ -69,12 +68,6 @@ def begun(saved: SavedModel, asked: Any) -> tuple[list[int], int]:
     if len(after) > MOST_WRITTEN:
         raise Refused(422, f"no more than {MOST_WRITTEN:,} characters are written")
     return known(saved, prompt + after).tolist(), len(after)
-
-
-def quick(saved: SavedModel) -> QuickDecoder:
-    """What `zigpt sample` writes with."""
-    weights = {name: tensor.cpu().numpy() for name, tensor in saved.model.state_dict().items()}
-    return QuickDecoder(saved.model.config, weights)
 
 
 def sampling(asked: Any) -> SampleConfig:

@@ -10,7 +10,6 @@ import torch
 
 from zigpt.corpus.source import name_of
 from zigpt.errors import ModelFileError
-from zigpt.runs.lock import waits_at
 from zigpt.runs.paths import free_path, list_snapshots
 from zigpt.web import questions
 from zigpt.web.desk import Desk
@@ -19,7 +18,7 @@ from zigpt.web.library import Library
 from zigpt.web.looking import Windows
 from zigpt.web.shelf import Shelf, Shown
 from zigpt.web.training import Trainer
-from zigpt.web.watch import describe_run
+from zigpt.web.watch import describe_run, step_of_newest
 
 LOOK_EVERY = 0.3  # seconds between looks at the run folder
 
@@ -92,7 +91,7 @@ class Site:
         return {
             "state": self.trainer.state(self.path),
             "trouble": self.trainer.trouble,
-            "waits": waits_at(self.path),
+            "saved": step_of_newest(self.path),
             "model": self._shelf.version(),
             "snapshots": list_snapshots(self.path),
         }

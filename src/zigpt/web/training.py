@@ -51,14 +51,16 @@ class Trainer:
         return self._process is not None and self._process.poll() is None
 
     @property
-    def trouble(self) -> str | None:
-        """Why the last training ended, if it was refused: its own three lines."""
+    def trouble(self) -> dict[str, Any] | None:
+        """Why the last training ended, if it was refused: its exit code and its own three lines."""
         if self._said is None or self._process is None:
             return None
-        if self._process.poll() in (None, 0, 130, 143):
+        code = self._process.poll()
+        if code in (None, 0, 130, 143):
             return None
         self._said.seek(0)
-        return self._said.read(_MOST_SAID).decode(errors="replace").strip() or None
+        said = self._said.read(_MOST_SAID).decode(errors="replace").strip()
+        return {"code": code, "said": said} if said else None
 
     def start(self, asked: Any) -> Path:
         """Begin a training as the page asks; where it will be, unless it refuses.

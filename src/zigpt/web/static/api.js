@@ -1,6 +1,6 @@
 // How the page talks to the server it came from: JSON there, JSON or lines of JSON back.
 
-import { say } from "./words.js";
+import { knows, say } from "./words.js";
 
 /** A refusal by the server, in its own words. */
 class Refusal extends Error {
@@ -18,7 +18,8 @@ class Silence extends Error {}
 export function refusal(error) {
   if (error instanceof Silence) return say("lost");
   if (!(error instanceof Refusal)) throw error;
-  return say("refused", { why: error.message });
+  const known = `refused.${error.status}`;
+  return say(knows(known) ? known : "refused", { why: error.message });
 }
 
 /** What comes over the network, if it does. @template Kind @param {Promise<Kind>} coming @returns {Promise<Kind>} */
@@ -50,26 +51,27 @@ export async function enter() {
   await fetched("/enter", post({ token }));
 }
 
+/** The whole of an answer: a server may go in the midst of it. @param {string} path @param {RequestInit} [options] */
+const answered = async (path, options) => heard((await fetched(`/api/${path}`, options)).json());
+
 /** @param {string} path */
-export const get = async (path) => (await fetched(`/api/${path}`)).json();
+export const get = (path) => answered(path);
 
 /** Ask for one thing. @param {string} path @param {unknown} body */
-export const ask = async (path, body) => (await fetched(`/api/${path}`, post(body))).json();
+export const ask = (path, body) => answered(path, post(body));
 
 /**
  * Ask about the window that is looked at. @param {string} question @param {import("./view.js").View} view
  * @param {object} [more] what this question needs besides text and moment
  */
-const asked = async (question, view, more = {}) =>
-  fetched(`/api/look/${question}`, post({ text: view.text, at: view.at, ...more }));
-
-/** @param {string} question @param {import("./view.js").View} view @param {object} [more] */
-export const look = async (question, view, more) => (await asked(question, view, more)).json();
+export const look = (question, view, more) => ask(`look/${question}`, { text: view.text, at: view.at, ...more });
 
 /** The same where the answer is nothing but numbers. @param {string} question @param {import("./view.js").View} view
  * @param {object} [more] */
-export const numbers = async (question, view, more) =>
-  new Float32Array(await (await asked(question, view, more)).arrayBuffer());
+export async function numbers(question, view, more) {
+  const response = await fetched(`/api/look/${question}`, post({ text: view.text, at: view.at, ...more }));
+  return new Float32Array(await heard(response.arrayBuffer()));
+}
 
 /**
  * Ask for something that comes in lines, each the JSON of one thing.

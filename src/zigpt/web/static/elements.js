@@ -26,9 +26,16 @@ export function drawn(name, attributes, ...children) {
 /** @param {string} id */
 export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
-/** Draw a place anew; the focus stays on what has the same id. @param {HTMLElement} place @param {...Node} children */
+/**
+ * Draw a place anew. What was folded open stays so, and what had the focus keeps it: what has the same id, or else
+ * what comes in the same place among its kind. @param {HTMLElement} place @param {...Node} children
+ */
 export function redraw(place, ...children) {
-  const focused = place.contains(document.activeElement) ? document.activeElement?.id : "";
+  const focused = place.contains(document.activeElement) ? document.activeElement : null;
+  const kin = () => /** @type {HTMLElement[]} */ ([...place.querySelectorAll(focused?.localName ?? "none")]);
+  const at = kin().findIndex((each) => each === focused);
+  const open = [...place.querySelectorAll("details[open]")].map(({ id }) => id);
   place.replaceChildren(...children);
-  if (focused) byId(focused)?.focus();
+  for (const id of open) byId(id)?.setAttribute("open", "");
+  if (focused) (focused.id ? byId(focused.id) : kin()[at])?.focus();
 }

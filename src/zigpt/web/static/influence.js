@@ -3,23 +3,20 @@
 import { numbers } from "./api.js";
 import { element } from "./elements.js";
 import { furthest, tint } from "./field.js";
+import { newestOnly } from "./newest.js";
 import { walk } from "./walk.js";
 import { amount, glyph, say } from "./words.js";
 
 /**
  * @param {string[]} characters @param {import("./view.js").View} asked @param {number} first the one to change
- * first; 0 has nothing before it, so that the one in the middle is taken instead
- * @param {import("./subject.js").Attempt} attempt
+ * first @param {import("./subject.js").Attempt} attempt
  */
 export function influence(characters, asked, first, attempt) {
   const letters = characters.map((character) =>
     element("span", { className: "letter", role: "button", textContent: glyph(character) }));
   const told = element("p", { className: "readout", "aria-live": "polite" });
-  let latest = -1;
-  walk([letters], 0, first || characters.length >> 1, (_, at) => attempt(async () => {
-    latest = at;
+  const change = newestOnly((/** @type {number} */ at) => attempt(async () => {
     const moved = await numbers("moved", asked, { position: at });
-    if (latest !== at) return; // gone on meanwhile
     const most = furthest(moved);
     for (const [place, letter] of letters.entries()) {
       letter.classList.toggle("still", moved[place] === 0);
@@ -34,6 +31,7 @@ export function influence(characters, asked, first, attempt) {
       say("attention.most", { most: amount(most), place: moved.indexOf(most) }),
     ].map((textContent) => element("span", { textContent })));
   }));
+  walk([letters], 0, first, (_, at) => void change(at));
   return element("div", {},
     element("h3", { textContent: say("attention.influence") }),
     element("p", { className: "lead", textContent: say("attention.influence.lead") }),

@@ -1,6 +1,6 @@
 // The page: enter, learn what is shown, and put one panel after another on it.
 
-import { enter, get } from "./api.js";
+import { enter, get, refusal } from "./api.js";
 import { byId, element, redraw } from "./elements.js";
 import { handedOut, save } from "./export.js";
 import { attention } from "./panels/attention.js";
@@ -10,7 +10,7 @@ import { positions } from "./panels/positions.js";
 import { trace } from "./panels/trace.js";
 import { write } from "./panels/write.js";
 import { address, keep, panel, view } from "./view.js";
-import { language, say, speak, whole } from "./words.js";
+import { language, learnLanguages, say, speak, whole } from "./words.js";
 
 const PANELS = /** @type {const} */ ([
   ["learn", learn], ["write", write], ["positions", positions], ["attention", attention], ["layers", layers],
@@ -24,21 +24,32 @@ const state = {};
 const named = () => (PANELS.find(([name]) => name === panel()) ?? PANELS[0])[0];
 
 function describe() {
-  const { model, run } = state;
-  byId("about").textContent = model
-    ? say("about.model", {
-      name: run?.name ?? "model.safetensors", parameters: whole(model.parameters), layers: model.n_layer,
-      heads: model.n_head, width: model.n_embd, step: whole(model.step ?? 0),
-    })
-    : say("about.none");
+  byId("about").textContent = about();
+  state.warn?.();
+}
+
+function about() {
+  const { model, run, view } = state;
+  if (state.refused) return refusal(state.refused);
+  if (!model) return say("about.none");
+  return say("about.model", {
+    name: run?.name ?? "model.safetensors", parameters: whole(model.parameters), layers: model.n_layer,
+    heads: model.n_head, width: model.n_embd, step: whole(view?.at ?? model.step ?? 0),
+  });
+}
+
+/** What all panels have to say: nobody answers, or what is shown is not there any more. */
+function warning() {
+  if (state.isLost) return say("lost");
+  return state.model?.trouble ? say("stale") : "";
 }
 
 function show() {
-  describe();
   byId("language").textContent = say("language.other");
   byId("theme").textContent = say(`theme.${theme() === "dark" ? "light" : "dark"}`);
   byId("export").textContent = say("export.save");
   byId("export").title = say("export.why");
+  if (state.refused) return describe();
   const current = named();
   redraw(byId("tabs"), ...PANELS.map(([name]) => element("button", {
     type: "button", role: "tab", id: `tab-${name}`, textContent: say(`panel.${name}`),
@@ -47,13 +58,20 @@ function show() {
     onkeydown: (/** @type {KeyboardEvent} */ event) => turn(event, name),
   })));
   const place = element("section", { id: "panel", role: "tabpanel", "aria-labelledby": `tab-${current}` });
-  const lost = element("p", { className: "trouble", role: "status", hidden: !state.isLost, textContent: say("lost") });
-  place.append(lost);
-  state.lose = () => { lost.hidden = !state.isLost; };
+  const warned = element("p", { className: "trouble", role: "status" });
+  place.append(warned);
+  state.warn = () => {
+    warned.textContent = warning();
+    warned.hidden = !warned.textContent;
+  };
   state.hear = undefined;
   state.told = [];
   state.view = view(state.view?.text || state.example);
-  state.keep = () => keep(current, state.view);
+  state.keep = () => {
+    keep(current, state.view);
+    describe();
+  };
+  describe();
   PANELS.find(([name]) => name === current)?.[1](state, place);
   redraw(byId("panels"), place);
 }
@@ -81,9 +99,9 @@ function dress() {
   document.documentElement.dataset.theme = theme();
 }
 
-byId("language").onclick = async () => {
+byId("language").onclick = () => {
   localStorage.setItem("language", language() === "zh" ? "en" : "zh");
-  await speak(language());
+  speak(language());
   show();
 };
 byId("theme").onclick = () => {
@@ -97,15 +115,15 @@ byId("export").onclick = () => {
   const page = handedOut(byId("panel"), `zigpt · ${say(`panel.${name}`)}`, about, [...state.told, now]);
   save(`zigpt-${name}.html`, page);
 };
-addEventListener("hashchange", show);
-
-dress();
-await speak(language());
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#/")) show();
+  else location.reload(); // an address as the terminal shows it
+});
 
 /** Learn anew what there is to be shown. */
 async function load() {
   Object.assign(state, await get("run"));
-  state.example = state.run?.example || state.model?.characters.slice(0, 8) || "";
+  state.example = state.run?.example || state.run?.prompt || state.model?.characters.slice(0, 8) || "";
 }
 
 /** What is shown may change at any moment: another run, its beginning, a better model. @param {any} event */
@@ -116,18 +134,23 @@ async function hear({ kind, value }) {
     Object.assign(state, { rows: [], samples: "", version: undefined, ...fresh });
     history.replaceState(null, "", `#/${named()}`);
   }
-  const had = Boolean(state.run), version = state.model?.version;
-  if (kind !== "run" && !(kind === "model" && value !== version) && (had || kind !== "rows")) return;
+  const had = Boolean(state.run), { version, trouble } = state.model ?? {};
+  const isOther = kind === "model" && (trouble || value !== version);
+  if (kind !== "run" && !isOther && (had || kind !== "rows")) return;
   await load();
-  if (kind === "run" || had !== Boolean(state.run)) show();
+  const isFirst = version === undefined && state.model && named() !== "learn"; // what all the others waited for
+  if (kind === "run" || had !== Boolean(state.run) || isFirst) show();
   else describe();
 }
 
+dress();
+await learnLanguages();
+speak(language());
 try {
   await enter();
   await load();
   listen(state, hear);
-  show();
-} catch {
-  byId("about").textContent = say("unknown.token");
+} catch (error) {
+  state.refused = error;
 }
+show();

@@ -1,8 +1,9 @@
 // What all panels that look inside have in common: the text they look at, and the moment of training.
 
 import { refusal } from "./api.js";
-import { element } from "./elements.js";
+import { element, redraw } from "./elements.js";
 import { momentName, timeline } from "./moment.js";
+import { newestOnly } from "./newest.js";
 import { glyph, plain, say, strangerTo } from "./words.js";
 
 /**
@@ -17,6 +18,7 @@ export function subject(state, place, show) {
     place.append(element("p", { className: "lead", textContent: say("about.none") }));
     return;
   }
+  view.text = Array.from(view.text).slice(0, model.block_size).join(""); // that of another model may be longer
   const text = element("textarea", { id: "text", rows: 2, value: view.text, maxLength: model.block_size });
   const below = element("div");
   const trouble = element("p", { className: "trouble", role: "status" }); // of the server
@@ -37,20 +39,19 @@ export function subject(state, place, show) {
       trouble.textContent = refusal(error);
     }
   };
-  let latest = 0;
-  const again = async () => {
+  const refresh = newestOnly(() => attempt(async () => {
+    const made = element("div"), told = [say("export.text", { text: plain(view.text) }), momentName(view.at)];
+    await show(made, attempt);
+    if (odd.textContent || !below.isConnected) return; // there is another text by now, or another panel
+    redraw(below, made);
+    state.told = told;
+  }));
+  const again = () => {
     state.keep();
     const stranger = strangerTo(model, view.text);
     odd.textContent = stranger ? say("subject.stranger", { character: glyph(stranger) }) : view.text ? "" : say("subject.empty");
-    latest++; // what is on its way belongs to another text
-    if (odd.textContent) return;
-    const mine = latest, made = element("div"), text = plain(view.text), moment = momentName(view.at);
-    await attempt(async () => {
-      await show(made, attempt);
-      if (mine !== latest) return; // something newer is on its way
-      below.replaceChildren(made);
-      state.told = [say("export.text", { text }), moment];
-    });
+    if (odd.textContent) below.replaceChildren();
+    else refresh();
   };
   text.oninput = () => {
     view.text = text.value;

@@ -25,12 +25,16 @@ export const panel = () => /^#\/(\w+)/.exec(location.hash)?.[1] ?? "";
 export function view(text) {
   const asked = new URLSearchParams(location.hash.split("?")[1] ?? "");
   const number = (/** @type {string} */ name) => Math.max(0, Math.trunc(Number(asked.get(name)) || 0));
-  const [layer, head, row, column, state] = NUMBERS.map(number);
+  const [layer, head, state] = ["layer", "head", "state"].map(number);
+  const shown = asked.get("text") ?? text;
+  // In the middle there is most to be seen: the first row of a map has one key, and the last position no answer.
+  const row = asked.has("row") ? number("row") : Array.from(shown).length >> 1;
+  const column = asked.has("column") ? number("column") : Math.max(0, row - 1);
   const tensor = asked.get("tensor") ?? "", target = asked.get("target") ?? "";
   const prompt = asked.get("prompt");
   const settings = SETTINGS.filter((name) => asked.has(name)).map((name) => [name, Number(asked.get(name)) || 0]);
   return {
-    text: asked.get("text") ?? text, at: asked.has("at") ? number("at") : null, layer, head, row, column, state, tensor,
+    text: shown, at: asked.has("at") ? number("at") : null, layer, head, row, column, state, tensor,
     target, asked: prompt === null ? {} : { prompt, ...Object.fromEntries(settings) },
   };
 }
@@ -41,7 +45,7 @@ export function address(name, seen) {
   if (seen.at !== null) asked.set("at", String(seen.at));
   if (seen.tensor) asked.set("tensor", seen.tensor);
   if (seen.target) asked.set("target", seen.target);
-  for (const key of NUMBERS) if (seen[key]) asked.set(key, String(seen[key]));
+  for (const key of NUMBERS) asked.set(key, String(seen[key]));
   for (const [key, value] of Object.entries(seen.asked)) asked.set(key, String(value));
   return `#/${name}?${asked}`;
 }

@@ -1,18 +1,32 @@
 // Everything that is read: the strings of both languages, numbers, and characters one cannot see.
 
+/** @typedef {"zh" | "en"} Language */
+
+/** @type {Record<string, Record<string, string>>} */
+const languages = {};
 /** @type {Record<string, string>} */
 let strings = {};
 
-/** @returns {"zh" | "en"} the language chosen before, or the browser's */
+/** Both, once: to turn from one to the other nobody has to be asked. */
+export async function learnLanguages() {
+  await Promise.all(["zh", "en"].map(async (each) => {
+    languages[each] = await (await fetch(`strings.${each}.json`)).json();
+  }));
+}
+
+/** @returns {Language} the language chosen before, or the browser's */
 export const language = () =>
-  /** @type {"zh" | "en"} */ (localStorage.getItem("language")) ??
+  /** @type {Language} */ (localStorage.getItem("language")) ??
   (navigator.language.startsWith("zh") ? "zh" : "en");
 
-/** @param {"zh" | "en"} chosen */
-export async function speak(chosen) {
-  strings = await (await fetch(`strings.${chosen}.json`)).json();
+/** @param {Language} chosen */
+export function speak(chosen) {
+  strings = languages[chosen];
   document.documentElement.lang = chosen === "zh" ? "zh-CN" : "en";
 }
+
+/** @param {string} key */
+export const knows = (key) => Object.hasOwn(strings, key);
 
 /** @param {string} key @param {Record<string, string | number>} [values] */
 export const say = (key, values = {}) =>
@@ -22,11 +36,11 @@ export const say = (key, values = {}) =>
 export const whole = (value) => value.toLocaleString(document.documentElement.lang);
 
 /** @param {number} value @param {number} digits */
-export const fixed = (value, digits = 3) => value.toFixed(digits);
+export const fixed = (value, digits = 3) => value.toFixed(digits).replace("-", "−");
 
 /** A number of any size, to four places or four digits. @param {number} value */
 export const amount = (value) => (Number.isFinite(value)
-  ? String(Number(Math.abs(value) < 1 ? value.toPrecision(4) : value.toFixed(4)))
+  ? String(Number(Math.abs(value) < 1 ? value.toPrecision(4) : value.toFixed(4))).replace(/-/g, "−")
   : value < 0 ? "−∞" : "∞");
 
 /** @param {number} share */
@@ -38,9 +52,12 @@ export function percent(share) {
 /** @type {Record<string, string>} */
 const GLYPHS = { "\n": "⏎", "\t": "⇥", " ": "␣", "\u3000": "□" };
 
-/** A character as something that can be seen. @param {string} character */
+/** A character as something that can be seen: those without a picture by their number. @param {string} character */
 export const glyph = (character) =>
-  GLYPHS[character] ?? (/[\p{C}\p{Z}]/u.test(character) ? "\ufffd" : character);
+  GLYPHS[character] ?? (/[\p{C}\p{Z}]/u.test(character) ? `⟨${code(character)}⟩` : character);
+
+/** As Unicode writes it, without the U+. @param {string} character */
+const code = (character) => (character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0");
 
 /** The first character of a text that a model has never seen. @param {{characters: string}} model @param {string} text */
 export function strangerTo(model, text) {

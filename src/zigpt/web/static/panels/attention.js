@@ -8,6 +8,7 @@ import { influence } from "../influence.js";
 import { legend } from "../legend.js";
 import { map } from "../map.js";
 import { maskPicture } from "../mask.js";
+import { newestOnly } from "../newest.js";
 import { reading } from "../reading.js";
 import { subject } from "../subject.js";
 import { address } from "../view.js";
@@ -75,13 +76,14 @@ export function attention(state, place) {
       scale.replaceChildren(legend(field));
       picture.show(field, view.row, view.column);
     };
-    const choice = headChoice(small, model, view, (layer, which) => attempt(async () => {
-      Object.assign(view, { layer, head: which });
-      const found = await fetched(layer, which);
-      if (view.layer !== layer || view.head !== which) return; // gone on meanwhile
-      head = found;
+    const turn = newestOnly(() => attempt(async () => {
+      head = await fetched(view.layer, view.head);
       show();
     }));
+    const choice = headChoice(small, model, view, (layer, which) => {
+      Object.assign(view, { layer, head: which });
+      turn();
+    });
     below.append(
       element("div", { className: "beside" }, choice, maskPicture(head.masked, length)),
       element("div", { className: "steps", role: "group", "aria-label": say("attention.steps") }, ...buttons), why,

@@ -3,9 +3,10 @@
 import { addendBars, sumOf } from "../addends.js";
 import { look } from "../api.js";
 import { bars } from "../bars.js";
-import { element } from "../elements.js";
+import { element, redraw } from "../elements.js";
 import { tint } from "../field.js";
 import { ramp } from "../legend.js";
+import { newestOnly } from "../newest.js";
 import { subject } from "../subject.js";
 import { walk } from "../walk.js";
 import { fixed, glyph, percent, say, whole } from "../words.js";
@@ -24,40 +25,41 @@ export function layers(state, place) {
     const trouble = element("p", { className: "trouble", role: "status" });
     const picture = element("div");
     below.append(element("label", { className: "aside" }, say("layers.target"), target), trouble, picture);
-    let latest = 0;
-    const draw = async () => {
+    const draw = newestOnly(() => attempt(async () => {
       const isKnown = Array.from(state.model.characters).includes(view.target);
       trouble.textContent = isKnown || !view.target ? "" : say("layers.unknown", { character: glyph(view.target) });
-      const mine = ++latest, asked = { target: isKnown ? view.target : null }, characters = Array.from(view.text);
+      const asked = { target: isKnown ? view.target : null }, characters = Array.from(view.text);
       const found = await look("layers", view, asked);
-      if (mine === latest) picture.replaceChildren(...pictured(state, characters, found, asked, attempt));
-    };
+      redraw(picture, ...pictured(state, characters, found, asked, attempt));
+    }));
     target.oninput = () => {
       view.target = target.value;
       state.keep();
-      attempt(draw);
+      draw();
     };
     await draw();
   });
 }
 
 /** The map, and below it what belongs to the cell that is chosen.
- * @param {any} state @param {string[]} characters of the text that was asked about @param {any} found @param {object} asked
- * @param {import("../subject.js").Attempt} attempt */
+ * @param {any} state @param {string[]} characters of the text that was asked about @param {any} found
+ * @param {{target: string | null}} asked the target of the last position, if it is not the best guess @param {import("../subject.js").Attempt} attempt */
 function pictured(state, characters, found, asked, attempt) {
   const { view } = state;
   const targets = [...characters.slice(1), found.target];
   const told = element("p", { "aria-live": "polite" });
   const course = element("div"), sum = element("div");
+  // Where nobody knows what came, no guess is right.
+  const isHit = (/** @type {string} */ guess, /** @type {number} */ column) =>
+    guess === targets[column] && (column < characters.length - 1 || asked.target !== null);
   const cells = found.guesses.map((/** @type {string[]} */ line, /** @type {number} */ at) =>
-    line.map((guess, column) => cellOf(guess, found.probabilities[at][column], guess === targets[column])));
+    line.map((guess, column) => cellOf(guess, found.probabilities[at][column], isHit(guess, column))));
   const box = mapOf(found.states.map(nameOf), characters, targets, cells);
-  let shown = -1, latest = 0;
-  const addUp = async (/** @type {number} */ column) => {
-    const mine = ++latest;
+  let shown = -1;
+  const addUp = newestOnly((/** @type {number} */ column) => attempt(async () => {
     const found = await look("parts", view, { ...asked, position: column });
-    if (mine === latest) sum.replaceChildren(...addedUp(state, found, glyph(targets[column])));
-  };
+    sum.replaceChildren(...addedUp(state, found, glyph(targets[column])));
+  }));
   walk(cells, view.state, view.row, (at, column) => {
     [view.state, view.row] = [at, column];
     state.keep();
@@ -73,7 +75,7 @@ function pictured(state, characters, found, asked, attempt) {
         say("layers.rank", { rank: whole(found.ranks[each][column]) }),
       ]), at),
     );
-    if (column !== shown) attempt(() => addUp(column));
+    if (column !== shown) addUp(column);
     shown = column;
   }, "aria-selected");
   const chosen = cells[view.state][view.row];

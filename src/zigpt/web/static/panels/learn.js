@@ -21,7 +21,7 @@ export function learn(state, place) {
     place.append(waiting, steering.element, form);
     state.hear = () => {
       form.hidden = state.state === "starting";
-      waiting.textContent = say(state.state === "starting" ? "start.soon" : state.model ? "learn.model.only" : "start.lead");
+      waiting.textContent = say(leadOf(state));
       steering.show();
     };
     return state.hear();
@@ -68,7 +68,7 @@ export function learn(state, place) {
  * @param {any} state @param {(event: any) => void} hear told after each event, which is in `state` already
  */
 export function listen(state, hear) {
-  Object.assign(state, { rows: [], samples: "", state: "stopped", trouble: null });
+  Object.assign(state, { rows: [], samples: "", state: "stopped", saved: 0, trouble: null });
   watch((event) => {
     if (!(event.kind in ADDED)) state[event.kind === "model" ? "version" : event.kind] = event.value;
     else if (event.again) state[event.kind] = event.value;
@@ -79,9 +79,16 @@ export function listen(state, hear) {
     if (!lost) Object.assign(state, { rows: [], samples: "" }); // a new watch tells all from the beginning
     const isBack = state.isLost && !lost;
     state.isLost = lost;
-    state.lose?.();
+    state.warn?.();
     if (isBack) state.hear?.({ kind: "back" });
   });
+}
+
+/** What is to be said where there is no run. @param {any} state */
+function leadOf({ state, model }) {
+  if (state === "starting") return "start.soon";
+  if (!model) return "start.lead";
+  return model.trouble ? "learn.gone" : "learn.model.only";
 }
 
 /** @param {{chars_per_second: number | null}} row */
@@ -98,7 +105,7 @@ function factsOf(all) {
   const left = state === "training" && last?.step ? (last.seconds / last.step) * (run.training.max_steps - last.step) : null;
   return [
     ["learn.state", say(state === "stopped" && isOver ? "state.finished" : `state.${state}`)],
-    ["learn.step", last ? `${whole(Math.max(last.step, all.waits ?? 0))} / ${whole(run.training.max_steps)}` : "–"],
+    ["learn.step", last ? `${whole(Math.max(last.step, all.saved))} / ${whole(run.training.max_steps)}` : "–"],
     ["learn.test", measured ? fixed(measured.test_loss) : "–"],
     ["learn.beats", beaten ? beaten[0] : say("learn.nothing")],
     ["learn.speed", last ? speed(last) : "–"],

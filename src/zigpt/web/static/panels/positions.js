@@ -73,12 +73,16 @@ function shift(characters, at) {
   const from = Math.max(0, at - AROUND), to = Math.min(characters.length, at + AROUND + 1);
   const line = (/** @type {string} */ name, /** @type {number} */ by) =>
     element("tr", {}, element("th", { scope: "row", textContent: say(name) }),
-      ...characters.slice(from, to).map((_, place) => element("td", {
-        className: from + place === at ? "marked text" : "text", textContent: glyph(characters[from + place + by] ?? "?"),
-      })));
+      ...characters.slice(from, to).map((_, place) => cell(characters[from + place + by], from + place === at)));
   return element("div", { className: "scroll" },
     element("table", { className: "shift" }, line("positions.input", 0), line("positions.target", 1)));
 }
+
+/** @param {string | undefined} character none where nobody knows it yet @param {boolean} isMarked */
+const cell = (character, isMarked) => element("td", {
+  className: [isMarked ? "marked" : "", character === undefined ? "note" : "text"].join(" "),
+  textContent: character === undefined ? say("positions.unknown") : glyph(character),
+});
 
 /** @param {number} bits */
 const shade = (bits) => tint("--surprise", (70 * Math.min(bits, WORST)) / WORST);

@@ -1,8 +1,8 @@
 // Beginning a training, and steering the one that is shown.
 
-import { train } from "../api.js";
+import { refusal, train } from "../api.js";
 import { element, redraw } from "../elements.js";
-import { say } from "../words.js";
+import { knows, say } from "../words.js";
 
 const PRESETS = ["auto", "tiny", "laptop", "seed", "gpu"];
 /** @type {readonly string[]} */
@@ -22,7 +22,7 @@ export function wheel(state) {
   /** @type {readonly string[]} */
   let drawn = NOTHING;
   const show = () => {
-    trouble.textContent = state.trouble ?? "";
+    trouble.textContent = state.trouble ? troubleOf(state.trouble) : "";
     const wishes = wishesOf(state);
     if (drawn === wishes) return;
     drawn = wishes;
@@ -32,6 +32,12 @@ export function wheel(state) {
     })));
   };
   return { element: element("div", {}, buttons, trouble), show };
+}
+
+/** Why a training ended, and what it said itself. @param {{code: number, said: string}} trouble */
+function troubleOf({ code, said }) {
+  const known = `trouble.${code}`;
+  return [say(knows(known) ? known : "trouble.1"), said].join("\n");
 }
 
 /** @param {any} state @returns {readonly string[]} */
@@ -85,6 +91,6 @@ async function asking(trouble, wish) {
   try {
     await train(wish);
   } catch (error) {
-    trouble.textContent = say("refused", { why: /** @type {Error} */ (error).message });
+    trouble.textContent = refusal(error);
   }
 }

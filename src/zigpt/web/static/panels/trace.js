@@ -5,6 +5,7 @@ import { element } from "../elements.js";
 import { furthest, isFuture } from "../field.js";
 import { legend } from "../legend.js";
 import { map } from "../map.js";
+import { newestOnly } from "../newest.js";
 import { origin } from "../origin.js";
 import { subject } from "../subject.js";
 import { amount, glyph, say } from "../words.js";
@@ -36,7 +37,7 @@ export function trace(state, place) {
       return known ? glyph(known[n]) : String(n);
     };
 
-    let values = new Float32Array(), latest = 0;
+    let values = new Float32Array();
     const told = element("p", { className: "readout", "aria-live": "polite" });
     const scale = element("div");
     let found = [element("div"), element("div")];
@@ -52,15 +53,14 @@ export function trace(state, place) {
       });
       told.textContent = say("trace.cell", { at, to, value: amount(values[row * columns + column]) });
     };
-    const explain = () => attempt(async () => {
+    const explain = newestOnly(() => attempt(async () => {
       state.keep();
-      const mine = ++latest, index = [...slice(), view.row, view.column], name = view.tensor;
-      const answer = await look("trace", asked, { tensor: name, index });
-      if (mine !== latest) return; // gone on meanwhile
-      const parts = origin({ name, index, ...shape() }, answer, { characters, vocabulary }, jump);
+      const name = view.tensor, cell = { name, index: [...slice(), view.row, view.column], ...shape() };
+      const answer = await look("trace", asked, { tensor: name, index: cell.index });
+      const parts = origin(cell, answer, { characters, vocabulary }, jump);
       for (const [at, part] of parts.entries()) found[at].replaceWith(part);
       found = parts;
-    });
+    }));
     const picture = map(say("trace.map"), {
       over: tell,
       chosen: (row, column) => {
@@ -71,7 +71,7 @@ export function trace(state, place) {
     });
     /** Choose a tensor, as far as there is one of that name here, and offer what chooses its slices. */
     const choose = (/** @type {string} */ name) => {
-      view.tensor = tensor.value = name in shapes ? name : name === "masked" ? "scores" : "weights";
+      view.tensor = tensor.value = Object.hasOwn(shapes, name) ? name : name === "masked" ? "scores" : "weights";
       more.replaceChildren(...choices().map((name, at) => {
         const most = shape().sizes[at] - 1;
         view[name] = Math.min(view[name], most);
@@ -83,10 +83,9 @@ export function trace(state, place) {
         return element("label", {}, say(`trace.slice.${name}`), number);
       }));
     };
-    const show = () => attempt(async () => {
-      const mine = ++latest;
-      const cells = await numbers("cells", asked, { tensor: view.tensor, index: slice() });
-      if (mine !== latest) return; // gone on meanwhile
+    const show = newestOnly(() => attempt(async () => {
+      const name = view.tensor, cells = await numbers("cells", asked, { tensor: name, index: slice() });
+      if (name !== view.tensor) return; // gone on meanwhile, and of another shape
       values = cells;
       const isShare = SHARES.includes(view.tensor), [rows, columns] = shape().sizes.slice(-2);
       const field = {
@@ -98,7 +97,7 @@ export function trace(state, place) {
       scale.replaceChildren(legend(field));
       picture.show(field, view.row, view.column);
       await explain();
-    });
+    }));
     tensor.onchange = () => {
       choose(tensor.value);
       show();

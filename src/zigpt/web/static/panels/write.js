@@ -30,13 +30,15 @@ const PAUSE = 100; // milliseconds: who walks on sooner does not want to see thi
 
 /** @param {any} state @param {HTMLElement} place */
 export function write(state, place) {
+  const wasWriting = Boolean(state.writing);
   state.writing?.abort(); // it wrote to a panel that is gone
   state.writing = undefined;
   const { view } = state;
   const usual = Object.fromEntries(SETTINGS.map((name) => [name, FIELDS[name][0]]));
   const asked = { prompt: state.run?.prompt ?? "", ...usual, ...view.asked };
   const wanted = { ...asked, at: view.at };
-  if (JSON.stringify(state.written?.asked) !== JSON.stringify(wanted)) {
+  const isNew = JSON.stringify(state.written?.asked) !== JSON.stringify(wanted);
+  if (isNew) {
     Object.assign(state, { written: { asked: wanted, letters: [] }, older: [] });
   }
   const prompt = element("textarea", { id: "prompt", rows: 2, value: asked.prompt });
@@ -121,6 +123,7 @@ export function write(state, place) {
       if (!writing.signal.aborted) about.textContent = refusal(error);
     }
     if (state.writing !== writing) return;
+    state.writing = undefined;
     stop.disabled = true;
     await compare();
   };
@@ -184,7 +187,7 @@ export function write(state, place) {
     if (kind === "snapshots") time.show();
   };
   show();
-  if ("prompt" in view.asked && !state.written.letters.length) goOn(); // as the address says
+  if (isNew ? "prompt" in view.asked : wasWriting) goOn(); // as the address says, or from where it was
   else compare();
 }
 
