@@ -39,6 +39,11 @@ export function view(text) {
   };
 }
 
+/** Go to another position; what is looked at from there is the one before. @param {View} seen @param {number} row */
+export function goTo(seen, row) {
+  if (seen.row !== row) Object.assign(seen, { row, column: Math.max(0, row - 1) });
+}
+
 /** The address of a view in a panel. @param {string} name @param {View} seen */
 export function address(name, seen) {
   const asked = new URLSearchParams({ text: seen.text });

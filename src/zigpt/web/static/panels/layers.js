@@ -8,6 +8,7 @@ import { tint } from "../field.js";
 import { ramp } from "../legend.js";
 import { newestOnly } from "../newest.js";
 import { subject } from "../subject.js";
+import { goTo } from "../view.js";
 import { walk } from "../walk.js";
 import { fixed, glyph, percent, say, whole } from "../words.js";
 
@@ -61,7 +62,8 @@ function pictured(state, characters, found, asked, attempt) {
     sum.replaceChildren(...addedUp(state, found, glyph(targets[column])));
   }));
   walk(cells, view.state, view.row, (at, column) => {
-    [view.state, view.row] = [at, column];
+    view.state = at;
+    goTo(view, column);
     state.keep();
     told.textContent = say("layers.cell", {
       state: nameOf(found.states[at]), seen: whole(column + 1), guess: glyph(found.guesses[at][column]),

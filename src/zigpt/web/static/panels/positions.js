@@ -6,6 +6,7 @@ import { element } from "../elements.js";
 import { tint } from "../field.js";
 import { ramp } from "../legend.js";
 import { subject } from "../subject.js";
+import { goTo } from "../view.js";
 import { walk } from "../walk.js";
 import { fixed, glyph, percent, say, whole } from "../words.js";
 
@@ -28,7 +29,7 @@ export function positions(state, place) {
       ramp(say("positions.expected"), [shade(0), shade(WORST)], say("positions.surprising")), told,
     );
     walk([letters], 0, state.view.row, (_, at) => {
-      state.view.row = at;
+      goTo(state.view, at);
       state.keep();
       for (const [place, letter] of letters.entries()) {
         letter.classList.toggle("context", place <= at);
