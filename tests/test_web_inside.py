@@ -11,6 +11,7 @@ import torch
 from playwright.sync_api import expect
 
 from tests.serving import Server, in_a_browser, number
+from tests.test_wish import wait_for
 from zigpt.anatomy import SHAPES, influence, trace
 from zigpt.config import GPTConfig
 from zigpt.model import GPT
@@ -72,6 +73,12 @@ def floats(answer):
 def shown_number(told):
     """The number at the end of what is told of a cell."""
     return number(re.split("[:：] ?", told)[-1])
+
+
+def is_close(page, wanted):
+    """Whether a number of Python's is what is told of the cell that was gone to."""
+    told = shown_number(page.locator(".readout").first.inner_text())
+    return told == pytest.approx(float(wanted), abs=1e-3)
 
 
 def go(page, panel, text=TEXT, **view):
@@ -152,12 +159,7 @@ class TestAttention:
         page.keyboard.press("ArrowRight")
         expect(page.locator(".thumb:focus")).to_have_attribute("aria-pressed", "true")
         expect(page.locator("details")).to_have_count(1)
-        wanted = float(seen.weights[1, 1, 9, 4])
-        page.wait_for_function(
-            "wanted => Math.abs(Number(document.querySelector('.readout').textContent"
-            ".split(/[:：]/).at(-1)) - wanted) < 1e-3",
-            arg=wanted,
-        )
+        wait_for(lambda: is_close(page, seen.weights[1, 1, 9, 4]))
         assert page.locator(".thumb[tabindex='0']").count() == 1
 
     def test_a_row_is_also_bars_and_a_table(self, page, seen):
@@ -200,12 +202,8 @@ class TestAttention:
             if step and "at=3" not in page.url:
                 page.locator("#moment").press("ArrowLeft")
             folder = run / "snapshots" / "step-00000003.safetensors"
-            wanted = float(load_model(folder).look_inside(text).scores[1, 2, 6, 4])
-            page.wait_for_function(
-                "wanted => Math.abs(Number(document.querySelector('.readout').textContent"
-                ".split(/[:：]/).at(-1)) - wanted) < 1e-3",
-                arg=wanted,
-            )
+            wanted = load_model(folder).look_inside(text).scores[1, 2, 6, 4]
+            wait_for(lambda wanted=wanted: is_close(page, wanted))
 
 
 ODD = [-1, 2**31, 10**40, 1.5, float("nan"), float("inf"), "0", None, True, [], {}, [0]]
