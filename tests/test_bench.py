@@ -15,6 +15,7 @@ from zigpt.bench.plot import draw_growth
 from zigpt.bench.rounds import Comparison, compare, rate, shown
 from zigpt.bench.saving import compare_saving
 from zigpt.bench.speed import (
+    compare_memory,
     compare_training,
     compare_writing,
     measure_start,
@@ -100,6 +101,12 @@ def test_memory_and_first_character_are_those_of_real_processes():
     assert is_sound(memory, 1)
     assert memory.median("python, doing nothing") < memory.median("zigpt --help")
     assert memory.median("zigpt --help") < memory.median("importing torch") / 2
+
+
+def test_the_memory_of_training_is_that_of_real_processes():
+    memory = compare_memory("tiny")
+    assert is_sound(memory, 1)
+    assert memory.median("importing torch") < memory.median("zigpt")
 
 
 def test_the_textbook_cannot_see_the_future_and_learns():

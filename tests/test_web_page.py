@@ -285,6 +285,7 @@ def test_a_panel_that_waits_for_the_first_model_shows_it(browser, tmp_path):
     with Server(run) as server:
         page = browser.new_page(locale="en-US")
         page.goto(server.address)
+        page.click("#tab-write")
         page.click("#tab-attention")
         expect(page.locator("#panel .lead").last).to_have_text(strings("en")["about.none"])
         shutil.copy(GOLDEN / "model.safetensors", run)
@@ -300,6 +301,7 @@ def test_a_better_model_takes_neither_the_focus_nor_an_open_table(browser, tmp_p
         page.goto(server.address)
         page.click("#tab-attention")
         page.click("summary")
+        page.locator(".moved .letter").nth(2).click()
         for focused in ("canvas.map", ".moved .letter >> nth=2", ".steps button >> nth=1"):
             page.wait_for_selector(focused).focus()
             page.evaluate("document.activeElement.dataset.old = ''")
@@ -313,6 +315,15 @@ def test_a_better_model_takes_neither_the_focus_nor_an_open_table(browser, tmp_p
                 "found => document.activeElement === found", page.query_selector(focused)
             )
             expect(page.locator("details[open] tbody tr").first).to_be_visible()
+            chosen = page.locator(".moved .letter").nth(2)
+            expect(chosen).to_have_attribute("aria-pressed", "true")
+        page.click("#tab-layers")
+        page.focus("#chain")
+        page.evaluate("document.activeElement.dataset.old = ''")
+        shutil.copy(GOLDEN / "model.safetensors", run / "new")
+        (run / "new").replace(run / "model.safetensors")
+        expect(page.locator("[data-old]")).to_have_count(0, timeout=SOON)
+        assert page.evaluate("document.activeElement.id") == "chain"
         page.close()
 
 
@@ -354,6 +365,19 @@ def test_of_all_that_is_wished_for_meanwhile_only_the_last_is_done(page):
         }"""
     )
     assert done == [1, 4, 5, 6, 7]
+
+
+def test_whoever_types_a_new_text_finds_the_middle_of_it_chosen(page):
+    page.click("#tab-positions")
+    page.click("#text")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("the lamp")
+    expect(page.locator("#panel .letter")).to_have_count(8)
+    assert page.locator("#panel .letter[aria-pressed=true]").count() == 1
+    assert page.locator("#panel .letter").first.get_attribute("aria-pressed") == "false"
+    page.fill("#text", "a")
+    page.fill("#text", "the lamp")
+    expect(page.locator("#panel .letter").nth(4)).to_have_attribute("aria-pressed", "true")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,16 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.conftest import story
-from tests.serving import GOLDEN, PARAMETERS, Server, have_written, in_a_browser, number
+from tests.serving import (
+    GOLDEN,
+    PARAMETERS,
+    Server,
+    have_written,
+    in_a_browser,
+    number,
+    strings,
+)
+from tests.test_wish import wait_for
 from zigpt.config import SampleConfig
 from zigpt.generate.loop import write
 from zigpt.generate.reference import ReferenceDecoder
@@ -145,7 +154,7 @@ def test_another_candidate_begins_a_branch_and_the_old_one_is_gone_back_to(page)
 
 
 @in_a_browser
-def test_who_branches_while_it_writes_can_go_back_to_what_was_written_by_then(page):
+def test_who_branches_while_it_writes_goes_back_to_a_text_that_is_written_on(page):
     have_written(page, PROMPT, 10000)
     page.locator(".letter").nth(3).click()
     page.locator(".stages button").first.click()
@@ -153,15 +162,40 @@ def test_who_branches_while_it_writes_can_go_back_to_what_was_written_by_then(pa
     page.click("#back")
     left = text_on(page)
     assert page.locator(".letter.forced").count() == 0
-    assert page.locator("button[disabled]").count() == 1  # nothing is left to stop
-    page.wait_for_timeout(300)
-    assert text_on(page) == left
+    wait_for(lambda: len(text_on(page)) > len(left) + 20)
+    page.locator("form button:not(.main):not(#back)").click()
+    expect(page.locator("button[disabled]")).to_have_count(1)  # nothing is left to stop
+    stopped = text_on(page)
+    assert stopped.startswith(left)
     expect(page.locator("#copied")).not_to_be_empty()
     page.click("#tab-learn")
     page.wait_for_selector("#tab-learn[aria-selected=true]")
     page.click("#tab-write")
-    expect(page.locator(".letter")).to_have_count(len(left))
-    assert text_on(page) == left
+    expect(page.locator(".letter")).to_have_count(len(stopped))
+    assert text_on(page) == stopped
+
+
+@in_a_browser
+def test_a_text_that_a_dying_server_cut_off_is_written_on_by_the_next(browser):
+    length = 1500
+    server = Server(GOLDEN)
+    page = browser.new_page(locale="en-US")
+    page.goto(server.address)
+    have_written(page, PROMPT, length)
+    wait_for(lambda: page.locator(".letter").count() > 20)
+    server.process.kill()
+    server.process.communicate()
+    lost = page.locator("#panel .trouble").filter(has_text=strings("en")["lost"])
+    expect(lost.first).to_be_visible()
+    assert page.locator(".letter").count() < length
+    with Server(GOLDEN, port=server.port):
+        expect(page.locator(".letter")).to_have_count(length, timeout=60_000)
+        expect(lost).to_have_count(0)
+        decoder = ReferenceDecoder(SAVED.model)
+        text = write(decoder, SAVED.tokenizer, PROMPT, length, SampleConfig(seed=1))
+        assert text_on(page) == "".join(text)
+        expect(page.locator("#copied")).not_to_be_empty()
+        page.close()
 
 
 @in_a_browser

@@ -26,6 +26,14 @@ from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState, train_step
 
 _ASCII = "etaoin shrdlu\nETAOIN.,;cmfwypvbgkjqxz"
+_TWO_STEPS = """
+import sys, torch
+from zigpt.bench.speed import TRAINERS
+from zigpt.config import configure
+side, preset, vocab_size = sys.argv[1:]
+step = TRAINERS[side](*configure(int(vocab_size), preset, {}), torch.device("cpu"))
+step(), step()
+"""
 _LAUNCHER = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
@@ -45,25 +53,20 @@ def measure_training(device: torch.device, rounds: int) -> Iterator[Comparison]:
     presets: dict[PresetName, int] = {"seed": 1, "laptop": 10}  # steps in a turn
     for preset, n_steps in presets.items():
         yield compare_training(*configure(len(_ASCII), preset, {}), device, rounds, n_steps)
+    if device.type == "cpu":  # elsewhere it is not that of a process
+        yield from map(compare_memory, presets)
 
 
 def compare_training(
     model: GPTConfig, config: TrainConfig, device: torch.device, rounds: int, n_steps: int = 1
 ) -> Comparison:
     """Train one batch, `n_steps` times in a turn."""
-    state = TrainState.fresh(model, config, device)
-    corpus = Corpus.from_text(random_text(20 * model.block_size))
-    batch = corpus.batch(0, config.batch_size, model.block_size, 0)
-    inputs, targets = (torch.from_numpy(ids) for ids in batch)
-    plain = textbook.Textbook(model).to(device)
-    optimizer = torch.optim.AdamW(plain.parameters(), lr=config.learning_rate)
-    precision = pick_precision(device)
+    predictions, precision = config.batch_size * model.block_size, pick_precision(device)
 
     def steps(step: Callable[[], object]) -> float:
-        return rate(lambda: [step() for _ in range(n_steps)], n_steps * inputs.numel())
+        return rate(lambda: [step() for _ in range(n_steps)], n_steps * predictions)
 
-    ours = partial(train_step, state, inputs, targets)
-    theirs = partial(textbook.train_step, plain, optimizer, inputs.to(device), targets.to(device))
+    ours, theirs = (trainer(model, config, device) for trainer in TRAINERS.values())
     limit = f"limit: {str(precision).removeprefix('torch.')} products"
     return compare(
         f"training {model.n_layer}/{model.n_head}/{model.n_embd}, block {model.block_size}",
@@ -76,6 +79,47 @@ def compare_training(
         },
         "textbook",
         limit,
+    )
+
+
+def _ours(model: GPTConfig, config: TrainConfig, device: torch.device) -> Callable[[], object]:
+    state = TrainState.fresh(model, config, device)
+    return partial(train_step, state, *_batch(model, config))
+
+
+def _textbook(model: GPTConfig, config: TrainConfig, device: torch.device) -> Callable[[], object]:
+    plain = textbook.Textbook(model).to(device)
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=config.learning_rate)
+    inputs, targets = (ids.to(device) for ids in _batch(model, config))
+    return partial(textbook.train_step, plain, optimizer, inputs, targets)
+
+
+TRAINERS = {"zigpt": _ours, "textbook": _textbook}
+
+
+def _batch(model: GPTConfig, config: TrainConfig) -> list[torch.Tensor]:
+    corpus = Corpus.from_text(random_text(20 * model.block_size))
+    windows = corpus.batch(0, config.batch_size, model.block_size, 0)
+    return [torch.from_numpy(ids) for ids in windows]
+
+
+def compare_memory(preset: PresetName) -> Comparison:
+    """Two steps of a preset, each side in a process of its own: the most memory it had."""
+    model, _ = configure(len(_ASCII), preset, {})
+    nothing = "importing torch"
+    vocab_size = str(model.vocab_size)
+    programs = {name: _python(_TWO_STEPS, name, preset, vocab_size) for name in TRAINERS}
+    return compare(
+        f"peak memory training {model.n_layer}/{model.n_head}/{model.n_embd}",
+        "MB",
+        1,  # always about the same
+        {
+            name: partial(_peak_memory, program)
+            for name, program in {**programs, nothing: _python("import torch")}.items()
+        },
+        "textbook",
+        nothing,
+        less_is_better=True,
     )
 
 
@@ -150,8 +194,8 @@ def measure_start(device: torch.device, rounds: int) -> Iterator[Comparison]:
         commands = {
             "zigpt sample": ("-m", "zigpt", "sample", str(path), "--chars=20"),
             "zigpt --help": ("-m", "zigpt", "--help"),
-            "importing torch": ("-c", "import torch; print()"),
-            nothing: ("-c", "print()"),
+            "importing torch": _python("import torch; print()"),
+            nothing: _python("print()"),
         }
         for title, unit, measure in (
             ("first character", "seconds", _first_character),
@@ -159,6 +203,10 @@ def measure_start(device: torch.device, rounds: int) -> Iterator[Comparison]:
         ):
             sides = {name: partial(measure, words) for name, words in commands.items()}
             yield compare(title, unit, rounds, sides, limit=nothing, less_is_better=True)
+
+
+def _python(program: str, *arguments: str) -> tuple[str, ...]:
+    return ("-c", program, *arguments)
 
 
 def _first_character(words: Sequence[str]) -> float:

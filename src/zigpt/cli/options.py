@@ -192,7 +192,7 @@ class BenchOptions:
         Positional[tuple[BenchPart, ...]],
         arg(
             metavar="[PART ...]",
-            help="limits, training, writing, text, start, saving, growth; none: all, in 7 minutes",
+            help="limits, training, writing, text, start, saving, growth; none: all, in 10 minutes",
             help_behavior_hint="",
         ),
     ] = ()

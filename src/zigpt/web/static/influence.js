@@ -8,10 +8,11 @@ import { walk } from "./walk.js";
 import { amount, glyph, say } from "./words.js";
 
 /**
- * @param {string[]} characters @param {import("./view.js").View} asked @param {number} first the one to change
- * first @param {import("./subject.js").Attempt} attempt
+ * @param {any} state @param {string[]} characters @param {import("./view.js").View} asked
+ * @param {import("./subject.js").Attempt} attempt
  */
-export function influence(characters, asked, first, attempt) {
+export function influence(state, characters, asked, attempt) {
+  const { view } = state, first = view.changed ?? view.column;
   const letters = characters.map((character) =>
     element("span", { className: "letter", role: "button", textContent: glyph(character) }));
   const told = element("p", { className: "readout", "aria-live": "polite" });
@@ -31,7 +32,11 @@ export function influence(characters, asked, first, attempt) {
       say("attention.most", { most: amount(most), place: moved.indexOf(most) }),
     ].map((textContent) => element("span", { textContent })));
   }));
-  walk([letters], 0, first, (_, at) => void change(at));
+  walk([letters], 0, first, (_, at) => {
+    if (at !== first || view.changed !== null) view.changed = at;
+    state.keep();
+    change(at);
+  });
   return element("div", {},
     element("h3", { textContent: say("attention.influence") }),
     element("p", { className: "lead", textContent: say("attention.influence.lead") }),

@@ -20,6 +20,9 @@ const PANELS = /** @type {const} */ ([
 /** @type {any} */
 const state = {};
 
+/** Which panels there is nothing for before the first model. @param {string} name */
+const needsModel = (name) => name !== "learn";
+
 /** The panel that the address names, or the first. */
 const named = () => (PANELS.find(([name]) => name === panel()) ?? PANELS[0])[0];
 
@@ -49,6 +52,7 @@ function show() {
   byId("theme").textContent = say(`theme.${theme() === "dark" ? "light" : "dark"}`);
   byId("export").textContent = say("export.save");
   byId("export").title = say("export.why");
+  byId("export").hidden = Boolean(state.refused);
   if (state.refused) return describe();
   const current = named();
   redraw(byId("tabs"), ...PANELS.map(([name]) => element("button", {
@@ -72,7 +76,12 @@ function show() {
     describe();
   };
   describe();
-  PANELS.find(([name]) => name === current)?.[1](state, place);
+  if (needsModel(current) && !state.model) {
+    place.append(
+      element("h2", { textContent: say(`panel.${current}`) }),
+      element("p", { className: "lead", textContent: say("about.none") }),
+    );
+  } else PANELS.find(([name]) => name === current)?.[1](state, place);
   redraw(byId("panels"), place);
 }
 
@@ -138,7 +147,7 @@ async function hear({ kind, value }) {
   const isOther = kind === "model" && (trouble || value !== version);
   if (kind !== "run" && !isOther && (had || kind !== "rows")) return;
   await load();
-  const isFirst = version === undefined && state.model && named() !== "learn"; // what all the others waited for
+  const isFirst = version === undefined && state.model && needsModel(named());
   if (kind === "run" || had !== Boolean(state.run) || isFirst) show();
   else describe();
 }

@@ -4,6 +4,7 @@ import { refusal } from "./api.js";
 import { element, redraw } from "./elements.js";
 import { momentName, timeline } from "./moment.js";
 import { newestOnly } from "./newest.js";
+import { goTo } from "./view.js";
 import { glyph, plain, say, strangerTo } from "./words.js";
 
 /**
@@ -14,10 +15,6 @@ import { glyph, plain, say, strangerTo } from "./words.js";
  */
 export function subject(state, place, show) {
   const { view, model } = state;
-  if (!model) {
-    place.append(element("p", { className: "lead", textContent: say("about.none") }));
-    return;
-  }
   view.text = Array.from(view.text).slice(0, model.block_size).join(""); // that of another model may be longer
   const text = element("textarea", { id: "text", rows: 2, value: view.text, maxLength: model.block_size });
   const below = element("div");
@@ -32,14 +29,15 @@ export function subject(state, place, show) {
 
   /** @type {Attempt} */
   const attempt = async (work) => {
+    trouble.textContent = ""; // now, not afterwards: of an attempt within it something may be told
     try {
       await work();
-      trouble.textContent = "";
     } catch (error) {
       trouble.textContent = refusal(error);
     }
   };
   const refresh = newestOnly(() => attempt(async () => {
+    if (odd.textContent) return; // it was typed since
     const made = element("div"), told = [say("export.text", { text: plain(view.text) }), momentName(view.at)];
     await show(made, attempt);
     if (odd.textContent || !below.isConnected) return; // there is another text by now, or another panel
@@ -55,6 +53,8 @@ export function subject(state, place, show) {
   };
   text.oninput = () => {
     view.text = text.value;
+    const length = Array.from(view.text).length;
+    if (!view.row || view.row >= length) goTo(view, length >> 1);
     again();
   };
   // A training at work adds moments and makes the newest model a better one; a server that is back can be asked again.

@@ -9,6 +9,7 @@
  * @property {number} head
  * @property {number} row the position that asks
  * @property {number} column the position that is looked at, or the channel
+ * @property {number | null} changed the character that the influence test changes; null for that of the column
  * @property {number} state of the residual stream
  * @property {string} tensor which of the model's numbers; none if a panel's first
  * @property {string} target what is asked about where the text ends; empty for the best guess
@@ -26,7 +27,7 @@ export function view(text) {
   const asked = new URLSearchParams(location.hash.split("?")[1] ?? "");
   const number = (/** @type {string} */ name) => Math.max(0, Math.trunc(Number(asked.get(name)) || 0));
   const [layer, head, state] = ["layer", "head", "state"].map(number);
-  const shown = asked.get("text") ?? text;
+  const shown = asked.get("text") || text;
   // In the middle there is most to be seen: the first row of a map has one key, and the last position no answer.
   const row = asked.has("row") ? number("row") : Array.from(shown).length >> 1;
   const column = asked.has("column") ? number("column") : Math.max(0, row - 1);
@@ -34,8 +35,9 @@ export function view(text) {
   const prompt = asked.get("prompt");
   const settings = SETTINGS.filter((name) => asked.has(name)).map((name) => [name, Number(asked.get(name)) || 0]);
   return {
-    text: shown, at: asked.has("at") ? number("at") : null, layer, head, row, column, state, tensor,
-    target, asked: prompt === null ? {} : { prompt, ...Object.fromEntries(settings) },
+    text: shown, at: asked.has("at") ? number("at") : null, layer, head, row, column, state, tensor, target,
+    changed: asked.has("changed") ? number("changed") : null,
+    asked: prompt === null ? {} : { prompt, ...Object.fromEntries(settings) },
   };
 }
 
@@ -48,6 +50,7 @@ export function goTo(seen, row) {
 export function address(name, seen) {
   const asked = new URLSearchParams({ text: seen.text });
   if (seen.at !== null) asked.set("at", String(seen.at));
+  if (seen.changed !== null) asked.set("changed", String(seen.changed));
   if (seen.tensor) asked.set("tensor", seen.tensor);
   if (seen.target) asked.set("target", seen.target);
   for (const key of NUMBERS) asked.set(key, String(seen[key]));

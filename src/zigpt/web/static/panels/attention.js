@@ -32,7 +32,8 @@ export function attention(state, place) {
     const fetched = heads(asked, length);
     view.layer = Math.min(view.layer, model.n_layer - 1);
     view.head = Math.min(view.head, model.n_head - 1);
-    const [small, first] = await Promise.all([numbers("heads", asked), fetched(view.layer, view.head)]);
+    const { layer: firstLayer, head: firstHead } = view;
+    const [small, first] = await Promise.all([numbers("heads", asked), fetched(firstLayer, firstHead)]);
     let head = first;
 
     const step = () => STEPS.find((name) => name === view.tensor) ?? "weights";
@@ -93,9 +94,10 @@ export function attention(state, place) {
           onclick: () => { location.hash = address("trace", view); },
         })),
         element("div", {}, ...read.parts)),
-      influence(characters, asked, view.column, attempt),
+      influence(state, characters, asked, attempt),
     );
     show();
+    if (view.layer !== firstLayer || view.head !== firstHead) await turn(); // somebody went on meanwhile
   });
 }
 

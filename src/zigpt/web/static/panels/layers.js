@@ -34,7 +34,7 @@ export function layers(state, place) {
       redraw(picture, ...pictured(state, characters, found, asked, attempt));
     }));
     target.oninput = () => {
-      view.target = target.value;
+      view.target = target.value = Array.from(target.value).at(-1) ?? ""; // the newest takes the place
       state.keep();
       draw();
     };
@@ -49,7 +49,13 @@ function pictured(state, characters, found, asked, attempt) {
   const { view } = state;
   const targets = [...characters.slice(1), found.target];
   const told = element("p", { "aria-live": "polite" });
-  const course = element("div"), sum = element("div");
+  const course = element("div"), title = element("h3"), sum = element("div");
+  const chain = element("input", { id: "chain", type: "checkbox", checked: Boolean(state.chained) });
+  let drawSum = () => {};
+  chain.onchange = () => {
+    state.chained = chain.checked;
+    drawSum();
+  };
   // Where nobody knows what came, no guess is right.
   const isHit = (/** @type {string} */ guess, /** @type {number} */ column) =>
     guess === targets[column] && (column < characters.length - 1 || asked.target !== null);
@@ -59,7 +65,8 @@ function pictured(state, characters, found, asked, attempt) {
   let shown = -1;
   const addUp = newestOnly((/** @type {number} */ column) => attempt(async () => {
     const found = await look("parts", view, { ...asked, position: column });
-    sum.replaceChildren(...addedUp(state, found, glyph(targets[column])));
+    drawSum = () => sum.replaceChildren(...addedUp(found, chain.checked));
+    drawSum();
   }));
   walk(cells, view.state, view.row, (at, column) => {
     view.state = at;
@@ -77,12 +84,14 @@ function pictured(state, characters, found, asked, attempt) {
         say("layers.rank", { rank: whole(found.ranks[each][column]) }),
       ]), at),
     );
+    title.textContent = say("layers.parts", { target: glyph(targets[column]) });
     if (column !== shown) addUp(column);
     shown = column;
   }, "aria-selected");
   const chosen = cells[view.state][view.row];
   requestAnimationFrame(() => { box.scrollLeft = chosen.offsetLeft - box.clientWidth / 2; });
-  return [box, legend(), told, element("div", { className: "halves" }, course, sum)];
+  return [box, legend(), told, element("div", { className: "halves" }, course,
+    element("div", {}, title, element("label", { className: "check" }, chain, say("layers.chain")), sum))];
 }
 
 /** @param {string} guess @param {number} probability of the target @param {boolean} isHit */
@@ -114,23 +123,13 @@ const legend = () => ramp("0%", [0, 0.04, 0.16, 0.36, 0.64, 1].map(shade), "100%
 /** The root brings out what is small. @param {number} probability */
 const shade = (probability) => tint("--accent", 55 * Math.sqrt(probability));
 
-/** What every part adds to the logit. @param {any} state @param {any} found @param {string} target @returns {Node[]} */
-function addedUp(state, found, target) {
+/** What every part adds to the logit. @param {any} found @param {boolean} isChain @returns {Node[]} */
+function addedUp(found, isChain) {
   const addends = found.labels.map((/** @type {any[]} */ label, /** @type {number} */ at) =>
     [nameOf(label), found.values[at]]);
   const total = sumOf(addends);
-  const picture = element("div");
-  const chain = element("input", { type: "checkbox", checked: Boolean(state.chained) });
-  chain.onchange = () => draw();
-  const draw = () => {
-    state.chained = chain.checked;
-    picture.replaceChildren(addendBars(addends, say("layers.sum"), chain.checked));
-  };
-  draw();
   return [
-    element("h3", { textContent: say("layers.parts", { target }) }),
-    element("label", { className: "check" }, chain, say("layers.chain")),
-    picture,
+    addendBars(addends, say("layers.sum"), isChain),
     element("p", {
       className: "verdict", role: "status",
       textContent: say(Math.abs(total - found.score) <= EXACT ? "layers.equal" : "layers.differ", {

@@ -84,8 +84,9 @@ export function trace(state, place) {
       }));
     };
     const show = newestOnly(() => attempt(async () => {
+      if (tensor.value !== view.tensor) choose(view.tensor);
       const name = view.tensor, cells = await numbers("cells", asked, { tensor: name, index: slice() });
-      if (name !== view.tensor) return; // gone on meanwhile, and of another shape
+      if (name !== view.tensor) return void show(); // somebody went on meanwhile: these are of another shape
       values = cells;
       const isShare = SHARES.includes(view.tensor), [rows, columns] = shape().sizes.slice(-2);
       const field = {

@@ -69,6 +69,7 @@ export function write(state, place) {
     copied, choice, source, stages, about,
   );
 
+  let isCut = false; // off by a server that went away
   const letterAt = (/** @type {number} */ at) => /** @type {HTMLElement} */ (out.children[at + 1]); // after the prompt
 
   const show = () => {
@@ -108,6 +109,7 @@ export function write(state, place) {
   const goOn = async () => {
     state.writing?.abort();
     const writing = (state.writing = new AbortController());
+    isCut = false;
     const { asked, letters } = state.written;
     show();
     stop.disabled = false;
@@ -120,12 +122,13 @@ export function write(state, place) {
       }
       byId("said").textContent = out.textContent;
     } catch (error) {
-      if (!writing.signal.aborted) about.textContent = refusal(error);
+      isCut = !writing.signal.aborted;
+      if (isCut) about.textContent = refusal(error);
     }
     if (state.writing !== writing) return;
     state.writing = undefined;
     stop.disabled = true;
-    await compare();
+    if (!isCut) await compare();
   };
 
   let latest = 0;
@@ -152,7 +155,7 @@ export function write(state, place) {
   /** Put another character in one place, and write on from there. */
   const branch = (/** @type {number} */ at, /** @type {Partial<Letter>} */ other) => {
     const { written } = state;
-    state.older.push({ written, at });
+    state.older.push({ written, at, isUnfinished: Boolean(state.writing) });
     const letters = [...written.letters.slice(0, at), { ...written.letters[at], ...other }];
     state.written = { asked: written.asked, letters };
     goOn();
@@ -163,16 +166,17 @@ export function write(state, place) {
     state.writing?.abort();
     state.writing = undefined;
     stop.disabled = true;
-    const { written, at } = state.older.pop();
+    const { written, at, isUnfinished } = state.older.pop();
     state.written = written;
     show();
-    compare();
+    if (isUnfinished) goOn();
+    else compare();
     letterAt(at).focus();
   };
   stop.onclick = () => state.writing?.abort();
   form.onsubmit = (event) => {
     event.preventDefault();
-    const stranger = state.model && strangerTo(state.model, prompt.value);
+    const stranger = strangerTo(state.model, prompt.value);
     if (stranger) {
       about.textContent = say("subject.stranger", { character: glyph(stranger) });
       return;
@@ -185,9 +189,12 @@ export function write(state, place) {
   };
   state.hear = (/** @type {{kind: string}} */ { kind }) => {
     if (kind === "snapshots") time.show();
+    if (kind !== "back") return;
+    if (isCut) goOn();
+    else compare();
   };
   show();
-  if (isNew ? "prompt" in view.asked : wasWriting) goOn(); // as the address says, or from where it was
+  if (isNew ? "prompt" in view.asked && form.reportValidity() : wasWriting) goOn(); // as the address says, or from where it was
   else compare();
 }
 
