@@ -60,16 +60,18 @@ export const get = (path) => answered(path);
 /** Ask for one thing. @param {string} path @param {unknown} body */
 export const ask = (path, body) => answered(path, post(body));
 
-/**
- * Ask about the window that is looked at. @param {string} question @param {import("./view.js").View} view
- * @param {object} [more] what this question needs besides text and moment
- */
-export const look = (question, view, more) => ask(`look/${question}`, { text: view.text, at: view.at, ...more });
+/** @typedef {{text: string, at: number | null}} Window what is looked at, and the moment of training */
 
-/** The same where the answer is nothing but numbers. @param {string} question @param {import("./view.js").View} view
+/**
+ * Ask about the window that is looked at. @param {string} question @param {Window} seen
+ * @param {object} [more] what this question needs besides
+ */
+export const look = (question, { text, at }, more) => ask(`look/${question}`, { text, at, ...more });
+
+/** The same where the answer is nothing but numbers. @param {string} question @param {Window} seen
  * @param {object} [more] */
-export async function numbers(question, view, more) {
-  const response = await fetched(`/api/look/${question}`, post({ text: view.text, at: view.at, ...more }));
+export async function numbers(question, { text, at }, more) {
+  const response = await fetched(`/api/look/${question}`, post({ text, at, ...more }));
   return new Float32Array(await heard(response.arrayBuffer()));
 }
 

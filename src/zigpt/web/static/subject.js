@@ -36,8 +36,12 @@ export function subject(state, place, show) {
       trouble.textContent = refusal(error);
     }
   };
+  let isTyped = false;
   const refresh = newestOnly(() => attempt(async () => {
     if (odd.textContent) return; // it was typed since
+    const length = Array.from(view.text).length;
+    if (isTyped && (!view.row || view.row >= length)) goTo(view, length >> 1); // a shorter text was there before
+    isTyped = false;
     const made = element("div"), told = [say("export.text", { text: plain(view.text) }), momentName(view.at)];
     await show(made, attempt);
     if (odd.textContent || !below.isConnected) return; // there is another text by now, or another panel
@@ -53,8 +57,7 @@ export function subject(state, place, show) {
   };
   text.oninput = () => {
     view.text = text.value;
-    const length = Array.from(view.text).length;
-    if (!view.row || view.row >= length) goTo(view, length >> 1);
+    isTyped = true;
     again();
   };
   // A training at work adds moments and makes the newest model a better one; a server that is back can be asked again.

@@ -29,9 +29,9 @@ export function layers(state, place) {
     const draw = newestOnly(() => attempt(async () => {
       const isKnown = Array.from(state.model.characters).includes(view.target);
       trouble.textContent = isKnown || !view.target ? "" : say("layers.unknown", { character: glyph(view.target) });
-      const asked = { target: isKnown ? view.target : null }, characters = Array.from(view.text);
-      const found = await look("layers", view, asked);
-      redraw(picture, ...pictured(state, characters, found, asked, attempt));
+      const asked = { ...view, target: isKnown ? view.target : null };
+      const found = await look("layers", asked, { target: asked.target });
+      redraw(picture, ...pictured(state, found, asked, attempt));
     }));
     target.oninput = () => {
       view.target = target.value = Array.from(target.value).at(-1) ?? ""; // the newest takes the place
@@ -43,9 +43,11 @@ export function layers(state, place) {
 }
 
 /** The map, and below it what belongs to the cell that is chosen.
- * @param {any} state @param {string[]} characters of the text that was asked about @param {any} found
- * @param {{target: string | null}} asked the target of the last position, if it is not the best guess @param {import("../subject.js").Attempt} attempt */
-function pictured(state, characters, found, asked, attempt) {
+ * @param {any} state @param {any} found @param {{text: string, at: number | null, target: string | null}} asked the
+ * target is that of the last position, if it is not the best guess @param {import("../subject.js").Attempt} attempt
+ */
+function pictured(state, found, asked, attempt) {
+  const characters = Array.from(asked.text);
   const { view } = state;
   const targets = [...characters.slice(1), found.target];
   const told = element("p", { "aria-live": "polite" });
@@ -64,7 +66,7 @@ function pictured(state, characters, found, asked, attempt) {
   const box = mapOf(found.states.map(nameOf), characters, targets, cells);
   let shown = -1;
   const addUp = newestOnly((/** @type {number} */ column) => attempt(async () => {
-    const found = await look("parts", view, { ...asked, position: column });
+    const found = await look("parts", asked, { target: asked.target, position: column });
     drawSum = () => sum.replaceChildren(...addedUp(found, chain.checked));
     drawSum();
   }));
