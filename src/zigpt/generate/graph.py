@@ -116,8 +116,9 @@ class _Graph:
         pieces, spare = (2 * heads, _spare(size) // 2) if is_modern else (heads, _spare(size))
         keys, values = self._reach(prefix, f"blocks.{layer}.ln_1")
         units = np.concatenate((keys, 1 / keys, 1 / values))
-        qkv = _fill(self.weight(f"{prefix}.qkv.weight") * units[:, None], 3 * pieces, spare)
-        bias = _fill(self.weight(f"{prefix}.qkv.bias") * units, 3 * pieces, spare)
+        weight, bias = self.weight(f"{prefix}.qkv.weight"), self.weight(f"{prefix}.qkv.bias")
+        qkv = _fill(_float32(weight * units[:, None]), 3 * pieces, spare)
+        bias = _fill(_float32(bias * units), 3 * pieces, spare)
         packed = self.linear(x, qkv, self.constant(f"{prefix}.qkv.bias", bias), f"{prefix}.qkv")
         inputs = [packed, "", "", *_cache_names("past", layer), "last", "length"]
         inputs += [*(["cos", "sin"] if is_modern else ["", ""]), "", "", "", "step", "step"]
@@ -127,7 +128,7 @@ class _Graph:
             scale=1 / math.sqrt(size), do_rotary=int(is_modern), kv_cache_bit_width=8,
             k_quant_type="PER_TENSOR", v_quant_type="PER_TENSOR",
         )  # fmt: skip
-        project = self.weight(f"{prefix}.project.weight") * values
+        project = _float32(self.weight(f"{prefix}.project.weight") * values)
         project = _fill(project.T, pieces, spare).T
         bias_name = self.constant(f"{prefix}.project.bias")
         return self.linear(mixed, project, bias_name, f"{prefix}.project")
@@ -140,7 +141,8 @@ class _Graph:
         The channels of what a LayerNorm gives vary by 1, so a row of weights, its gain included,
         gives numbers that vary by the row's length, around the row's product with the bias.
         """
-        weight, bias = self.weight(f"{prefix}.qkv.weight"), self.weight(f"{prefix}.qkv.bias")
+        weight = self.weight(f"{prefix}.qkv.weight").astype(np.float64)  # room for squares of any
+        bias = self.weight(f"{prefix}.qkv.bias")
         varies = np.linalg.norm(weight * self.weight(f"{norm}.weight"), axis=1)
         middle = np.abs(weight @ self.weight(f"{norm}.bias") + bias)
         reach = np.maximum(_DEVIATIONS * varies + middle, np.finfo(np.float32).tiny)
@@ -261,6 +263,12 @@ def _cache_names(which: str, layer: int) -> list[str]:
 
 def _spare(size: int) -> int:
     return -size % _HEAD_MULTIPLE
+
+
+def _float32(numbers: np.ndarray) -> np.ndarray:
+    """Those too large for it become the largest that there is: of such weights no score is one."""
+    largest = np.finfo(np.float32).max
+    return np.clip(numbers, -largest, largest).astype(np.float32)
 
 
 def _fill(rows: np.ndarray, n_groups: int, spare: int) -> np.ndarray:
