@@ -293,58 +293,64 @@ def test_a_panel_that_waits_for_the_first_model_shows_it(browser, tmp_path):
         page.close()
 
 
-def test_a_better_model_takes_neither_the_focus_nor_an_open_table(browser, tmp_path):
+@pytest.fixture
+def live(browser, tmp_path):
+    """A page and the run folder that it shows, to be changed under its eyes."""
     run = tmp_path / "run"
     shutil.copytree(GOLDEN, run)
     with Server(run) as server:
         page = browser.new_page(locale="en-US")
         page.goto(server.address)
-        page.click("#tab-attention")
-        page.click("summary")
-        page.locator(".moved .letter").nth(2).click()
-        for focused in ("canvas.map", ".moved .letter >> nth=2", ".steps button >> nth=1"):
-            page.wait_for_selector(focused).focus()
-            page.evaluate("document.activeElement.dataset.old = ''")
-            other = run / "snapshots" / "step-00000003.safetensors"
-            shutil.copy(
-                other if focused != "canvas.map" else GOLDEN / "model.safetensors", run / "new"
-            )
-            (run / "new").replace(run / "model.safetensors")
-            expect(page.locator("[data-old]")).to_have_count(0, timeout=SOON)
-            assert page.evaluate(
-                "found => document.activeElement === found", page.query_selector(focused)
-            )
-            expect(page.locator("details[open] tbody tr").first).to_be_visible()
-            chosen = page.locator(".moved .letter").nth(2)
-            expect(chosen).to_have_attribute("aria-pressed", "true")
-        page.click("#tab-layers")
-        page.focus("#chain")
-        page.evaluate("document.activeElement.dataset.old = ''")
-        shutil.copy(GOLDEN / "model.safetensors", run / "new")
-        (run / "new").replace(run / "model.safetensors")
-        expect(page.locator("[data-old]")).to_have_count(0, timeout=SOON)
-        assert page.evaluate("document.activeElement.id") == "chain"
+        yield page, run
         page.close()
 
 
-def test_what_is_shown_stays_and_is_said_to_when_the_run_folder_goes(browser, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(GOLDEN, run)
-    with Server(run) as server:
-        page = browser.new_page(locale="en-US")
-        page.goto(server.address)
-        page.wait_for_selector(".chart")
-        stale = page.locator("#panel .trouble").filter(has_text=strings("en")["stale"])
-        run.rename(tmp_path / "elsewhere")
-        expect(stale).to_be_visible(timeout=SOON)
-        expect(page.locator("#panel .lead")).to_have_text(strings("en")["learn.gone"])
-        page.click("#tab-positions")
-        page.wait_for_selector("#panel .letter[data-loss]")
-        (tmp_path / "elsewhere").rename(run)
-        expect(stale).to_have_count(0, timeout=SOON)
-        page.click("#tab-learn")
-        page.wait_for_selector(".chart")
-        page.close()
+def replace_model(page, run, name):
+    """As a training does it; until what has the focus has been drawn anew."""
+    page.evaluate("document.activeElement.dataset.old = ''")
+    shutil.copy(GOLDEN / f"{name}.safetensors", run / "new")
+    (run / "new").replace(run / "model.safetensors")
+    expect(page.locator("[data-old]")).to_have_count(0, timeout=SOON)
+
+
+def test_a_better_model_takes_neither_the_focus_nor_an_open_table(live):
+    page, run = live
+    page.click("#tab-attention")
+    page.click("summary")
+    page.locator(".moved .letter").nth(2).click()
+    for focused, name in (
+        ("canvas.map", "model"),
+        (".moved .letter >> nth=2", "snapshots/step-00000003"),
+        (".steps button >> nth=1", "model"),
+    ):
+        page.wait_for_selector(focused).focus()
+        replace_model(page, run, name)
+        assert page.evaluate(
+            "found => document.activeElement === found", page.query_selector(focused)
+        )
+        expect(page.locator("details[open] tbody tr").first).to_be_visible()
+        chosen = page.locator(".moved .letter").nth(2)
+        expect(chosen).to_have_attribute("aria-pressed", "true")
+    page.click("#tab-layers")
+    page.focus("#chain")
+    replace_model(page, run, "model")
+    assert page.evaluate("document.activeElement.id") == "chain"
+
+
+def test_what_is_shown_stays_and_is_said_to_when_the_run_folder_goes(live):
+    page, run = live
+    elsewhere = run.with_name("elsewhere")
+    page.wait_for_selector(".chart")
+    stale = page.locator("#panel .trouble").filter(has_text=strings("en")["stale"])
+    run.rename(elsewhere)
+    expect(stale).to_be_visible(timeout=SOON)
+    expect(page.locator("#panel .lead")).to_have_text(strings("en")["learn.gone"])
+    page.click("#tab-positions")
+    page.wait_for_selector("#panel .letter[data-loss]")
+    elsewhere.rename(run)
+    expect(stale).to_have_count(0, timeout=SOON)
+    page.click("#tab-learn")
+    page.wait_for_selector(".chart")
 
 
 def test_of_all_that_is_wished_for_meanwhile_only_the_last_is_done(page):
