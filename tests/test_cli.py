@@ -100,6 +100,16 @@ def sample(capsys, *arguments):
     return capsys.readouterr().out
 
 
+def test_a_sample_of_a_training_can_be_had_again_from_its_snapshot(trained, capsys):
+    run, _, _ = trained
+    prompt = json.loads((run / "run.json").read_text())["prompt"]
+    kept = (run / "samples.txt").read_text()
+    for step in (0, 1, 3, 10, 30, 60):
+        snapshot = run / "snapshots" / f"step-{step:08}.safetensors"
+        text = sample(capsys, snapshot, "--prompt", prompt, "--chars", 200, "--seed", 1337)
+        assert f"════ step {step} ════\n{text}\n" in kept
+
+
 def test_the_text_alone_goes_to_stdout_and_one_seed_gives_one_text(trained, capsys):
     run, _, _ = trained
     first = sample(capsys, run, "--prompt", "river", "--chars", 100, "--seed", 3)

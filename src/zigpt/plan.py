@@ -58,7 +58,11 @@ def make_plan(model: GPTConfig, config: TrainConfig, corpus: Corpus, device: tor
 
 
 def time_step(
-    model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device, budget: float = 0.5
+    model: GPTConfig,
+    config: TrainConfig,
+    corpus: Corpus,
+    device: torch.device,
+    budget: float = 0.25,
 ) -> float:
     """Measure the seconds of one training step on a model that is thrown away.
 

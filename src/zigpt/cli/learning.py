@@ -19,7 +19,7 @@ from zigpt.corpus import Corpus
 from zigpt.device import keep_freed_memory
 from zigpt.errors import DivergedError, StorageError
 from zigpt.generate.loop import write
-from zigpt.generate.reference import ReferenceDecoder
+from zigpt.generate.quick import QuickDecoder
 from zigpt.runs.custody import is_blank
 from zigpt.runs.folder import SAVE_EVERY, RunFolder
 from zigpt.runs.record import sample_steps
@@ -240,7 +240,8 @@ def _status(progress: Progress, max_steps: int, folder: RunFolder) -> str:
 
 
 def _sample(state: TrainState, corpus: Corpus, prompt: str, length: int) -> str:
+    """Write as `zigpt sample` would, so that the same text can be had again."""
     config = SampleConfig(seed=state.config.seed)
-    return prompt + "".join(
-        write(ReferenceDecoder(state.model), corpus.tokenizer, prompt, length, config)
-    )
+    weights = {name: tensor.cpu().numpy() for name, tensor in state.model.state_dict().items()}
+    decoder = QuickDecoder(state.model.config, weights)
+    return prompt + "".join(write(decoder, corpus.tokenizer, prompt, length, config))
