@@ -9,7 +9,9 @@ import shutil
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy as safetensors_numpy
 import torch
 
@@ -27,8 +29,10 @@ from zigpt.errors import (
     TextError,
     VocabularyError,
 )
+from zigpt.runs import model_file as model_files
 from zigpt.runs.checkpoint import list_checkpoints, restore_newest, save_checkpoint
 from zigpt.runs.folder import RunFolder
+from zigpt.runs.model_file import read_model_file
 from zigpt.runs.own_text import text_of
 from zigpt.runs.paths import free_path, newest_path
 from zigpt.runs.record import sample_steps
@@ -306,6 +310,50 @@ def test_a_truncated_model_is_refused_wherever_it_ends(model_file):
         with pytest.raises(ModelFileError, match="damaged or not a zigpt model") as refusal:
             load_model(model_file, CPU)
         assert refusal.value.exit_code == 3
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_refused(model_file):
+    file = read_model_file(model_file)
+    os.truncate(model_file, model_file.stat().st_size // 2)
+    with pytest.raises(ModelFileError, match="damaged") as refusal:
+        dict(file.weights)
+    assert "ends before its weights do" in refusal.value.why
+
+
+def test_weights_are_those_of_the_file_that_was_opened(model_file, tiny_model):
+    file = read_model_file(model_file)
+    expected = dict(file.weights)
+    put_another_in_its_place(model_file, tiny_model)
+    for name, weight in file.weights.items():
+        assert np.array_equal(weight, expected[name])
+    assert not np.array_equal(
+        read_model_file(model_file).weights["head.weight"], expected["head.weight"]
+    )
+
+
+def test_a_file_replaced_while_its_header_is_checked_is_read_as_a_whole(
+    model_file, tiny_model, monkeypatch
+):
+    opened = []
+
+    def safe_open(path, **options):
+        opened.append(path)
+        if len(opened) == 1:
+            put_another_in_its_place(model_file, tiny_model)
+        return safetensors.safe_open(path, **options)
+
+    monkeypatch.setattr(model_files, "safe_open", safe_open)
+    file = read_model_file(model_file)
+    assert len(opened) == 2
+    assert torch.equal(torch.from_numpy(file.weights["head.weight"]), tiny_model.head.weight)
+
+
+def put_another_in_its_place(path, model):
+    """As a training does; its header is longer, so that its weights lie elsewhere."""
+    with torch.no_grad():
+        model.head.weight.add_(1)
+    about = {"text": {"sha256": "0" * 64}}
+    save_model(path, SavedModel(model, CharTokenizer("\nabcdefghi字"), about))
 
 
 def test_a_header_nested_without_end_is_refused(tmp_path):

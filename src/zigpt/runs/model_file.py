@@ -7,14 +7,16 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import pickletools  # takes pickles to pieces; it cannot load one
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -28,6 +30,7 @@ from zigpt.tokenizer import CharTokenizer
 MODEL_FILE = "model.safetensors"
 _KEY = "zigpt"
 FORMAT = 1
+_FLOAT32 = np.dtype("<f4")  # as safetensors lays them out
 # What reading a damaged file may raise.
 _DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError)
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
@@ -52,31 +55,37 @@ class _StoredWeights(Mapping[str, np.ndarray]):
     """Weights that are read when they are asked for: seldom are all of them needed at once.
 
     The file stays open, so that they are all of one step: a training puts new ones in its place.
+    They are read, not mapped: a mapped file counts as memory of this process, and if somebody cut
+    it, touching what is gone would end the process.
     """
 
-    def __init__(self, path: Path, file: Any, status: os.stat_result) -> None:
-        self._path, self._file, self._status = path, file, status
-        self._names = list(file.keys())
+    def __init__(self, path: Path, file: BinaryIO, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Expect `shapes` in the order of the file, whose weights are all that follows its header.
+
+        Takes over `file`.
+        """
+        self._path, self._file = path, file
+        weakref.finalize(self, file.close)
+        file.seek(0)
+        place = 8 + int.from_bytes(file.read(8), "little")
+        self._places: dict[str, tuple[int, Sequence[int]]] = {}
+        for name, shape in shapes.items():
+            self._places[name] = place, shape
+            place += _FLOAT32.itemsize * math.prod(shape)
 
     def __getitem__(self, name: str) -> np.ndarray:
+        place, shape = self._places[name]
         try:
-            self._require_whole()
-            return self._file.get_tensor(name)
-        except _DAMAGE as error:
-            raise damaged(self._path, _first_line(error)) from error
-
-    def _require_whole(self) -> None:
-        """Where somebody has cut the very file that is open, reading on would end the process."""
-        with contextlib.suppress(FileNotFoundError):  # its name is gone, its content is not
-            now = os.stat(self._path)
-            if os.path.samestat(now, self._status) and now.st_size != self._status.st_size:
-                raise ValueError("its size has changed since its header was read")
+            self._file.seek(place)
+            return np.fromfile(self._file, _FLOAT32, math.prod(shape)).reshape(shape)
+        except (OSError, ValueError):
+            raise damaged(self._path, "it ends before its weights do, or cannot be read") from None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._places)
 
 
 def pack(content: ModelFile) -> bytes:
@@ -130,19 +139,23 @@ def read_model_file(path: Path) -> ModelFile:
     """
     path = _find(path)
     try:
-        _check_beginning(path)
-        status = os.stat(path)
-        file: Any = safe_open(path, framework="np")
-        header = foreign.parse((file.metadata() or {})[_KEY].encode(errors="surrogatepass"))
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        config, tokenizer = _check(path, header, slices)
+        with contextlib.ExitStack() as opened:
+            file = opened.enter_context(path.open("rb"))
+            _check_beginning(path, file)
+            checked: Any = safe_open(path, framework="np")
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return read_model_file(path)  # a training has just put a new one in its place
+            header = foreign.parse((checked.metadata() or {})[_KEY].encode(errors="surrogatepass"))
+            slices = {name: checked.get_slice(name) for name in checked.offset_keys()}
+            config, tokenizer = _check(path, header, slices)
+            weights = _StoredWeights(path, file, {n: p.get_shape() for n, p in slices.items()})
+            opened.pop_all()
     except ModelFileError:
         raise
     except _DAMAGE as error:
         if _is_old_pickle(path):
             raise _pickled(path) from None
         raise damaged(path, _first_line(error)) from error
-    weights = _StoredWeights(path, file, status)
     return ModelFile(config, weights, tokenizer, header["about"], header.get("sha256"))
 
 
@@ -237,18 +250,17 @@ def _is_old_pickle(path: Path) -> bool:
     return False
 
 
-def _check_beginning(path: Path) -> None:
+def _check_beginning(path: Path, file: BinaryIO) -> None:
     """Refuse a pickle, and a header that it would take too much to parse."""
-    with path.open("rb") as file:
-        magic = file.read(9)
-        # A safetensors file begins with a length, which may look like a pickle's first bytes, and
-        # an opening brace. Where it was cut before that, zeros of the length tell.
-        pickled = re.match(rb"\x80[\x02-\x05][^\0]", magic) and magic[8:] != b"{"
-        if path.suffix.lower() in _PICKLES or magic.startswith(b"PK\x03\x04") or pickled:
-            raise _pickled(path)
-        length = int.from_bytes(magic[:8], "little")
-        file.seek(8)
-        foreign.require_modest(file.read(min(length, foreign.LARGEST + 1)))
+    magic = file.read(9)
+    # A safetensors file begins with a length, which may look like a pickle's first bytes, and an
+    # opening brace. Where it was cut before that, zeros of the length tell.
+    pickled = re.match(rb"\x80[\x02-\x05][^\0]", magic) and magic[8:] != b"{"
+    if path.suffix.lower() in _PICKLES or magic.startswith(b"PK\x03\x04") or pickled:
+        raise _pickled(path)
+    length = int.from_bytes(magic[:8], "little")
+    file.seek(8)
+    foreign.require_modest(file.read(min(length, foreign.LARGEST + 1)))
 
 
 def _check(
