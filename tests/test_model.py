@@ -26,12 +26,11 @@ def ids(tiny_config):
     return torch.randint(tiny_config.vocab_size, (3, tiny_config.block_size), generator=generator)
 
 
-@pytest.fixture(params=[(256, 2048), (3, 2048), (256, 0)], ids=["at once", "by rows", "library"])
+@pytest.fixture(params=[256, 3, 0], ids=["at once", "by rows", "library"])
 def every_way(request, monkeypatch):
-    """Run a test through every way the fused form may take."""
-    rows, longest = request.param
-    monkeypatch.setattr(attention_module, "_ROWS", rows)
-    monkeypatch.setattr(attention_module, "_LONGEST", longest)
+    """Run a test through every way the fused form may take, in float32."""
+    monkeypatch.setattr(attention_module, "_ROWS", request.param)
+    monkeypatch.setattr(attention_module, "_by_rows", lambda *_: request.param > 0)
 
 
 @pytest.mark.usefixtures("every_way")

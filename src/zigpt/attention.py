@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from zigpt.config import ROTARY_BASE
 
-# On a CPU: queries that go through attention together, and the longest window done that way.
+# On a CPU in bfloat16: queries that go through attention together, and the longest window done so.
 _ROWS, _LONGEST = 256, 2048
 
 
@@ -90,20 +90,20 @@ def fused_attention(
 ) -> Float[Tensor, "B H T D"]:
     """The same, quickly: one library call that never stores the weights (arXiv:2205.14135).
 
-    All but the longest windows on a CPU take matrix products instead, which are faster there.
+    On a CPU its bfloat16 is slow, and all but the longest windows take matrix products instead.
     """
-    if _by_rows(q.size(-2), q.device):
+    if _by_rows(q.size(-2), q.device, q.dtype):
         return _attention_by_rows(q, k, v)
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
-def weights_kept(length: int, device: torch.device) -> int:
+def weights_kept(length: int, device: torch.device, precision: torch.dtype) -> int:
     """Count what `fused_attention` keeps for the backward pass: weights per query and head."""
-    return (length + min(length, _ROWS)) // 2 if _by_rows(length, device) else 0
+    return (length + min(length, _ROWS)) // 2 if _by_rows(length, device, precision) else 0
 
 
-def _by_rows(length: int, device: torch.device) -> bool:
-    return device.type == "cpu" and length <= _LONGEST
+def _by_rows(length: int, device: torch.device, precision: torch.dtype) -> bool:
+    return device.type == "cpu" and precision == torch.bfloat16 and length <= _LONGEST
 
 
 def _attention_by_rows(

@@ -13,7 +13,7 @@ import torch
 from zigpt.attention import weights_kept
 from zigpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.corpus import Corpus
-from zigpt.device import micro_batch_size
+from zigpt.device import micro_batch_size, pick_precision
 from zigpt.errors import OutOfMemoryError
 from zigpt.train import FINAL_CHARS, TrainState, train_step
 
@@ -87,7 +87,8 @@ def time_step(
 def memory_bytes(model: GPTConfig, config: TrainConfig, device: torch.device) -> int:
     """Estimate the peak memory of a training: weights, gradient, two moments and activations."""
     size = micro_batch_size(config.batch_size, model.block_size, model.n_embd, device)
-    weights = model.n_head * weights_kept(model.block_size, device)
+    precision = pick_precision(device, config.precision)
+    weights = model.n_head * weights_kept(model.block_size, device, precision)
     per_layer = _LAYER_COPIES * model.n_embd + weights
     per_position = model.n_layer * per_layer + 3 * model.vocab_size
     activations = 4 * size * model.block_size * per_position
