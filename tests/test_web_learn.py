@@ -192,7 +192,7 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
     by.press("#wish-stop")
     expect(state).to_have_text(say(page, "state.stopped"), timeout=SOON)
     stopped = saved_steps(run)[-1]
-    assert stopped > before + 2
+    assert stopped >= before + 2  # the stop may come before the next step
     expect(page.locator(".facts dd").nth(1)).to_contain_text(f"{stopped} / ")
     shown = page.locator(".strip li").count()
 
