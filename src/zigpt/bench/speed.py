@@ -67,7 +67,7 @@ def compare_training(
         return rate(lambda: [step() for _ in range(n_steps)], n_steps * predictions)
 
     ours, theirs = (trainer(model, config, device) for trainer in TRAINERS.values())
-    limit = f"limit: {str(precision).removeprefix('torch.')} products"
+    limit = _limit(precision)
     return compare(
         f"training {model.n_layer}/{model.n_head}/{model.n_embd}, block {model.block_size}",
         "chars/s",
@@ -80,6 +80,10 @@ def compare_training(
         "textbook",
         limit,
     )
+
+
+def _limit(precision: torch.dtype) -> str:
+    return f"limit: {str(precision).removeprefix('torch.')} products"
 
 
 def _ours(model: GPTConfig, config: TrainConfig, device: torch.device) -> Callable[[], object]:
@@ -155,8 +159,9 @@ def compare_writing(
         limit = "limit: reading 8-bit weights"
         sides[limit] = lambda: memory_read(device) / bytes_read
     else:
-        limit = "limit: bfloat16 products"
-        sides[limit] = lambda: matrix_products(device, torch.bfloat16) / flops
+        precision = pick_precision(device)
+        limit = _limit(precision)
+        sides[limit] = lambda: matrix_products(device, precision) / flops
     texts = "one text" if count == 1 else f"{count} texts"
     return compare(f"writing {texts}", "chars/s", rounds, sides, "textbook", limit)
 
