@@ -24,6 +24,7 @@ from zigpt.bench.speed import (
 )
 from zigpt.cli.main import main
 from zigpt.config import GPTConfig, TrainConfig
+from zigpt.device import pick_precision
 
 CPU = torch.device("cpu")
 SMALL = GPTConfig(vocab_size=65, block_size=16, n_layer=2, n_head=2, n_embd=16)
@@ -79,8 +80,11 @@ def test_every_side_of_training_and_writing_runs_at_any_shape():
     training = compare_training(SMALL, config, CPU, 2)
     assert is_sound(training, 2)
     assert list(training.values)[:2] == ["zigpt", "textbook"]
-    for count in (1, 3):
-        assert is_sound(compare_writing(SMALL, count, CPU, 2, (4, 4, 2)), 2)
+    one, several = (compare_writing(SMALL, count, CPU, 2, (4, 4, 2)) for count in (1, 3))
+    assert is_sound(one, 2)
+    assert is_sound(several, 2)
+    precision = str(pick_precision(CPU)).removeprefix("torch.")
+    assert training.limit == several.limit == f"limit: {precision} products"
 
 
 def test_text_to_ids_and_the_limits_are_measured():

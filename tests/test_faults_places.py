@@ -151,7 +151,7 @@ class TestPlaces:
     @pytest.mark.parametrize(
         ("place", "code", "why"),
         [
-            ("book.txt", 4, "a training never overwrites what is there"),
+            ("book.txt", 4, "zigpt never overwrites what is there"),
             ("book.txt/run", 5, "Not a directory"),
             ("x" * 300, 5, "File name too long"),
             ("/".join(["x" * 200] * 25), 5, "File name too long"),

@@ -13,6 +13,7 @@ from zigpt.attention import (
     fused_attention,
     readable_attention,
     rotated,
+    weights_kept,
 )
 from zigpt.config import GPTConfig
 from zigpt.model import GPT, Dropout, gelu, next_character_loss
@@ -51,6 +52,34 @@ def test_fused_and_readable_form_give_the_same_gradients(tiny_model, ids):
     ):
         torch.testing.assert_close(fused, readable, **CLOSE)
         assert fused.abs().sum() > 0
+
+
+@pytest.mark.parametrize("length", [1, 255, 256, 257, 600])
+def test_in_bfloat16_the_rows_are_the_readable_form_as_well(length):
+    generator = torch.Generator().manual_seed(1)
+    q, k, v = torch.randn(3, 2, 2, length, 8, generator=generator).bfloat16()
+    exact = readable_attention(0, q.float(), k.float(), v.float())
+    torch.testing.assert_close(fused_attention(0, q, k, v).float(), exact, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("precision", "length", "rows"),
+    [
+        (torch.float32, 64, False),
+        (torch.bfloat16, 64, True),
+        (torch.bfloat16, 2048, True),
+        (torch.bfloat16, 2049, False),
+    ],
+)
+def test_attention_goes_the_way_that_is_quick_on_a_cpu(monkeypatch, precision, length, rows):
+    taken = []
+    monkeypatch.setattr(
+        attention_module, "_attention_by_rows", lambda q, k, v: taken.append(q) or v
+    )
+    fused_attention(0, *torch.zeros(3, 1, 1, length, 1, dtype=precision))
+    assert len(taken) == rows
+    kept = weights_kept(length, torch.device("cpu"), precision)
+    assert (kept > 0) == rows
 
 
 @pytest.mark.parametrize("tiny_config", ["classic"], indirect=True)

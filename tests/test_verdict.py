@@ -66,6 +66,11 @@ def test_not_beating_pairs_and_triples_is_underfit(loss, passed):
     )
 
 
+def test_losses_that_rose_from_the_start_ask_for_smaller_steps():
+    verdict = judge(run(4.2, 9.0, 99.0, train_losses=(4.2, 8.0, 98.0)), LADDER)
+    assert (verdict.word, verdict.advice) == ("underfit", "Lower --learning-rate")
+
+
 @pytest.mark.parametrize("loss", [1.9, 1.6, 0.5])
 def test_beating_triples_of_characters_is_learning(loss):
     assert judge(run(4.2, loss + 0.5, loss), LADDER).word == "learning"

@@ -62,7 +62,9 @@ def judge(points: Sequence[Point], ladder: Ladder) -> Verdict:
         return Verdict(
             "underfit",
             f"the test loss of {best.test_loss:.3f} {passed}",
-            "Train longer with --max-steps, or raise --learning-rate",
+            "Lower --learning-rate"
+            if last.train_loss > first.train_loss + _CLEAR
+            else "Train longer with --max-steps, or raise --learning-rate",
         )
     if gain > _CLEAR:
         return Verdict(

@@ -72,7 +72,7 @@ class Textbook(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, V)."""
-        x = self.tokens(ids) + self.positions(torch.arange(ids.size(1)))
+        x = self.tokens(ids) + self.positions(torch.arange(ids.size(1), device=ids.device))
         return self.head(self.ln_f(self.blocks(x)))
 
 

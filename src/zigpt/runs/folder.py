@@ -60,8 +60,8 @@ class RunFolder:
         if path.exists() and (not path.is_dir() or not is_blank(path)):
             raise RunBusyError(
                 f"{path} exists already",
-                "a training never overwrites what is there",
-                "choose another name with --run, or go on with it by adding --resume",
+                "zigpt never overwrites what is there",
+                "choose another name with --run, or go on with a training by adding --resume",
             )
 
     @classmethod
