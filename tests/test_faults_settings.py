@@ -56,6 +56,8 @@ class TestSettings:
     ):
         ended = outcome(text, tmp_path_factory.mktemp("run") / "run", good, bad)
         known = ["trained", "refused", "refused with 2", "refused with 3", "refused with 7"]
+        if good.get("weight_decay") == "1e12":  # weights that turn into as much of their opposite
+            known.append("diverged")
         assert ended in known, ended
 
     def test_every_setting_is_drawn(self):
