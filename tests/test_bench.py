@@ -24,7 +24,7 @@ from zigpt.bench.speed import (
 )
 from zigpt.cli.main import main
 from zigpt.config import GPTConfig, TrainConfig
-from zigpt.device import pick_precision
+from zigpt.device import pick_precision, precision_name
 
 CPU = torch.device("cpu")
 SMALL = GPTConfig(vocab_size=65, block_size=16, n_layer=2, n_head=2, n_embd=16)
@@ -83,7 +83,7 @@ def test_every_side_of_training_and_writing_runs_at_any_shape():
     one, several = (compare_writing(SMALL, count, CPU, 2, (4, 4, 2)) for count in (1, 3))
     assert is_sound(one, 2)
     assert is_sound(several, 2)
-    precision = str(pick_precision(CPU)).removeprefix("torch.")
+    precision = precision_name(pick_precision(CPU))
     assert training.limit == several.limit == f"limit: {precision} products"
 
 

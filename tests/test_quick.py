@@ -17,7 +17,7 @@ from zigpt.generate.loop import generate
 from zigpt.generate.quick import QuickDecoder
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.model import GPT
-from zigpt.runs.saved_model import SavedModel, save_model
+from zigpt.runs.saved_model import SavedModel, save_model, weights_of
 from zigpt.train import TrainState, split_loss, train
 
 CLASSIC = [
@@ -33,12 +33,8 @@ SHAPES = [
 ]
 
 
-def numbers(model):
-    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-
-
 def quick(model, count=1):
-    return QuickDecoder(model.config, numbers(model), count)
+    return QuickDecoder(model.config, weights_of(model), count)
 
 
 def scores_along(decoder, ids, first):

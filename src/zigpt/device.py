@@ -61,6 +61,11 @@ def pick_precision(device: torch.device, wanted: Precision = "auto") -> torch.dt
     return torch.bfloat16 if has_bfloat16 else torch.float32
 
 
+def precision_name(precision: torch.dtype) -> str:
+    """Name a precision as `--precision` does: "float32", "bfloat16"."""
+    return str(precision).removeprefix("torch.")
+
+
 def keep_freed_memory() -> None:
     """Let this process keep the memory it frees, for the next step of a training to use again.
 

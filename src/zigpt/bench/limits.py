@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from zigpt.bench.rounds import Comparison, compare, rate
+from zigpt.device import precision_name
 
 _SIDE = 2048  # of a square matrix: large enough for full speed, small enough for a short turn
 _PRODUCTS = 5
@@ -48,7 +49,7 @@ def call(device: torch.device) -> float:
 def measure_limits(device: torch.device, rounds: int) -> Iterator[Comparison]:
     """Measure all of them."""
     products = {
-        str(precision).removeprefix("torch."): partial(_giga, matrix_products, device, precision)
+        precision_name(precision): partial(_giga, matrix_products, device, precision)
         for precision in (torch.float32, torch.bfloat16)
     }
     yield compare("matrix products", "GFLOP/s", rounds, products)

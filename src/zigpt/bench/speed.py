@@ -16,12 +16,12 @@ from zigpt.bench.limits import matrix_products, memory_read
 from zigpt.bench.rounds import Comparison, Measure, compare, rate
 from zigpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig, configure
 from zigpt.corpus import Corpus
-from zigpt.device import pick_precision
+from zigpt.device import pick_precision, precision_name
 from zigpt.generate.loop import Decoder, generate
 from zigpt.generate.quick import QuickDecoder
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.model import GPT
-from zigpt.runs.saved_model import SavedModel, save_model
+from zigpt.runs.saved_model import SavedModel, save_model, weights_of
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import TrainState, train_step
 
@@ -69,7 +69,7 @@ def compare_training(
         return rate(lambda: [step() for _ in range(n_steps)], n_steps * predictions)
 
     ours, theirs = (trainer(model, config, device) for trainer in TRAINERS.values())
-    limit = _limit(precision)
+    limit = f"limit: {precision_name(precision)} products"
     return compare(
         f"training {model.n_layer}/{model.n_head}/{model.n_embd}, block {model.block_size}",
         "chars/s",
@@ -82,10 +82,6 @@ def compare_training(
         "textbook",
         limit,
     )
-
-
-def _limit(precision: torch.dtype) -> str:
-    return f"limit: {str(precision).removeprefix('torch.')} products"
 
 
 def _ours(model: GPTConfig, config: TrainConfig, device: torch.device) -> Callable[[], object]:
@@ -140,7 +136,7 @@ def compare_writing(
 ) -> Comparison:
     """Write `count` texts; `chars` for the quick way, the reference and the textbook."""
     model = GPT(config).eval()
-    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    weights = weights_of(model)
     model, plain = model.to(device), textbook.Textbook(config).to(device)
     quick, cached, whole = chars
 
@@ -162,7 +158,7 @@ def compare_writing(
         sides[limit] = lambda: memory_read(device) / bytes_read
     else:
         precision = pick_precision(device)
-        limit = _limit(precision)
+        limit = f"limit: {precision_name(precision)} products"
         sides[limit] = lambda: matrix_products(device, precision) / flops
     texts = "one text" if count == 1 else f"{count} texts"
     return compare(f"writing {texts}", "chars/s", rounds, sides, "textbook", limit)

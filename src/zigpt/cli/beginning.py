@@ -10,7 +10,7 @@ from zigpt.cli.screen import Screen, duration, program
 from zigpt.cli.source import choose, describe_text, find_text, require_possible
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus
-from zigpt.device import describe, pick_device, pick_precision
+from zigpt.device import describe, pick_device, pick_precision, precision_name
 from zigpt.errors import RunBusyError
 from zigpt.generate.loop import opening
 from zigpt.plan import fit_to_minutes, make_plan
@@ -82,7 +82,7 @@ def _describe_plan(
     preset: str, model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device
 ) -> list[str]:
     plan = make_plan(model, config, corpus, device)
-    precision = str(pick_precision(device, config.precision)).removeprefix("torch.")
+    precision = precision_name(pick_precision(device, config.precision))
     return [
         f"device  {describe(device)}, {precision}",
         f"preset  {preset}: {model.n_layer} layers x {model.n_head} heads x {model.n_embd} wide, "

@@ -18,7 +18,7 @@ from zigpt.bench.saving import measure_saving
 from zigpt.bench.speed import measure_start, measure_text, measure_training, measure_writing
 from zigpt.cli.options import BenchOptions, BenchPart
 from zigpt.cli.screen import Screen
-from zigpt.device import describe, keep_freed_memory, pick_device, pick_precision
+from zigpt.device import describe, keep_freed_memory, pick_device, pick_precision, precision_name
 from zigpt.errors import UsageError
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import free_path
@@ -53,7 +53,7 @@ def run(options: BenchOptions) -> int:
         path.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()  # as a training does
     screen = Screen(on_stderr=options.json)
-    precision = str(pick_precision(device)).removeprefix("torch.")
+    precision = precision_name(pick_precision(device))
     screen.say(
         f"{describe(device)}, {precision}; {options.rounds} x every side of a table, in turns",
         "",

@@ -23,7 +23,7 @@ from zigpt.generate.quick import QuickDecoder
 from zigpt.runs.custody import is_blank
 from zigpt.runs.folder import SAVE_EVERY, RunFolder
 from zigpt.runs.record import sample_steps
-from zigpt.runs.saved_model import load_model
+from zigpt.runs.saved_model import load_model, weights_of
 from zigpt.runs.wish import WISH_FILE
 from zigpt.tokenizer import CharTokenizer
 from zigpt.train import Progress, TrainState, final_loss, train
@@ -242,6 +242,5 @@ def _status(progress: Progress, max_steps: int, folder: RunFolder) -> str:
 def _sample(state: TrainState, corpus: Corpus, prompt: str, length: int) -> str:
     """Write as `zigpt sample` would, so that the same text can be had again."""
     config = SampleConfig(seed=state.config.seed)
-    weights = {name: tensor.cpu().numpy() for name, tensor in state.model.state_dict().items()}
-    decoder = QuickDecoder(state.model.config, weights)
+    decoder = QuickDecoder(state.model.config, weights_of(state.model))
     return prompt + "".join(write(decoder, corpus.tokenizer, prompt, length, config))

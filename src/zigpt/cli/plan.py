@@ -9,7 +9,7 @@ from zigpt.cli.screen import duration, program
 from zigpt.cli.source import choose, describe_text, find_text, require_possible
 from zigpt.cli.terminal import harmless
 from zigpt.corpus import Corpus
-from zigpt.device import describe, pick_device, pick_precision
+from zigpt.device import describe, pick_device, pick_precision, precision_name
 from zigpt.plan import advise_preset, make_plan
 from zigpt.survey import advice, survey
 
@@ -40,7 +40,7 @@ def run(options: PlanOptions) -> int:
         print(harmless(json.dumps(everything, ensure_ascii=False, indent=2)))
         return 0
     rarest = " ".join(f"{character!r} {count}x" for character, count in found.rarest)
-    precision = str(pick_precision(device, training.precision)).removeprefix("torch.")
+    precision = precision_name(pick_precision(device, training.precision))
     print(harmless("\n".join(describe_text(source, corpus))))
     among = "" if found.is_counted else f"  (among {found.examined:,} characters)"
     print(f"rarest  {rarest}{among}")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zigpt.config import GPTConfig, TrainConfig
 from zigpt.corpus import Corpus
-from zigpt.device import micro_batch_size, pick_precision
+from zigpt.device import micro_batch_size, pick_precision, precision_name
 from zigpt.errors import ModelFileError
 from zigpt.leaks import Search, search_by_change, search_by_gradient
 from zigpt.proofs.check import Check, Result, unchecked
@@ -88,7 +88,7 @@ def check_causality(saved: SavedModel, config: TrainConfig, windows: Windows) ->
         f"Took {len(inputs)} windows of {model.config.block_size} characters {windows.origin}. "
         "In float32, as `zigpt eval` computes, changed one character at a time, at "
         f"{_extent(change)} positions: {in_float32} "
-        f"In {str(precision).removeprefix('torch.')} and with dropout, as in training, "
+        f"In {precision_name(precision)} and with dropout, as in training, "
         f"differentiated the losses at {_extent(gradient)} positions by all later characters: "
         f"{in_training}"
     )

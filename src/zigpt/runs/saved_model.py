@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -37,10 +38,14 @@ class SavedModel:
         return look_inside(self.model, self.ids(text))
 
 
+def weights_of(model: GPT) -> dict[str, np.ndarray]:
+    """All weights by name, as a model file holds them; on a CPU they share the model's memory."""
+    return {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+
+
 def pack_model(saved: SavedModel) -> bytes:
     """Lay out one self-contained file."""
-    state = saved.model.state_dict()
-    weights = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+    weights = weights_of(saved.model)
     return pack(ModelFile(saved.model.config, weights, saved.tokenizer, saved.about))
 
 
