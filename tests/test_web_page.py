@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import threading
+import time
 
 import pytest
 import torch
@@ -335,6 +336,50 @@ def test_a_better_model_takes_neither_the_focus_nor_an_open_table(live):
     page.focus("#chain")
     replace_model(page, run, "model")
     assert page.evaluate("document.activeElement.id") == "chain"
+
+
+def test_what_is_known_already_is_not_drawn_again(page):
+    page.click("#tab-attention")
+    page.wait_for_selector("canvas.map")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    with page.expect_response("**/api/watch"):
+        page.reload()
+    page.wait_for_selector("canvas.map")
+    page.wait_for_timeout(500)  # for what the watch tells first
+    assert asked.count("heads") == 1
+
+
+def test_whoever_goes_on_while_a_better_model_is_drawn_is_followed(live):
+    page, run = live
+    page.click("#tab-trace")
+    title = page.locator(".trace h3").first
+    page.select_option("#tensor", "heads")
+    expect(title).to_contain_text("heads[")
+    held = []
+
+    def hold_the_first(route):
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/look/trace", hold_the_first)
+    page.evaluate("document.querySelector('.trace').dataset.old = ''")
+    shutil.copy(GOLDEN / "snapshots" / "step-00000003.safetensors", run / "new")
+    (run / "new").replace(run / "model.safetensors")
+    deadline = time.monotonic() + 60
+    while not held:
+        page.wait_for_timeout(20)  # lets what comes from the browser be heard
+        assert time.monotonic() < deadline
+    link = page.locator(".terms button", has_text="weights").first
+    target = link.inner_text()
+    link.click()
+    expect(title).to_contain_text(f"{target} = ")
+    held[0].continue_()
+    expect(page.locator("[data-old]")).to_have_count(0, timeout=SOON)
+    expect(title).to_contain_text(f"{target} = ")
+    assert "tensor=weights" in page.url
 
 
 def test_what_is_shown_stays_and_is_said_to_when_the_run_folder_goes(live):

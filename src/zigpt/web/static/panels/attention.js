@@ -32,9 +32,7 @@ export function attention(state, place) {
     const fetched = heads(asked, length);
     view.layer = Math.min(view.layer, model.n_layer - 1);
     view.head = Math.min(view.head, model.n_head - 1);
-    const { layer: firstLayer, head: firstHead } = view;
-    const [small, first] = await Promise.all([numbers("heads", asked), fetched(firstLayer, firstHead)]);
-    let head = first;
+    let [small, head] = await Promise.all([numbers("heads", asked), fetched(view.layer, view.head)]);
 
     const step = () => STEPS.find((name) => name === view.tensor) ?? "weights";
     const told = element("p", { className: "readout", "aria-live": "polite" });
@@ -97,7 +95,6 @@ export function attention(state, place) {
       influence(state, characters, asked, attempt),
     );
     show();
-    if (view.layer !== firstLayer || view.head !== firstHead) await turn(); // somebody went on meanwhile
   });
 }
 

@@ -70,11 +70,12 @@ export function learn(state, place) {
 export function listen(state, hear) {
   Object.assign(state, { rows: [], samples: "", state: "stopped", saved: 0, trouble: null });
   watch((event) => {
+    const isKnown = event.kind === "model" && event.value === (state.version ?? state.model?.version);
     if (!(event.kind in ADDED)) state[event.kind === "model" ? "version" : event.kind] = event.value;
     else if (event.again) state[event.kind] = event.value;
     else state[event.kind] = state[event.kind].concat(event.value);
     hear(event);
-    state.hear?.(event);
+    if (!isKnown) state.hear?.(event); // whoever is reading or clicking is not disturbed for nothing
   }, (lost) => {
     if (!lost) Object.assign(state, { rows: [], samples: "" }); // a new watch tells all from the beginning
     const isBack = state.isLost && !lost;
