@@ -123,13 +123,16 @@ def test_weights_that_are_no_numbers_are_refused(poison):
         quick(model)
 
 
-@pytest.mark.parametrize("columns", [1, 31, 32, 33, 100])
-def test_quantized_weights_are_off_by_half_a_step_at_most(columns):
+@pytest.mark.parametrize(
+    ("columns", "size"), [(1, 32), (31, 32), (32, 32), (33, 32), (100, 32), (192, 64), (384, 128)]
+)
+def test_quantized_weights_are_off_by_half_a_step_at_most(columns, size):
     weight = np.random.default_rng(columns).normal(size=(7, columns)).astype(np.float32)
     weight[2] = 0
     bytes_, scales = quantize(weight)
+    assert bytes_.shape == (7, -(-columns // size), size)
     back = ((bytes_.astype(np.float32) - 128) * scales[..., None]).reshape(7, -1)[:, :columns]
-    steps = np.repeat(scales, 32, axis=1)[:, :columns]
+    steps = np.repeat(scales, size, axis=1)[:, :columns]
     assert (np.abs(back - weight) <= 0.5001 * steps).all()
     assert (back[2] == 0).all()
 

@@ -20,9 +20,9 @@ from zigpt.errors import ModelFileError
 
 Weights = Mapping[str, Float[np.ndarray, "..."]]
 
-_GROUP = 32  # neighbouring weights of a row that share a scale
+_GROUPS = (32, 128)  # neighbouring weights of a row that share a scale: at least, at most
 _MIDDLE = 128  # the byte that stands for 0
-_DEVIATIONS = 12  # from its mean that a key or value can lie before it is cut off
+_DEVIATIONS = 10  # from its mean that a key or value can lie before it is cut off
 _HEAD_MULTIPLE = 16  # what the attention node asks of a head's size (8 where it does not rotate)
 _STANDARD = ("Gather", "Add", "LayerNormalization", "Split", "Concat", "Slice")
 _EXTENSIONS = "com.microsoft"  # where all other nodes come from: onnxruntime itself
@@ -34,10 +34,13 @@ def quantize(
 ) -> tuple[UInt8[np.ndarray, "N G S"], Float[np.ndarray, "N G"]]:
     """Round to bytes in G groups of S along each row: weight ≈ (byte - 128) x scale.
 
-    The last group is filled up with zeros.
+    S is a power of two, and where it can be one that leaves none over; else the last group is
+    filled up with zeros.
     """
-    missing = -weight.shape[1] % _GROUP
-    groups = np.pad(weight, ((0, 0), (0, missing))).reshape(len(weight), -1, _GROUP)
+    columns = weight.shape[1]
+    fewest, most = _GROUPS
+    size = max(fewest, min(columns & -columns, most))
+    groups = np.pad(weight, ((0, 0), (0, -columns % size))).reshape(len(weight), -1, size)
     scales = np.abs(groups).max(-1) / (_MIDDLE - 1)
     scales[scales == 0] = 1  # all zeros: any scale will do
     return (np.rint(groups / scales[..., None]) + _MIDDLE).astype(np.uint8), scales
@@ -91,7 +94,7 @@ class _Graph:
         n, k = weight.shape
         return self.node(
             "MatMulNBits", inputs, name,
-            N=n, K=k, bits=8, block_size=_GROUP, accuracy_level=_INT8_ACTIVATIONS,
+            N=n, K=k, bits=8, block_size=bytes_.shape[2], accuracy_level=_INT8_ACTIVATIONS,
         )  # fmt: skip
 
     def norm(self, x: str, branch: str | None, name: str) -> tuple[str, str]:
