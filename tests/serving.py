@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from zigpt.web import guard
 
@@ -20,6 +21,7 @@ STATIC = Path(__file__).parents[1] / "src" / "zigpt" / "web" / "static"
 GOLDEN = Path(__file__).parent / "golden" / "format-1"
 PARAMETERS = {"prompt": "a", "length": 3, "temperature": 1, "top_k": 0, "top_p": 1, "seed": 1}
 BROWSER = os.environ.get("ZIGPT_BROWSER") or shutil.which("chromium") or shutil.which("chrome")
+SOON = 60_000  # milliseconds: these machines are noisy
 in_a_browser = pytest.mark.skipif(BROWSER is None, reason="there is no chromium on this machine")
 
 # A browser asks the world for updates, names and certificates at once: here it may not.
@@ -27,6 +29,8 @@ QUIET = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
+
+expect.set_options(timeout=SOON)
 
 
 def strings(language):

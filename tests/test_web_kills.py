@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from tests.campaigns.crashes import outcome
 from tests.conftest import story
-from tests.serving import Server, in_a_browser, strings
+from tests.serving import SOON, Server, in_a_browser, strings
 from tests.test_cli import SMALL
 from tests.test_wish import pid_of, saved_steps, train, wait_for
 from zigpt.cli.main import main
@@ -29,7 +29,6 @@ SETTINGS = [
     *SMALL, "--max-steps", str(LAST), "--eval-interval", "5", "--patience", "0", "--dropout", "0.2",
     "--eval-chars", "40",
 ]  # fmt: skip
-SOON = 60_000  # milliseconds
 
 
 class Watched:
@@ -52,16 +51,16 @@ class Watched:
         """And begin another at the same place: the page finds it by itself."""
         self.server.process.kill()
         self.server.process.communicate()
-        expect(self.page.locator("#panel .trouble").first).to_be_visible(timeout=SOON)
+        expect(self.page.locator("#panel .trouble").first).to_be_visible()
         self.server = Server(self.run, port=self.port)
-        expect(self.page.locator("#panel .trouble").first).to_be_hidden(timeout=SOON)
+        expect(self.page.locator("#panel .trouble").first).to_be_hidden()
 
     def kill_trainer(self):
         """And have the page, once it shows that, begin another."""
         os.kill(pid_of(self.run), signal.SIGKILL)
         wait_for(lambda: state_of(self.run) == "stopped")
         stopped = strings("en")["state.stopped"]
-        expect(self.page.locator(".facts dd").first).to_have_text(stopped, timeout=SOON)
+        expect(self.page.locator(".facts dd").first).to_have_text(stopped)
         self.page.click("#wish-go", timeout=SOON)
         wait_for(lambda: state_of(self.run) != "stopped")
 
@@ -113,12 +112,12 @@ def test_whatever_is_killed_the_others_go_on_and_the_end_is_the_same(browser, tm
             step = saved_steps(run)[-1]
             assert step >= max(saved, number * STRIDE)
             facts = watched.page.locator(".facts dd")
-            expect(facts.nth(0)).to_have_text("Waiting, all saved", timeout=SOON)
-            expect(facts.nth(1)).to_have_text(f"{step:,} / {LAST:,}", timeout=SOON)
+            expect(facts.nth(0)).to_have_text("Waiting, all saved")
+            expect(facts.nth(1)).to_have_text(f"{step:,} / {LAST:,}")
             measured = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
             assert step - measured <= 5  # it waits before it measures
         make_wish(run, Wish())
-        expect(facts.nth(1)).to_have_text(f"{LAST:,} / {LAST:,}", timeout=SOON)
+        expect(facts.nth(1)).to_have_text(f"{LAST:,} / {LAST:,}")
         wait_for(lambda: state_of(run) == "stopped")
     finally:
         watched.close()

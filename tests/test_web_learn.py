@@ -24,7 +24,6 @@ from zigpt.web.watch import describe_run, state_of
 
 TEXT = story(4000)
 MINUTES = "0.1"  # some 80 steps
-SOON = 60_000  # milliseconds: these machines are noisy
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def form(page):
     page.wait_for_selector("#starter", state="attached")
     if page.locator("#another").count():
         page.locator("#another > summary").click()
-    expect(page.locator("#starter")).to_be_visible(timeout=SOON)
+    expect(page.locator("#starter")).to_be_visible()
     return page.locator("#starter")
 
 
@@ -142,7 +141,7 @@ def test_what_cannot_be_trained_is_refused_where_it_was_asked(page, folder):
     shown.locator("textarea").fill("abcab")
     shown.locator("button").click()
     trouble = page.locator("#panel .trouble").filter(has_text="error:")
-    expect(trouble).to_be_visible(timeout=SOON)
+    expect(trouble).to_be_visible()
     said, what, why, fix = trouble.inner_text().splitlines()
     assert said == say(page, "trouble.3")
     assert what.startswith("error: 5 characters are too few")
@@ -161,7 +160,7 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
     state = page.locator(".facts dd").first
 
     by.press("#wish-pause")
-    expect(state).to_have_text(say(page, "state.waiting"), timeout=SOON)
+    expect(state).to_have_text(say(page, "state.waiting"))
     run = newest_run(folder)
     assert run != known
     assert json.loads((run / "run.json").read_text())["preset"] == "tiny"
@@ -188,17 +187,17 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
     by.turn("learn")
     page.wait_for_selector(".chart")
     by.press("#wish-go")
-    expect(state).to_have_text(say(page, "state.training"), timeout=SOON)
+    expect(state).to_have_text(say(page, "state.training"))
     by.press("#wish-stop")
-    expect(state).to_have_text(say(page, "state.stopped"), timeout=SOON)
+    expect(state).to_have_text(say(page, "state.stopped"))
     stopped = saved_steps(run)[-1]
     assert stopped >= before + 2  # the stop may come before the next step
     expect(page.locator(".facts dd").nth(1)).to_contain_text(f"{stopped} / ")
     shown = page.locator(".strip li").count()
 
     by.press("#wish-go")
-    expect(state).to_have_text(say(page, "state.training"), timeout=SOON)
-    expect(state).to_have_text(say(page, "state.finished"), timeout=SOON)
+    expect(state).to_have_text(say(page, "state.training"))
+    expect(state).to_have_text(say(page, "state.finished"))
     expect(page.locator("#wish-pause, #wish-stop")).to_have_count(0)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] > stopped
@@ -236,20 +235,20 @@ def test_a_new_run_takes_over_once_it_is_there_and_with_a_text_of_its_own(browse
         shown.locator("textarea").fill("abc")
         shown.locator("button").click()
         trouble = page.locator("#panel .trouble").filter(has_text="error:")
-        expect(trouble).to_be_visible(timeout=SOON)
+        expect(trouble).to_be_visible()
         assert page.locator("#about").inner_text() == known  # the old one is still there
         assert shown.locator("textarea").input_value() == "abc"
         shown.locator("textarea").fill("清晨的河面很静，老灯还亮着。\n" * 400)
         shown.locator("select").select_option("tiny")
         shown.locator("[name=minutes]").fill(MINUTES)
         shown.locator("button").click()
-        expect(page.locator("#about")).not_to_have_text(known, timeout=SOON)
+        expect(page.locator("#about")).not_to_have_text(known)
         page.click("#tab-positions")
-        expect(page.locator("#panel .letter[data-loss]").first).to_be_visible(timeout=SOON)
+        expect(page.locator("#panel .letter[data-loss]").first).to_be_visible()
         assert "song" not in page.input_value("#text")
         page.click("#tab-learn")
         page.click("#wish-stop")
-        expect(page.locator(".facts dd").first).to_have_text("Not in training", timeout=SOON)
+        expect(page.locator(".facts dd").first).to_have_text("Not in training")
         page.close()
 
 

@@ -12,12 +12,11 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from tests.serving import GOLDEN, STATIC, Server, have_written, in_a_browser, strings
+from tests.serving import GOLDEN, SOON, STATIC, Server, have_written, in_a_browser, strings
 from tests.test_wish import wait_for
 from zigpt.runs.saved_model import load_model
 
 pytestmark = in_a_browser
-SOON = 60_000  # milliseconds: these machines are noisy
 
 
 def test_both_languages_say_the_same_things():
@@ -240,7 +239,7 @@ def test_where_the_server_is_gone_every_panel_says_so_until_it_is_back(browser):
     server.process.kill()
     server.process.communicate()
     lost = page.locator("#panel .trouble").filter(has_text=strings("en")["lost"])
-    expect(lost.first).to_be_visible(timeout=SOON)
+    expect(lost.first).to_be_visible()
     page.fill("#text", "the lamp")
     expect(lost).to_have_count(2)
     page.click("#language")
@@ -255,7 +254,7 @@ def test_where_the_server_is_gone_every_panel_says_so_until_it_is_back(browser):
     expect(lost).to_have_count(2)
     page.click("#tab-positions")
     with Server(GOLDEN, port=server.port):
-        expect(page.locator("#panel .letter").nth(4)).to_have_text("l", timeout=SOON)
+        expect(page.locator("#panel .letter").nth(4)).to_have_text("l")
         expect(page.locator("#panel .trouble:visible:not(:empty)")).to_have_count(0)
     context.close()
     assert mistakes == []
@@ -290,7 +289,7 @@ def test_a_panel_that_waits_for_the_first_model_shows_it(browser, tmp_path):
         page.click("#tab-attention")
         expect(page.locator("#panel .lead").last).to_have_text(strings("en")["about.none"])
         shutil.copy(GOLDEN / "model.safetensors", run)
-        expect(page.locator("canvas.map")).to_be_visible(timeout=SOON)
+        expect(page.locator("canvas.map")).to_be_visible()
         page.close()
 
 
@@ -311,7 +310,7 @@ def replace_model(page, run, name):
     page.evaluate("document.activeElement.dataset.old = ''")
     shutil.copy(GOLDEN / f"{name}.safetensors", run / "new")
     (run / "new").replace(run / "model.safetensors")
-    expect(page.locator("[data-old]")).to_have_count(0, timeout=SOON)
+    expect(page.locator("[data-old]")).to_have_count(0)
 
 
 def test_a_better_model_takes_neither_the_focus_nor_an_open_table(live):
@@ -338,16 +337,52 @@ def test_a_better_model_takes_neither_the_focus_nor_an_open_table(live):
     assert page.evaluate("document.activeElement.id") == "chain"
 
 
-def test_what_is_known_already_is_not_drawn_again(page):
-    page.click("#tab-attention")
-    page.wait_for_selector("canvas.map")
+@pytest.mark.parametrize(("panel", "question"), [("attention", "heads"), ("trace", "tensors")])
+def test_what_is_known_already_is_not_drawn_again(page, panel, question):
     asked = []
     page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    page.click(f"#tab-{panel}")
+    page.wait_for_selector("canvas.map")
+    page.wait_for_timeout(300)  # for whatever comes without having been asked for
     with page.expect_response("**/api/watch"):
         page.reload()
     page.wait_for_selector("canvas.map")
     page.wait_for_timeout(500)  # for what the watch tells first
-    assert asked.count("heads") == 1
+    assert asked.count(question) == 2
+
+
+class Held:
+    """The first questions of a kind, held back until they are let go; the rest go their way."""
+
+    def __init__(self, page, question, count):
+        self._page, self._count, self.routes = page, count, []
+        page.route(f"**/look/{question}", self._hold)
+
+    def _hold(self, route):
+        if len(self.routes) < self._count:
+            self.routes.append(route)
+        else:
+            route.continue_()
+
+    def wait_for(self, count):
+        deadline = time.monotonic() + SOON / 1000
+        while len(self.routes) < count:
+            self._page.wait_for_timeout(20)  # lets what comes from the browser be heard
+            assert time.monotonic() < deadline
+
+
+def test_whoever_moves_through_time_sees_the_moments_between(page):
+    page.click("#tab-attention")
+    page.wait_for_selector("canvas.map")
+    held = Held(page, "heads", 2)
+    page.evaluate("document.querySelector('canvas.map').dataset.old = ''")
+    page.locator("#moment").press("ArrowLeft")
+    held.wait_for(1)
+    page.locator("#moment").press("ArrowLeft")
+    held.routes[0].continue_()
+    held.wait_for(2)
+    expect(page.locator("[data-old]")).to_have_count(0)  # while the second is not answered
+    held.routes[1].continue_()
 
 
 def test_whoever_goes_on_while_a_better_model_is_drawn_is_followed(live):
@@ -356,28 +391,17 @@ def test_whoever_goes_on_while_a_better_model_is_drawn_is_followed(live):
     title = page.locator(".trace h3").first
     page.select_option("#tensor", "heads")
     expect(title).to_contain_text("heads[")
-    held = []
-
-    def hold_the_first(route):
-        if held:
-            route.continue_()
-        else:
-            held.append(route)
-
-    page.route("**/look/trace", hold_the_first)
+    held = Held(page, "trace", 1)
     page.evaluate("document.querySelector('.trace').dataset.old = ''")
     shutil.copy(GOLDEN / "snapshots" / "step-00000003.safetensors", run / "new")
     (run / "new").replace(run / "model.safetensors")
-    deadline = time.monotonic() + 60
-    while not held:
-        page.wait_for_timeout(20)  # lets what comes from the browser be heard
-        assert time.monotonic() < deadline
+    held.wait_for(1)
     link = page.locator(".terms button", has_text="weights").first
     target = link.inner_text()
     link.click()
     expect(title).to_contain_text(f"{target} = ")
-    held[0].continue_()
-    expect(page.locator("[data-old]")).to_have_count(0, timeout=SOON)
+    held.routes[0].continue_()
+    expect(page.locator("[data-old]")).to_have_count(0)
     expect(title).to_contain_text(f"{target} = ")
     assert "tensor=weights" in page.url
 
@@ -388,12 +412,12 @@ def test_what_is_shown_stays_and_is_said_to_when_the_run_folder_goes(live):
     page.wait_for_selector(".chart")
     stale = page.locator("#panel .trouble").filter(has_text=strings("en")["stale"])
     run.rename(elsewhere)
-    expect(stale).to_be_visible(timeout=SOON)
+    expect(stale).to_be_visible()
     expect(page.locator("#panel .lead")).to_have_text(strings("en")["learn.gone"])
     page.click("#tab-positions")
     page.wait_for_selector("#panel .letter[data-loss]")
     elsewhere.rename(run)
-    expect(stale).to_have_count(0, timeout=SOON)
+    expect(stale).to_have_count(0)
     page.click("#tab-learn")
     page.wait_for_selector(".chart")
 

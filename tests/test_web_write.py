@@ -263,7 +263,7 @@ def test_whoever_turns_to_something_else_meanwhile_finds_the_text_written_on(pag
         page.click(turn)
         assert page.locator(".letter").count() < length  # it was still being written
     page.click("#tab-write")
-    expect(page.locator(".letter")).to_have_count(length, timeout=30_000)
+    expect(page.locator(".letter")).to_have_count(length)
     text = "".join(
         write(ReferenceDecoder(SAVED.model), SAVED.tokenizer, PROMPT, length, SampleConfig(seed=1))
     )

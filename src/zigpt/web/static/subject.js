@@ -7,6 +7,9 @@ import { newestOnly } from "./newest.js";
 import { goTo } from "./view.js";
 import { glyph, plain, say, strangerTo } from "./words.js";
 
+/** Where somebody is, whatever the text and the moment. @param {import("./view.js").View} view */
+const placeIn = (view) => JSON.stringify({ ...view, text: "", at: null });
+
 /**
  * A bar with the text and the slider over time, and below it what `show` makes of them: again after every change.
  * What `show` asks of the server later, it puts through `attempt`: a refusal is told in the bar.
@@ -43,10 +46,10 @@ export function subject(state, place, show) {
     if (isTyped && (!view.row || view.row >= length)) goTo(view, length >> 1); // a shorter text was there before
     isTyped = false;
     const made = element("div"), told = [say("export.text", { text: plain(view.text) }), momentName(view.at)];
-    const before = JSON.stringify(view);
+    const before = placeIn(view), isAlone = !below.hasChildNodes();
     await show(made, attempt);
     if (odd.textContent || !below.isConnected) return; // there is another text by now, or another panel
-    if (JSON.stringify(view) !== before) return again(); // somebody went on meanwhile in what is still shown
+    if (!isAlone && placeIn(view) !== before) return again(); // somebody went on meanwhile in what is still shown
     redraw(below, made);
     state.told = told;
   }));
