@@ -46,10 +46,10 @@ export function subject(state, place, show) {
     if (isTyped && (!view.row || view.row >= length)) goTo(view, length >> 1); // a shorter text was there before
     isTyped = false;
     const made = element("div"), told = [say("export.text", { text: plain(view.text) }), momentName(view.at)];
-    const before = placeIn(view), isAlone = !below.hasChildNodes();
+    const before = placeIn(view);
     await show(made, attempt);
     if (odd.textContent || !below.isConnected) return; // there is another text by now, or another panel
-    if (!isAlone && placeIn(view) !== before) return again(); // somebody went on meanwhile in what is still shown
+    if (below.hasChildNodes() && placeIn(view) !== before) return again(); // somebody went on in what is still shown
     redraw(below, made);
     state.told = told;
   }));
