@@ -1,5 +1,6 @@
 """The quick decoder computes what the model computes, within what eight bits can say."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -165,3 +166,21 @@ def test_writing_does_not_wait_for_torch(trained, tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout) == 21
+
+
+def test_nothing_is_written_into_the_home_folder(tmp_path):
+    """matplotlib keeps a list of fonts, by default there; here it is told to keep it elsewhere."""
+    home, fonts = tmp_path / "home", tmp_path / "fonts"
+    home.mkdir()
+    (tmp_path / "book.txt").write_text(story(3000))
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))
+    } | {"HOME": str(home), "MPLCONFIGDIR": str(fonts)}
+    for words in (
+        ["train", "book.txt", "--preset", "tiny", "--max-steps", "2", "--run", "run"],
+        ["sample", "run", "--chars", "5"],
+    ):
+        command = [sys.executable, "-m", "zigpt", *words]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert list(home.rglob("*")) == []
+    assert (tmp_path / "run" / "loss.png").exists()

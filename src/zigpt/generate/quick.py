@@ -1,7 +1,9 @@
 """A `Decoder` for the CPU that needs no torch: onnxruntime steps through `zigpt.generate.graph`."""
 
+import os
+from types import ModuleType
+
 import numpy as np
-import onnxruntime
 from jaxtyping import Float, Int
 
 from zigpt.config import GPTConfig
@@ -22,6 +24,7 @@ class QuickDecoder:
         self.count = count
         self._config = config
         self._start, self._end = 0, 0  # the stretch of text that is remembered
+        onnxruntime = _load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ONLY_ERRORS
         graph = build_graph(config, weights).SerializeToString()
@@ -62,3 +65,14 @@ class QuickDecoder:
         self._binding.bind_output("logits", "cpu", 0, np.float32, scores.shape, scores.ctypes.data)
         self._session.run_with_iobinding(self._binding)
         return scores[:, -1]
+
+
+def _load_onnxruntime() -> ModuleType:
+    """Import onnxruntime with its telemetry off, which it decides on while it is imported.
+
+    Left on, it writes a device id into the home folder and reports to its maker.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
