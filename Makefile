@@ -41,7 +41,7 @@ bench: .venv/run
 	.venv/bin/zigpt bench
 
 torture: .venv/dev
-	.venv/bin/python -m tests.campaigns.torture $(MINUTES) $(SEED)
+	.venv/bin/python -m stress.torture $(MINUTES) $(SEED)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

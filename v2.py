@@ -12,13 +12,13 @@ from pathlib import Path
 
 from zigpt.cli.main import guarded
 from zigpt.cli.screen import duration
-from zigpt.config import GPTConfig, SampleConfig, TrainConfig
-from zigpt.corpus import Corpus, read_texts
-from zigpt.device import keep_freed_memory, pick_device
+from zigpt.data import Corpus, read_texts
 from zigpt.generate.loop import write
 from zigpt.generate.reference import ReferenceDecoder
-from zigpt.plan import time_step
-from zigpt.train import TrainState, train
+from zigpt.gpt.config import GPTConfig, SampleConfig, TrainConfig
+from zigpt.training.device import keep_freed_memory, pick_device
+from zigpt.training.loop import TrainState, train
+from zigpt.training.plan import time_step
 
 N_EMBED = 384  # C: numbers that describe each character on its way through the model
 N_LAYERS = 6  # blocks, one above the other

@@ -9,14 +9,14 @@ import torch
 from hypothesis import settings
 from playwright.sync_api import sync_playwright
 
-from tests.campaigns.faulty_disk import FaultyDisk
-from tests.campaigns.settings import shortened
+from stress.faulty_disk import FaultyDisk
+from stress.settings import shortened
 from tests.serving import BROWSER, GOLDEN, QUIET, Server
-from zigpt.cli import learning
-from zigpt.config import GPTConfig
-from zigpt.corpus.batches import Corpus
-from zigpt.model import GPT
-from zigpt.runs import storage
+from zigpt import storage
+from zigpt.data.batches import Corpus
+from zigpt.gpt.config import GPTConfig
+from zigpt.gpt.model import GPT
+from zigpt.runs import session
 
 # A deadline for a property would be a timed test, and these machines are noisy.
 settings.register_profile("steady", deadline=None)
@@ -65,7 +65,7 @@ def corpus() -> Corpus:
 def hurried():
     """Save at every step, and leave out what only takes time."""
     with pytest.MonkeyPatch.context() as patch, shortened():
-        patch.setattr(learning, "SAVE_EVERY", 0.0)
+        patch.setattr(session, "SAVE_EVERY", 0.0)
         patch.setattr(storage, "disk", FaultyDisk())
         yield
 

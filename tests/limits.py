@@ -48,7 +48,7 @@ def bounded(seconds: float = SECONDS, memory: int = MEMORY) -> Iterator[None]:
 
 def campaign_alone(name: str, seed: int, cases: int) -> dict[str, Any]:
     """Run a campaign in a process of its own, whose memory is nobody else's; return its report."""
-    command = [sys.executable, "-m", "tests.campaigns", name, str(seed), str(cases)]
+    command = [sys.executable, "-m", "stress", name, str(seed), str(cases)]
     root = Path(__file__).parent.parent
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr

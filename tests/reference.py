@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from zigpt.model import GPT
+from zigpt.gpt.model import GPT
 
 
 def layer_norm(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:

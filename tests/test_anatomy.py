@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from tests import reference
-from zigpt.anatomy import influence, look_inside, predict
-from zigpt.attention import fused_attention
-from zigpt.model import GPT
+from zigpt.anatomy import influence, inspect, predict
+from zigpt.gpt.attention import fused_attention
+from zigpt.gpt.model import GPT
 
 IDS = [3, 0, 7, 7, 10, 2, 5, 1]
 
@@ -82,7 +82,7 @@ def test_all_guesses_together_are_certain_and_more_than_all_cannot_be_had(tiny_m
 
 
 def test_each_row_of_attention_sums_to_one_and_is_zero_above_the_diagonal(tiny_model, ids):
-    maps = look_inside(tiny_model, ids).weights
+    maps = inspect(tiny_model, ids).weights
     assert maps.shape == (2, 2, 8, 8)
     assert (maps >= 0).all()
     assert torch.allclose(maps.sum(-1), torch.ones(2, 2, 8), atol=1e-6)
@@ -92,7 +92,7 @@ def test_each_row_of_attention_sums_to_one_and_is_zero_above_the_diagonal(tiny_m
 
 
 def test_the_maps_give_the_very_outputs_of_the_models_own_fused_attention(tiny_model, ids, watched):
-    seen = look_inside(tiny_model, ids)
+    seen = inspect(tiny_model, ids)
     layers = watched(ids)
     assert [layer for layer, *_ in layers] == [0, 1]
     for layer, _, _, v, output in layers:
@@ -103,7 +103,7 @@ def test_the_maps_give_the_very_outputs_of_the_models_own_fused_attention(tiny_m
 def test_queries_keys_values_and_embeddings_are_the_very_ones_of_the_model(
     tiny_model, ids, watched
 ):
-    seen = look_inside(tiny_model, ids)
+    seen = inspect(tiny_model, ids)
     for layer, q, k, v, _ in watched(ids):
         for own, kept in ((q, seen.q), (k, seen.k), (v, seen.v)):
             assert torch.allclose(kept[layer], own[0], atol=1e-5)
@@ -113,7 +113,7 @@ def test_queries_keys_values_and_embeddings_are_the_very_ones_of_the_model(
 
 
 def test_the_three_steps_of_attention_are_the_formula_row_by_row(tiny_model, ids, watched):
-    seen = look_inside(tiny_model, ids)
+    seen = inspect(tiny_model, ids)
     for layer, q, k, _, _ in watched(ids):
         for head in range(2):
             for t in range(8):
@@ -127,12 +127,12 @@ def test_the_three_steps_of_attention_are_the_formula_row_by_row(tiny_model, ids
 
 
 def test_the_first_character_can_only_look_at_itself(tiny_model, ids):
-    assert (look_inside(tiny_model, ids).weights[:, :, 0, 0] == 1).all()
-    assert (look_inside(tiny_model, ids[:1]).weights == 1).all()
+    assert (inspect(tiny_model, ids).weights[:, :, 0, 0] == 1).all()
+    assert (inspect(tiny_model, ids[:1]).weights == 1).all()
 
 
 def test_what_is_seen_inside_leads_to_what_the_model_says(tiny_model, ids):
-    seen = look_inside(tiny_model, ids)
+    seen = inspect(tiny_model, ids)
     with torch.no_grad():
         assert torch.allclose(seen.logits, tiny_model(ids.unsqueeze(0))[0], atol=1e-5)
         assert torch.equal(seen.logits, tiny_model.head(tiny_model.ln_f(seen.stream[-1])))
@@ -141,7 +141,7 @@ def test_what_is_seen_inside_leads_to_what_the_model_says(tiny_model, ids):
 
 
 def test_each_state_of_the_stream_is_the_one_before_and_what_a_branch_adds(tiny_model, ids):
-    seen = look_inside(tiny_model, ids)
+    seen = inspect(tiny_model, ids)
     start = seen.token if seen.position is None else seen.token + seen.position
     assert torch.equal(seen.stream[0], start)
     for layer, block in enumerate(tiny_model.blocks):
@@ -159,7 +159,7 @@ def test_looking_leaves_the_model_as_it_was(tiny_model, ids):
     model = tiny_model.train()
     with torch.no_grad():
         before = model(ids.unsqueeze(0))
-        look_inside(model, ids)
+        inspect(model, ids)
         assert torch.equal(model(ids.unsqueeze(0)), before)
     assert all(part.training and not part._forward_hooks for part in model.modules())
 
@@ -194,8 +194,8 @@ def test_influence_leaves_the_ids_as_they_were(tiny_model, ids):
     [
         lambda m, i: predict(m, i).losses,
         lambda m, i: influence(m, i, 3),
-        lambda m, i: look_inside(m, i).logits,
-        lambda m, i: look_inside(m, i).weights,
+        lambda m, i: inspect(m, i).logits,
+        lambda m, i: inspect(m, i).weights,
     ],
 )
 def test_dropout_is_off_and_no_graph_is_kept_while_looking(tiny_config, ids, look):
@@ -206,7 +206,7 @@ def test_dropout_is_off_and_no_graph_is_kept_while_looking(tiny_config, ids, loo
 
 
 def test_nothing_seen_keeps_a_graph(tiny_model, ids):
-    seen = look_inside(tiny_model, ids)
+    seen = inspect(tiny_model, ids)
     tensors = [
         value for f in fields(seen) if isinstance(value := getattr(seen, f.name), torch.Tensor)
     ]

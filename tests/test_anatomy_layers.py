@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from zigpt.anatomy import contributions, lens, look_inside, predict, score_parts
-from zigpt.model import GPT
+from zigpt.anatomy import contributions, inspect, lens, predict, score_parts
+from zigpt.gpt.model import GPT
 
 IDS = [3, 0, 7, 7, 10, 2, 5, 1, 4]
 
@@ -16,7 +16,7 @@ def seen(tiny_model):
     with torch.no_grad():  # far from 1 and 0, so that leaving either out shows
         tiny_model.ln_f.weight.mul_(1.7)
         tiny_model.ln_f.bias.add_(0.4)
-    return look_inside(tiny_model, torch.tensor(IDS[:-1]))
+    return inspect(tiny_model, torch.tensor(IDS[:-1]))
 
 
 @pytest.mark.parametrize("position", range(8))
@@ -52,7 +52,7 @@ def test_the_parts_of_a_score_add_up_to_the_models_own_logit(tiny_model, seen, p
 def test_a_head_that_is_silenced_contributes_nothing_and_no_other_part_hides_it(tiny_model, seen):
     with torch.no_grad():
         tiny_model.blocks[1].attn.project.weight[:, 8:] = 0  # what head 1 of layer 1 writes
-    after = score_parts(look_inside(tiny_model, seen.ids), 5, 4)
+    after = score_parts(inspect(tiny_model, seen.ids), 5, 4)
     values = dict(zip(after.labels, after.values.tolist(), strict=True))
     assert values["head", 1, 1] == 0
     assert values["head", 1, 0] != 0
@@ -64,7 +64,7 @@ def test_a_part_that_lifts_all_channels_alike_says_nothing(tiny_model, seen):
     before = score_parts(seen, 5, 4)
     with torch.no_grad():
         tiny_model.blocks[1].ffn.project.bias.add_(100)
-    after = score_parts(look_inside(tiny_model, seen.ids), 5, 4)
+    after = score_parts(inspect(tiny_model, seen.ids), 5, 4)
     assert torch.allclose(after.values, before.values, atol=1e-3)
 
 
@@ -89,7 +89,7 @@ def test_the_lens_is_what_a_model_of_fewer_layers_would_say(tiny_model, seen, st
 def test_at_the_size_of_the_textbook_run_the_sum_still_holds(tiny_config):
     config = replace(tiny_config, vocab_size=65, block_size=64, n_layer=6, n_head=6, n_embd=384)
     model = GPT(config, torch.Generator().manual_seed(0))
-    seen = look_inside(model, torch.arange(64))
+    seen = inspect(model, torch.arange(64))
     for character in range(65):
         split = score_parts(seen, 63, character)
         assert split.total == pytest.approx(split.score, abs=1e-4)

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 import zigpt
 from tests import reference
-from zigpt.anatomy import SHAPES, look_inside, trace
+from zigpt.anatomy import SHAPES, inspect, trace
 from zigpt.anatomy.trace import source_line
-from zigpt.config import GPTConfig
-from zigpt.model import GPT, Block
-from zigpt.runs.saved_model import SavedModel, save_model
-from zigpt.tokenizer import CharTokenizer
+from zigpt.formats.saved_model import SavedModel, save_model
+from zigpt.gpt.config import GPTConfig
+from zigpt.gpt.model import GPT, Block
+from zigpt.tokenizers.char import CharTokenizer
 
 VOCABULARY = "\0\n\r\"'\\a{}\u2028字"  # what could end a string or break a line
 TEXT = "字'\\\n\"{a}"
@@ -55,7 +55,7 @@ def saved(tiny_model):
 
 @pytest.fixture
 def seen(saved):
-    return saved.look_inside(TEXT)
+    return inspect(saved.model, saved.ids(TEXT))
 
 
 def names(seen):
@@ -173,7 +173,7 @@ def test_a_snippet_does_not_read_the_tensor_that_it_explains(seen, name):
 @example("\u202e\u2066\x1b[2J\0#")
 def test_whatever_the_text_holds_stays_one_string_on_one_line(text):
     config = GPTConfig(11, 8, n_layer=1, n_head=1, n_embd=2)
-    seen = look_inside(GPT(config, torch.Generator().manual_seed(0)), torch.arange(8))
+    seen = inspect(GPT(config, torch.Generator().manual_seed(0)), torch.arange(8))
     snippet = trace(seen, "scores", (0, 0, 1, 0), text).snippet
     strings = [
         node.value
@@ -263,7 +263,7 @@ def test_at_the_size_of_the_textbook_run_terms_and_snippets_still_hold(tiny_conf
     saved = SavedModel(model, CharTokenizer(characters), {})
     save_model(tmp_path / "model.safetensors", saved)
     text = (characters * 4)[:256]
-    seen = saved.look_inside(text)
+    seen = inspect(saved.model, saved.ids(text))
     asked = [(name, tuple(size - 2 for size in getattr(seen, name).shape)) for name in names(seen)]
     found = [trace(seen, name, index, text) for name, index in asked]
     printed = run([one.snippet for one in found], tmp_path)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zigpt import baselines
-from zigpt.baselines import Ladder, Rung, build_ladder, character_probabilities
+from zigpt.data import baselines
+from zigpt.data.baselines import Ladder, Rung, build_ladder, character_probabilities
 
 Gram = tuple[int, ...]
 Drawn = tuple[int, list[int], list[int]]  # vocabulary size, train ids, test ids

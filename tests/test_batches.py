@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import story
-from zigpt.corpus.batches import Corpus, Split
+from zigpt.data.batches import Corpus, Split
 from zigpt.errors import TextError, VocabularyError
-from zigpt.tokenizer import CharTokenizer
+from zigpt.tokenizers.char import CharTokenizer
 
 steps = st.integers(0, 10**6)
 seeds = st.integers(0, 2**63 - 1)
@@ -37,14 +37,14 @@ def test_the_last_tenth_of_a_text_is_the_test_split(length):
     text = text_of(length)
     corpus = Corpus.from_text(text)
     decode = corpus.tokenizer.decode
-    assert decode(corpus.train) + decode(corpus.test) == text
-    assert len(corpus.test) == -(-length // 10)
+    assert decode(corpus.train) + decode(corpus.validation) == text
+    assert len(corpus.validation) == -(-length // 10)
 
 
 def test_the_vocabulary_is_that_of_the_whole_text():
     corpus = Corpus.from_text("ab" * 50 + "字")
-    assert corpus.tokenizer.characters == "ab字"
-    assert corpus.test[-1] == 2
+    assert corpus.tokenizer.vocabulary == "ab字"
+    assert corpus.validation[-1] == 2
 
 
 def test_a_given_tokenizer_is_kept():
@@ -127,7 +127,7 @@ def test_every_window_of_the_train_split_can_be_drawn_and_about_as_often():
     length=st.integers(2, 300),
     block_size=st.integers(1, 320),
     batch_size=st.integers(1, 9),
-    split=st.sampled_from(["train", "test"]),
+    split=st.sampled_from(["train", "validation"]),
 )
 def test_every_character_but_the_first_is_a_target_exactly_once(
     length, block_size, batch_size, split
@@ -154,7 +154,7 @@ def test_windows_come_in_full_batches_and_a_short_one_comes_alone():
 def test_each_split_is_walked_by_its_own_name():
     corpus = counting(40, test=10)
     assert starts(corpus, "train", 20, 2) == [0, 20]
-    assert starts(corpus, "test", 20, 2) == [40]
+    assert starts(corpus, "validation", 20, 2) == [40]
 
 
 @given(
@@ -194,11 +194,11 @@ def test_the_same_windows_are_walked_at_every_look():
 
 
 def test_an_empty_split_has_no_windows():
-    assert starts(counting(20), "test", 4, 2) == []
+    assert starts(counting(20), "validation", 4, 2) == []
 
 
 def test_a_split_of_one_character_has_no_target_and_so_no_window():
-    assert starts(counting(20, test=1), "test", 4, 2) == []
+    assert starts(counting(20, test=1), "validation", 4, 2) == []
 
 
 @given(length=st.integers(11, 4000))
@@ -211,7 +211,7 @@ def test_the_named_block_size_is_the_largest_that_passes(length):
     assert refusal.value.what == f"{length} characters are too few for block size {largest + 1}"
     assert refusal.value.why.endswith(f"the largest is {largest}")
     assert f"use --block-size {largest} or less" in refusal.value.fix
-    for split in ("train", "test"):
+    for split in ("train", "validation"):
         assert len(next(iter(corpus.windows(split, largest, 1)))[0][0]) == largest
     assert corpus.batch(0, 2, largest, 0)[0].shape == (2, largest)
 

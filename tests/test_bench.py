@@ -11,7 +11,7 @@ from zigpt.bench import growth as growth_module
 from zigpt.bench import limits, textbook
 from zigpt.bench.cost import Prices, Step, deviations, matrix_flops, training_flops
 from zigpt.bench.growth import Case, measure_growth, standard_cases
-from zigpt.bench.plot import draw_growth
+from zigpt.bench.growth_plot import draw_growth
 from zigpt.bench.rounds import Comparison, compare, rate, shown
 from zigpt.bench.saving import compare_saving
 from zigpt.bench.speed import (
@@ -23,8 +23,8 @@ from zigpt.bench.speed import (
     random_text,
 )
 from zigpt.cli.main import main
-from zigpt.config import GPTConfig, TrainConfig
-from zigpt.device import pick_precision, precision_name
+from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.training.device import pick_precision, precision_name
 
 CPU = torch.device("cpu")
 SMALL = GPTConfig(vocab_size=65, block_size=16, n_layer=2, n_head=2, n_embd=16)

@@ -11,10 +11,10 @@ import sys
 import pytest
 import torch
 
-from tests.campaigns.settings import shortened
+from stress.settings import shortened
 from tests.conftest import story
 from zigpt.cli.main import guarded, main
-from zigpt.runs.saved_model import load_model, save_model
+from zigpt.formats.saved_model import load_model, save_model
 
 SMALL = ["--preset", "tiny", "--n-layer", "1", "--n-embd", "16", "--block-size", "16",
          "--batch-size", "4", "--eval-interval", "10", "--eval-chars", "160"]  # fmt: skip
@@ -84,10 +84,10 @@ def test_a_run_folder_holds_what_the_design_says(trained):
     }  # fmt: skip
     rows = [json.loads(line) for line in lines_of((run / "metrics.jsonl").read_text())]
     assert [row["step"] for row in rows] == [0, 10, 20, 30, 40, 50, 60]
-    keys = ["step", "train_loss", "test_loss", "learning_rate", "chars_per_second", "seconds"]
+    keys = ["step", "train_loss", "val_loss", "learning_rate", "chars_per_second", "seconds"]
     assert all(list(row) == keys for row in rows)
     assert rows[0]["chars_per_second"] is None
-    assert rows[-1]["test_loss"] < rows[0]["test_loss"] - 0.3
+    assert rows[-1]["val_loss"] < rows[0]["val_loss"] - 0.3
     heads = [line for line in (run / "samples.txt").read_text().splitlines() if "════" in line]
     assert heads == [f"════ step {step} ════" for step in (0, 1, 3, 10, 30, 60)]
     info = json.loads((run / "run.json").read_text())
@@ -487,7 +487,7 @@ def test_a_run_on_the_default_text_finds_it_again_whatever_has_come_since(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("zigpt.corpus.source._download", _no_network)
+    monkeypatch.setattr("zigpt.data.source._download", _no_network)
     assert main(["train", *SMALL, "--max-steps", "3", "--run", "run"]) == 0
     assert "the Python language reference" in capsys.readouterr().out
     (tmp_path / "input.txt").write_text(story(500), encoding="utf-8")
@@ -553,7 +553,7 @@ def test_one_text_in_any_encoding_gives_the_same_ids_and_a_model_that_writes_it(
             assert main(["train", str(text), *small]) == 0
         saved = load_model(run, torch.device("cpu"))
         ids = saved.tokenizer.encode(PROSE)
-        prints.add((saved.about["text"]["sha256"], saved.tokenizer.characters, ids.tobytes()))
+        prints.add((saved.about["text"]["sha256"], saved.tokenizer.vocabulary, ids.tobytes()))
         out = capsys.readouterr().out
         assert ("not UTF-8" in out) == (not encoding.startswith("utf-8"))
     assert len(prints) == 1

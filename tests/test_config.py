@@ -11,8 +11,9 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zigpt.cli.again import overrides_of
-from zigpt.config import (
+from zigpt.cli.retry import overrides_of
+from zigpt.errors import ConfigError
+from zigpt.gpt.config import (
     PRESETS,
     GPTConfig,
     SampleConfig,
@@ -20,9 +21,8 @@ from zigpt.config import (
     configure,
     restore,
 )
-from zigpt.errors import ConfigError
-from zigpt.model import GPT
-from zigpt.optim import learning_rate
+from zigpt.gpt.model import GPT
+from zigpt.training.optim import learning_rate
 
 INF, NAN = math.inf, math.nan
 MODEL_FIELDS = {field.name for field in fields(GPTConfig)}

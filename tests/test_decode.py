@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zigpt.corpus.decode import decode
+from zigpt.data.decode import decode
 from zigpt.errors import TextError
 
 SIMPLIFIED = (

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zigpt.device import autocast, describe, micro_batch_size, pick_device, pick_precision
 from zigpt.errors import UsageError
+from zigpt.training.device import autocast, describe, micro_batch_size, pick_device, pick_precision
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 sizes = st.integers(1, 600)
@@ -150,7 +150,7 @@ def test_nothing_about_a_window_is_too_large_for_a_micro_batch_of_one():
 def test_memory_that_was_freed_is_not_fetched_again_page_by_page():
     program = """
 import resource, torch
-from zigpt.device import keep_freed_memory
+from zigpt.training.device import keep_freed_memory
 if {keep}: keep_freed_memory()
 for _ in range(3): torch.ones(16_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -13,20 +13,20 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.campaigns.crashes import outcome
+from stress.crashes import outcome
 from tests.conftest import story
 from tests.limits import bounded
 from tests.test_cli import SMALL
 from tests.test_faults_places import refusal
-from zigpt import train
-from zigpt.cli import learning
+from zigpt.cli import follow
 from zigpt.cli.main import main
 from zigpt.errors import StorageError
-from zigpt.runs import lock
+from zigpt.runs import lock, session
 from zigpt.runs.checkpoint import list_checkpoints, save_checkpoint
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.lock import LOCK_FILE, locked
-from zigpt.train import TrainState
+from zigpt.training import loop as train
+from zigpt.training.loop import TrainState
 
 pytestmark = pytest.mark.usefixtures("hurried")
 SETTINGS = [*SMALL, "--max-steps", "6", "--eval-interval", "3", "--dropout", "0.2"]
@@ -75,7 +75,7 @@ def at_step(monkeypatch, step, act):
             act()
         return ""
 
-    monkeypatch.setattr(learning, "_status", status)
+    monkeypatch.setattr(follow, "_status", status)
 
 
 def everything(folder):
@@ -224,7 +224,7 @@ class TestMixedUp:
         said = go_on(run, "--max-steps", "9")
         assert f"{name} is not as it was written: what can be read of it is kept" in said
         assert go_on(run).count("not as it was written") == 0
-        steps = [row["step"] for row in RunFolder.open(run).record.rows()]
+        steps = [row["step"] for row in RunFolder.open(run).log.rows()]
         assert steps[-1] == 9
 
     @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ class TestMixedUp:
             ("seconds", -1.0),
             ("best_loss", float("nan")),
             ("best_loss", "low"),
-            ("looked_at", 2.5),
+            ("evaluated_at", 2.5),
             ("logged", {"metrics.jsonl": {"size": -9, "sha256": "0"}}),
             ("model", {"n_layer": "many"}),
             ("training", None),
@@ -289,9 +289,9 @@ class TestSaves:
             return real(*batch, **more)
 
         monkeypatch.setattr(RunFolder, "save", at)
-        monkeypatch.setattr(learning, "SAVE_EVERY", 50.0)
+        monkeypatch.setattr(session, "SAVE_EVERY", 50.0)
         monkeypatch.setattr(train, "train_step", slow)
-        monkeypatch.setattr(learning, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: now[0]))
         learn(book, tmp_path / "run", "--max-steps", "130", "--eval-interval", "1000")
         apart = [later - earlier for earlier, later in itertools.pairwise(saved)]
         assert max(apart) <= 60
@@ -317,7 +317,7 @@ class TestSaves:
     def test_a_damaged_one_does_not_count_among_the_two_that_are_kept(self, run, tmp_path):
         folder, state = (
             tmp_path / "checkpoints",
-            TrainState.fresh(*RunFolder.open(run).configs, CPU),
+            TrainState.initialise(*RunFolder.open(run).configs, CPU),
         )
 
         def save(step):

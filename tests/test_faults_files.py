@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.campaigns.model_files import (
+from stress.model_files import (
     FOUND,
     MOST_MEMORY,
     Parts,
@@ -27,14 +27,14 @@ from tests.campaigns.model_files import (
     shrink,
     take_apart,
 )
-from tests.campaigns.model_files import outcome as outcome_of
-from tests.campaigns.settings import outcome, shortened
-from tests.campaigns.watch import watched
+from stress.model_files import outcome as outcome_of
+from stress.settings import outcome, shortened
+from stress.watch import watched
 from tests.limits import bounded, campaign_alone
+from zigpt import untrusted_json
 from zigpt.cli.main import main
 from zigpt.errors import ModelFileError
-from zigpt.runs import foreign
-from zigpt.runs.model_file import ModelFile, pack, read_model_file
+from zigpt.formats.safetensors import ModelFile, pack, read_lazily
 
 DAMAGED = "is damaged or not a zigpt model"
 
@@ -242,7 +242,7 @@ class TestModelFiles:
 
     def test_a_file_that_changes_after_its_header_was_read_is_refused(self, tmp_path):
         path = good_file(tmp_path)
-        file = read_model_file(path)
+        file = read_lazily(path)
         path.write_bytes(path.read_bytes()[:100])
         with pytest.raises(ModelFileError, match=DAMAGED):
             file.weights["head.weight"]
@@ -298,7 +298,7 @@ class TestBombs:
             assert refused(put_together(parts))[0] == DAMAGED
 
     def test_what_zigpt_itself_would_refuse_it_does_not_write(self, tmp_path):
-        file = read_model_file(good_file(tmp_path))
+        file = read_lazily(good_file(tmp_path))
         about = {"text": {"sha256": "0", "paths": ["x" * 100] * 200_000}}
         content = ModelFile(file.config, dict(file.weights), file.tokenizer, about)
         with pytest.raises(ModelFileError, match="zigpt itself refuses") as caught:
@@ -307,14 +307,14 @@ class TestBombs:
         about["text"]["paths"] = ["x" * 60] * 100_000
         (tmp_path / "large.safetensors").write_bytes(pack(content))
         with bounded():
-            assert read_model_file(tmp_path / "large.safetensors").about == about
+            assert read_lazily(tmp_path / "large.safetensors").about == about
 
     def test_all_characters_there_are_fit_into_a_model_file(self, tmp_path):
         assigned = "".join(c for c in map(chr, range(0x110000)) if c.isprintable())
         assert len(assigned) > 140_000
         path = good_file(tmp_path, characters=assigned)
-        assert read_model_file(path).tokenizer.characters == assigned
-        assert len(safetensors.numpy.save({}, {"x": json.dumps(assigned)})) < foreign.LARGEST
+        assert read_lazily(path).tokenizer.vocabulary == assigned
+        assert len(safetensors.numpy.save({}, {"x": json.dumps(assigned)})) < untrusted_json.LARGEST
 
 
 @pytest.fixture(scope="module")

@@ -17,28 +17,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zigpt.cli.learning
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import zigpt.cli.eval
 import zigpt.cli.explain
-import zigpt.cli.learning
 import zigpt.cli.plan
 import zigpt.cli.sample  # all of them: no refusal is to wait for an import  # noqa: F401
-from tests.campaigns import names, texts
-from tests.campaigns.model_files import good_file
-from tests.campaigns.settings import outcome, shortened
+from stress import names, texts
+from stress.model_files import good_file
+from stress.settings import outcome, shortened
 from tests.conftest import story
 from tests.limits import bounded, campaign_alone
 from zigpt.cli.main import main
-from zigpt.config import GPTConfig, SampleConfig, TrainConfig
-from zigpt.corpus import Corpus, read_texts
+from zigpt.data import Corpus, read_texts
 from zigpt.errors import TextError
+from zigpt.formats.safetensors import read_lazily
 from zigpt.generate.sampling import next_probabilities
-from zigpt.runs.model_file import read_model_file
+from zigpt.gpt.config import GPTConfig, SampleConfig, TrainConfig
 from zigpt.runs.paths import free_path
-from zigpt.tokenizer import CharTokenizer
-from zigpt.train import TrainState, train
+from zigpt.tokenizers.char import CharTokenizer
+from zigpt.training.loop import TrainState, train
 
 SMALL = ["--preset", "tiny", "--n-layer", "1", "--n-embd", "16", "--block-size", "8",
          "--batch-size", "2", "--max-steps", "1", "--eval-chars", "40"]  # fmt: skip
@@ -165,7 +165,7 @@ class TestTooShort:
                 Corpus.from_text("ab" * (5 * block_size + 5)).require(block_size)
         for length in (20, 21, 39, 40, 101):
             corpus = Corpus.from_text(("ab" * length)[:length])
-            state = TrainState.fresh(
+            state = TrainState.initialise(
                 GPTConfig(2, corpus.largest_block_size, 1, 1, 4),
                 TrainConfig(batch_size=2, max_steps=1),
                 torch.device("cpu"),
@@ -243,7 +243,7 @@ class TestEncodings:
             assert notice[number] in " ".join(said["notices"])
             assert bool(said["notices"]) == bool(notice[number])
             source = read_texts([file])
-            shas.add((source.sha256, CharTokenizer.from_text(source.text).characters))
+            shas.add((source.sha256, CharTokenizer.from_text(source.text).vocabulary))
         assert len(shas) == 1
 
 
@@ -263,8 +263,8 @@ class TestUnicode:
         assert len(set(rare)) == 70_000
         corpus = Corpus.from_text(read_texts([text]).text)
         assert corpus.train.dtype == "uint32"
-        path = good_file(tmp_path, characters=corpus.tokenizer.characters)
-        assert read_model_file(path).tokenizer.characters == "".join(sorted(rare))
+        path = good_file(tmp_path, characters=corpus.tokenizer.vocabulary)
+        assert read_lazily(path).tokenizer.vocabulary == "".join(sorted(rare))
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             assert main(["sample", str(path), "--prompt", rare[-1], "--chars", "3"]) == 0

@@ -16,21 +16,21 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.campaigns.crashes import Life, in_a_process, outcome, undisturbed, with_faults
-from tests.campaigns.faulty_disk import FaultyDisk
-from tests.campaigns.settings import shortened
+from stress.crashes import Life, in_a_process, outcome, undisturbed, with_faults
+from stress.faulty_disk import FaultyDisk
+from stress.settings import shortened
 from tests.conftest import story
 from tests.test_cli import SMALL
 from tests.test_faults_stops import in_a_child
+from zigpt import storage
 from zigpt.cli.main import main
 from zigpt.errors import ModelFileError, StorageError
-from zigpt.proofs.files import check_files
-from zigpt.runs import storage
+from zigpt.formats.safetensors import read_lazily
+from zigpt.formats.saved_model import load_model
 from zigpt.runs.checkpoint import list_checkpoints, read_checkpoint, restore_newest
-from zigpt.runs.model_file import read_model_file
-from zigpt.runs.saved_model import load_model
-from zigpt.runs.storage import clear_leftovers, write_file
-from zigpt.train import TrainState
+from zigpt.storage import clear_leftovers, write_file
+from zigpt.training.loop import TrainState
+from zigpt.verify.run_files import check_files
 
 CPU = torch.device("cpu")
 SETTINGS = [*SMALL, "--max-steps", "4", "--eval-interval", "2"]
@@ -63,14 +63,14 @@ def refusal(*arguments):
 FULL_DISK = """
 import sys
 from pathlib import Path
-from zigpt.cli import learning
+from zigpt.runs import session
 from zigpt.cli.main import main
 from zigpt.runs.folder import RunFolder
 
 disk, book, *settings = sys.argv[1:]
 run, filler = Path(disk, "run"), Path(disk, "filler")
 words = ["train", book, *settings, "--run", str(run)]
-learning.SAVE_EVERY = 0.0
+session.SAVE_EVERY = 0.0
 
 def fill(left):
     with filler.open("wb", buffering=0) as file:
@@ -169,7 +169,7 @@ class TestPlaces:
             run = tmp_path / place
             assert main(["train", str(book), *SETTINGS, f"--run={run}"]) == 0
             assert main(["train", "--resume", f"--run={run}"]) == 0
-            assert read_model_file(run).about["step"]
+            assert read_lazily(run).about["step"]
 
     @pytest.mark.parametrize("begun", [False, True])
     def test_one_that_may_not_be_written_to_is_refused_by_name(self, book, tmp_path, begun):
@@ -234,7 +234,7 @@ class TestOddContents:
                 (folder / name).mkdir()
                 if kind == "junk":
                     (folder / name / "MANIFEST.json").write_text("[]")
-        said, state = [], TrainState.fresh(life.model, life.config, CPU)
+        said, state = [], TrainState.initialise(life.model, life.config, CPU)
         clear_leftovers(folder.parent)
         restore_newest(folder, state, said.append)
         assert state.step == 2
@@ -269,24 +269,24 @@ class TestReaders:
             model = load_model(path, CPU)
             weights = torch.cat([w.flatten() for w in model.model.state_dict().values()])
             assert torch.equal(models.setdefault(model.about["step"], weights), weights)
-            assert check_files(path, CPU).check.result == "proved"
+            assert check_files(path, CPU).check.result == "passed"
         assert outcome(path)
         assert min(reads, len(steps)) > 2
         assert not list(path.rglob("*.bad*"))
 
     def test_weights_are_all_of_one_step_whatever_replaces_their_file(self, saved):
         run = saved[1].parent
-        data, before = (run / "model.safetensors").read_bytes(), read_model_file(run)
+        data, before = (run / "model.safetensors").read_bytes(), read_lazily(run)
         names = list(before.weights)
         first = before.weights[names[0]].copy()
         other = bytearray(data)
         other[-40:] = bytes(40)
         write_file(run / "model.safetensors", bytes(other))
-        after = read_model_file(run).weights[names[-1]]
+        after = read_lazily(run).weights[names[-1]]
         kept = before.weights[names[-1]]
         write_file(run / "model.safetensors", data)
         assert (kept != after).any()
-        assert (read_model_file(run).weights[names[-1]] == kept).all()
+        assert (read_lazily(run).weights[names[-1]] == kept).all()
         assert (before.weights[names[0]] == first).all()
 
     def test_a_checkpoint_is_never_there_in_part(self, saved, tmp_path, monkeypatch):
@@ -312,9 +312,9 @@ class TestReaders:
                 shutil.rmtree(path)
             return read_checkpoint(path)
 
-        monkeypatch.setattr("zigpt.proofs.files.read_checkpoint", read)
+        monkeypatch.setattr("zigpt.verify.run_files.read_checkpoint", read)
         check = check_files(tmp_path / "run", CPU).check
-        assert (check.result, check.numbers["checkpoints"]) == ("proved", 1)
+        assert (check.result, check.numbers["checkpoints"]) == ("passed", 1)
 
 
 @pytest.mark.parametrize("change", ["a byte", "the same to the clock", "a line more"])

@@ -14,19 +14,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.campaigns.crashes import Life, check_next_start, in_a_process, undisturbed
-from tests.campaigns.settings import shortened
+from stress.crashes import Life, check_next_start, in_a_process, undisturbed
+from stress.settings import shortened
 from tests.conftest import story
 from tests.test_cli import SMALL, wait_for, zigpt
-from zigpt import train as training
+from zigpt import storage
 from zigpt.cli.main import main
 from zigpt.errors import ModelFileError, RunBusyError
-from zigpt.runs import storage
 from zigpt.runs.checkpoint import list_checkpoints, restore_newest
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.lock import LOCK_FILE, locked, require_unlocked, waits_at
-from zigpt.runs.storage import clear_leftovers
-from zigpt.train import TrainState
+from zigpt.storage import clear_leftovers
+from zigpt.training import loop as training
+from zigpt.training.loop import TrainState
 
 CPU = torch.device("cpu")
 
@@ -116,7 +116,7 @@ class TestOneTrainingInAFolder:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "runs" / "book-tiny").mkdir(parents=True)
         paths = iter([tmp_path / "runs" / "book-tiny", tmp_path / "runs" / "b2"])
-        monkeypatch.setattr("zigpt.cli.beginning.free_path", lambda name: next(paths))
+        monkeypatch.setattr("zigpt.runs.setup.free_path", lambda name: next(paths))
         with locked(tmp_path / "runs" / "book-tiny"):
             assert main(["train", str(book), *SMALL, "--max-steps", "2"]) == 0
         assert (tmp_path / "runs" / "b2" / "model.safetensors").exists()
@@ -223,7 +223,7 @@ def test_diverging_keeps_the_last_good_step_and_says_what_to_type(book, tmp_path
 def test_a_disk_too_small_for_the_checkpoints_is_refused_before_training(
     book, tmp_path, monkeypatch, capsys, needed
 ):
-    monkeypatch.setattr("zigpt.runs.custody.free_bytes", lambda path: 100_000)
+    monkeypatch.setattr("zigpt.runs.preflight.free_bytes", lambda path: 100_000)
     code = main(["train", str(book), *SMALL, "--run", str(tmp_path / "run")])
     what, why, _ = capsys.readouterr().err.splitlines()
     assert code == 5
@@ -261,7 +261,7 @@ def saved(tmp_path_factory):
 
 class TestDamage:
     def restored(self, life, folder):
-        state = TrainState.fresh(life.model, life.config, CPU)
+        state = TrainState.initialise(life.model, life.config, CPU)
         said = []
         clear_leftovers(folder.parent)
         restore_newest(folder, state, said.append)

@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import zigpt.train
-from tests.campaigns.settings import BAD, CHOICES, GOOD, outcome, shortened
+import zigpt.training.loop
+from stress.settings import BAD, CHOICES, GOOD, outcome, shortened
 from tests.conftest import story
 from tests.limits import bounded, resource
 from zigpt.cli.main import main
-from zigpt.config import GPTConfig, TrainConfig
-from zigpt.runs.model_file import read_model_file
+from zigpt.formats.safetensors import read_lazily
+from zigpt.gpt.config import GPTConfig, TrainConfig
 
 SMALL = ["--preset=tiny", "--n-layer=1", "--n-embd=16", "--block-size=8", "--batch-size=2",
          "--max-steps=8", "--eval-interval=2", "--eval-chars=40"]  # fmt: skip
@@ -156,7 +156,7 @@ class TestMemory:
     def test_in_the_middle_of_a_training_it_costs_only_what_was_not_saved(
         self, text, tmp_path, monkeypatch, error, step
     ):
-        run, real = tmp_path / "run", zigpt.train.train_step
+        run, real = tmp_path / "run", zigpt.training.loop.train_step
 
         def fails(state, *batch, **kwargs):
             if state.step == step:
@@ -164,17 +164,17 @@ class TestMemory:
             return real(state, *batch, **kwargs)
 
         with shortened():
-            monkeypatch.setattr(zigpt.train, "train_step", fails)
-            monkeypatch.setattr("zigpt.cli.learning.SAVE_EVERY", 0)
+            monkeypatch.setattr(zigpt.training.loop, "train_step", fails)
+            monkeypatch.setattr("zigpt.runs.session.SAVE_EVERY", 0)
             code, what, _, fix = refusal("train", text, *SMALL, "--run", run)
             assert (code, what, f"fix: {fix}") == (7, "out of memory", ADVICE)
             saved = {path: path.read_bytes() for path in run.rglob("*.safetensors")}
             assert (run / "checkpoints" / f"step-{step:08d}" / "MANIFEST.json").exists()
-            assert read_model_file(run).config.n_layer == 1
+            assert read_lazily(run).config.n_layer == 1
             code, _, _, _ = refusal("train", "--resume", "--run", run)
             assert code == 7
             assert saved == {path: path.read_bytes() for path in run.rglob("*.safetensors")}
-            monkeypatch.setattr(zigpt.train, "train_step", real)
+            monkeypatch.setattr(zigpt.training.loop, "train_step", real)
             with contextlib.redirect_stdout(io.StringIO()):
                 assert main(["train", "--resume", "--run", str(run)]) == 0
                 assert main(["train", str(text), *SMALL, "--run", str(tmp_path / "whole")]) == 0

@@ -15,19 +15,21 @@ import numpy as np
 import pytest
 import torch
 
-from tests.campaigns.crashes import Life, outcome
-from tests.campaigns.faulty_disk import FaultyDisk
+from stress.crashes import Life, outcome
+from stress.faulty_disk import FaultyDisk
 from tests.conftest import story
 from tests.test_cli import SMALL
-from zigpt import train as training
-from zigpt.cli import learning
+from zigpt import storage
+from zigpt.cli import follow
 from zigpt.cli.main import main
-from zigpt.cli.screen import Screen
-from zigpt.cli.signals import Signals, Stopped, listening
-from zigpt.runs import storage
+from zigpt.runs import session
 from zigpt.runs.checkpoint import list_checkpoints, read_checkpoint
+from zigpt.runs.events import Opened, Stepped, Trained
 from zigpt.runs.folder import RunFolder
-from zigpt.train import TrainState
+from zigpt.runs.session import train_opened
+from zigpt.runs.signals import Stopped, listening
+from zigpt.training import loop as training
+from zigpt.training.loop import TrainState
 
 pytestmark = pytest.mark.usefixtures("hurried")
 SETTINGS = [*SMALL, "--max-steps", "6", "--eval-interval", "3", "--dropout", "0.2"]
@@ -139,7 +141,7 @@ class TestSignals:
         ("module", "number"),
         [
             *itertools.product(["tyro", "torch"], [2, 15]),
-            ("zigpt.cli.learning", 1),
+            ("zigpt.runs.session", 1),
             ("safetensors", 2),
         ],
     )
@@ -197,8 +199,8 @@ class TestSignals:
 
         run = tmp_path / "run"
         with monkeypatch.context() as patched:
-            patched.setattr(learning, "SAVE_EVERY", 3600.0)
-            patched.setattr(learning, "_status", told)
+            patched.setattr(session, "SAVE_EVERY", 3600.0)
+            patched.setattr(follow, "_status", told)
             assert main(["train", str(book), *SETTINGS, "--run", str(run)]) == code
         names = [path.name for path in list_checkpoints(run / "checkpoints")]
         assert names == [f"step-{step:08d}" for step in saved]
@@ -216,7 +218,7 @@ class TestSignals:
 
 def test_a_clock_that_jumps_by_ten_years_changes_nothing(book, whole, tmp_path, monkeypatch):
     """A18"""
-    monkeypatch.setattr(learning, "SAVE_EVERY", 3600.0)
+    monkeypatch.setattr(session, "SAVE_EVERY", 3600.0)
     saved, save, run = [], RunFolder.save, tmp_path / "run"
 
     def note(folder, state):
@@ -227,7 +229,7 @@ def test_a_clock_that_jumps_by_ten_years_changes_nothing(book, whole, tmp_path, 
     jumps, now = itertools.cycle([10, -10]), time.time()
     monkeypatch.setattr(time, "time", lambda: now + next(jumps) * 365 * 86_400)
     stops = [4]
-    monkeypatch.setattr(learning, "_status", lambda progress, *rest: _stop_at(progress, stops))
+    monkeypatch.setattr(follow, "_status", lambda progress, *rest: _stop_at(progress, stops))
     assert main(["train", str(book), *SETTINGS, "--run", str(run)]) == 143
     assert saved == [0, 4]
     checkpoints = list_checkpoints(run / "checkpoints")
@@ -249,16 +251,14 @@ def _stop_at(progress, stops):
     return ""
 
 
-class _StopAt(Screen):
-    """Asks for a stop when a step has been made."""
-
-    def __init__(self, step, signals):
-        super().__init__()
-        self.step, self.signals = step, signals
-
-    def show(self, step, status):
-        if step == self.step:
-            self.signals.code = 143
+def train_to(run, life, state, step):
+    """Train up to a step and ask for a stop; without a step, to the end."""
+    asked = []
+    for event in train_opened(Opened(run, life.corpus, state), lambda: bool(asked)):
+        if isinstance(event, Stepped) and event.progress.step == step:
+            asked.append(step)
+        if isinstance(event, Trained):
+            return
 
 
 @pytest.mark.parametrize(
@@ -273,10 +273,7 @@ def test_any_number_of_stops_anywhere_ends_bit_equal(tmp_path, monkeypatch, prec
         path = tmp_path / f"run{count}"
         steps = sorted(random.choice(np.arange(1, 20), count, replace=False).tolist())
         for step in [*steps, None]:
-            state, signals = (
-                TrainState.fresh(life.model, life.config, torch.device("cpu")),
-                Signals(),
-            )
+            state = TrainState.initialise(life.model, life.config, torch.device("cpu"))
             if path.exists():
                 run = RunFolder.open(path)
                 run.restore(state, pytest.fail)
@@ -285,7 +282,7 @@ def test_any_number_of_stops_anywhere_ends_bit_equal(tmp_path, monkeypatch, prec
                 configs = (life.model, life.config)
                 run = RunFolder.create(path, configs, life.source, life.ladder, about)
                 run.close()
-            learning._follow(run, life.corpus, state, _StopAt(step, signals), signals)
+            train_to(run, life, state, step)
             run.save(state)
             assert state.step == (step or 20)
         ends.append(outcome(path))
@@ -300,7 +297,7 @@ class TestNumbersThatAreNone:
     def test_the_last_good_step_is_saved_and_can_be_gone_on_with(
         self, book, whole, tmp_path, monkeypatch, capsys, bad, at
     ):
-        monkeypatch.setattr(learning, "SAVE_EVERY", 3600.0)
+        monkeypatch.setattr(session, "SAVE_EVERY", 3600.0)
         run, calls, true_loss = tmp_path / "run", itertools.count(1), training.next_character_loss
 
         def poisoned(logits, targets):
@@ -342,7 +339,7 @@ class TestOtherSettings:
 
     @pytest.fixture
     def run(self, book, tmp_path, monkeypatch):
-        monkeypatch.setattr(learning, "SAVE_EVERY", 3600.0)
+        monkeypatch.setattr(session, "SAVE_EVERY", 3600.0)
         assert lived(book, tmp_path / "run") == 0
         return tmp_path / "run"
 

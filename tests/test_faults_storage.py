@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.campaigns import damage, kills, power
-from tests.campaigns.crashes import (
+from stress import damage, kills, power
+from stress.crashes import (
     SIGKILLED,
     Life,
     check_next_start,
@@ -13,7 +13,7 @@ from tests.campaigns.crashes import (
     undisturbed,
     with_faults,
 )
-from tests.campaigns.faulty_disk import FAILURES, KILLS, FaultyDisk
+from stress.faulty_disk import FAILURES, KILLS, FaultyDisk
 
 
 @pytest.fixture(scope="module")

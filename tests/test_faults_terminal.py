@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from tests.campaigns.model_files import good_file
+from stress.model_files import good_file
 from zigpt.cli.main import main
 from zigpt.cli.terminal import harmless
 
@@ -92,8 +92,10 @@ def test_no_refusal_repeats_a_command_or_grows_a_line(arguments, capsys):
 
 def test_a_training_shows_its_text_file_folder_and_samples_as_letters(tmp_path, monkeypatch):
     """Its output is for people, who may look at it through `tee`: so it is harmless everywhere."""
-    monkeypatch.setattr("zigpt.plan.time_step", lambda *arguments: 0.001)  # only takes time
-    monkeypatch.setattr("zigpt.runs.plot.draw_losses", lambda *arguments: b"")
+    monkeypatch.setattr(
+        "zigpt.training.plan.time_step", lambda *arguments: 0.001
+    )  # only takes time
+    monkeypatch.setattr("zigpt.runs.loss_plot.draw_losses", lambda *arguments: b"")
     text = tmp_path / "a\x1b[2Jb\u202e.txt"
     text.write_text(PLAIN + "now \x1b[2J, then \x9b, at last \u202e\n" + PLAIN)
     run = tmp_path / "run\x1b]0;owned\x07\u202e"

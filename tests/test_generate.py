@@ -8,13 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zigpt.config import GPTConfig, SampleConfig
 from zigpt.errors import ModelFileError, VocabularyError
 from zigpt.generate.loop import context_start, generate, stop_before, write
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import next_probabilities, pick, stages
-from zigpt.model import GPT
-from zigpt.tokenizer import CharTokenizer
+from zigpt.gpt.config import GPTConfig, SampleConfig
+from zigpt.gpt.model import GPT
+from zigpt.tokenizers.char import CharTokenizer
 
 
 def ids_of(model, length, prompt=(1, 2, 3), **options):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests import reference
-from zigpt import attention as attention_module
-from zigpt.attention import (
+from zigpt.gpt import attention as attention_module
+from zigpt.gpt.attention import (
     attention_weights,
     causal_mask,
     fused_attention,
@@ -15,8 +15,8 @@ from zigpt.attention import (
     rotated,
     weights_kept,
 )
-from zigpt.config import GPTConfig
-from zigpt.model import GPT, Dropout, gelu, next_character_loss
+from zigpt.gpt.config import GPTConfig
+from zigpt.gpt.model import GPT, Dropout, gelu, next_character_loss
 
 CLOSE = {"rtol": 0.0, "atol": 1e-4}
 

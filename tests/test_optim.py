@@ -8,8 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zigpt.config import TrainConfig
-from zigpt.optim import AdamW, Muon, build_optimizers, learning_rate, orthogonalise
+from zigpt.gpt.config import TrainConfig
+from zigpt.training.optim import (
+    AdamW,
+    Muon,
+    build_optimizers,
+    learning_rate,
+    named_state,
+    orthogonalise,
+)
 
 COSINE = TrainConfig(
     learning_rate=1e-2, final_learning_rate=1e-3, warmup_steps=10, max_steps=110, beta2=0.95
@@ -32,20 +39,20 @@ def schedule(shape: tuple[float, float, int, int]) -> TrainConfig:
     )
 
 
-def names_of(optimizer):
-    return {key.rpartition(".")[0] for key in optimizer.memory}
+def names_of(optimizer, model):
+    return {key.rpartition(".")[0] for key in named_state([optimizer], model)}
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_every_parameter_has_exactly_one_optimizer(tiny_model, kind):
     optimizers = build_optimizers(tiny_model, TrainConfig(optimizer=kind))
-    held = [name for optimizer in optimizers for name in names_of(optimizer)]
+    held = [name for optimizer in optimizers for name in names_of(optimizer, tiny_model)]
     assert sorted(held) == sorted(name for name, _ in tiny_model.named_parameters())
 
 
 def test_muon_has_the_matrices_inside_the_blocks_and_no_others(tiny_model):
     optimizers = build_optimizers(tiny_model, TrainConfig(optimizer="muon"))
-    held = set().union(*(names_of(o) for o in optimizers if isinstance(o, Muon)))
+    held = set().union(*(names_of(o, tiny_model) for o in optimizers if isinstance(o, Muon)))
     for name, parameter in tiny_model.named_parameters():
         assert (name in held) == (name.startswith("blocks.") and parameter.dim() == 2), name
 
@@ -55,8 +62,9 @@ def test_a_step_without_gradient_only_shrinks_the_matrices(tiny_model, kind):
     before = {name: p.detach().clone() for name, p in tiny_model.named_parameters()}
     for parameter in tiny_model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    for optimizer in build_optimizers(tiny_model, TrainConfig(optimizer=kind, weight_decay=0.5)):
-        optimizer.step(0.1)
+    config = TrainConfig(optimizer=kind, learning_rate=0.1, weight_decay=0.5)
+    for optimizer in build_optimizers(tiny_model, config):
+        optimizer.step()
     for name, parameter in tiny_model.named_parameters():
         kept = 1 - 0.1 * 0.5 if parameter.dim() > 1 else 1.0
         assert torch.allclose(parameter, before[name] * kept, rtol=1e-6), name
@@ -68,14 +76,16 @@ def test_the_textbook_steps_are_those_of_torchs_adamw_to_the_last_bit(tiny_model
     vectors = [p for p in twin.parameters() if p.dim() < 2]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
     theirs = torch.optim.AdamW(groups, lr=3e-3, betas=(0.9, 0.95), fused=True)
-    ours = build_optimizers(tiny_model, TrainConfig(weight_decay=0.1, beta2=0.95))
+    ours = build_optimizers(
+        tiny_model, TrainConfig(learning_rate=3e-3, weight_decay=0.1, beta2=0.95)
+    )
     generator = torch.Generator().manual_seed(3)
     for _ in range(4):
         for mine, other in zip(tiny_model.parameters(), twin.parameters(), strict=True):
             mine.grad = torch.randn(mine.shape, generator=generator)
             other.grad = mine.grad.clone()
         for optimizer in ours:
-            optimizer.step(3e-3)
+            optimizer.step()
         theirs.step()
     for mine, other in zip(tiny_model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(mine, other)
@@ -83,11 +93,11 @@ def test_the_textbook_steps_are_those_of_torchs_adamw_to_the_last_bit(tiny_model
 
 def test_three_steps_are_adamw_by_hand():
     gain = torch.nn.Parameter(torch.ones(5))
-    optimizer = AdamW({"gain": gain}, beta2=0.95, weight_decay=0.0)
+    optimizer = AdamW([{"params": [gain]}], lr=1e-2, beta2=0.95)
     value, moment, square = gain.detach().clone(), 0.0, 0.0
     for step, gradient in enumerate([2.0, -1.0, 0.5], start=1):
         gain.grad = torch.full_like(gain, gradient)
-        optimizer.step(1e-2)
+        optimizer.step()
         moment = 0.9 * moment + 0.1 * gradient
         square = 0.95 * square + 0.05 * gradient**2
         size = (moment / (1 - 0.9**step)) / (math.sqrt(square / (1 - 0.95**step)) + 1e-8)
@@ -108,16 +118,15 @@ def test_orthogonalised_matrices_keep_their_directions_and_lose_their_sizes(shap
     assert float(alike.min()) > 0.95
 
 
-def muon(parameters, parts=1):
-    named = {str(i): parameter for i, parameter in enumerate(parameters)}
-    return Muon(named, dict.fromkeys(named, parts), 0.0, torch.float32)
+def muon(parameters, lr, stacked=1):
+    return Muon(parameters, [stacked] * len(parameters), lr, 0.0, torch.float32)
 
 
 def test_matrices_that_share_a_parameter_are_turned_apart():
     packed = torch.nn.Parameter(torch.zeros(12, 4))
     packed.grad = torch.zeros_like(packed)
     packed.grad[:4] = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
-    muon([packed], parts=3).step(0.1)
+    muon([packed], 0.1, stacked=3).step()
     assert float(packed[:4].detach().square().mean().sqrt()) == pytest.approx(0.2 * 0.1, rel=0.2)
     assert (packed[4:] == 0).all()
 
@@ -125,19 +134,46 @@ def test_matrices_that_share_a_parameter_are_turned_apart():
 def test_muons_momentum_looks_ahead():
     """Two gradients by hand: the direction is 0.05 g + 0.95 m, where m remembers both."""
     parameter = torch.nn.Parameter(torch.zeros(6, 6))
-    optimizer = muon([parameter])
+    optimizer = muon([parameter], 1.0)
     generator = torch.Generator().manual_seed(1)
     first, second = (torch.randn(6, 6, generator=generator) for _ in range(2))
     parameter.grad = first.clone()
-    optimizer.step(1.0)
+    optimizer.step()
     before = parameter.detach().clone()
     parameter.grad = second.clone()
-    optimizer.step(1.0)
+    optimizer.step()
     moment = 0.95 * 0.05 * first + 0.05 * second
     expected = orthogonalise((0.05 * second + 0.95 * moment)[None], torch.float32)[0]
     torch.testing.assert_close(
         before - parameter.detach(), 0.2 * math.sqrt(6) * expected, rtol=1e-3, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (8, 32), (32, 8)])
+def test_muon_steps_as_torchs_own_does(shape):
+    """torch's works in bfloat16, on every machine."""
+    ours, theirs = (torch.nn.Parameter(torch.ones(shape)) for _ in range(2))
+    mine = Muon([ours], [1], 0.1, 0.5, torch.bfloat16)
+    other = torch.optim.Muon([theirs], 0.1, 0.5, adjust_lr_fn="match_rms_adamw")
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(3):
+        ours.grad = torch.randn(shape, generator=generator)
+        theirs.grad = ours.grad.clone()
+        mine.step()
+        other.step()
+    moved = (1 - ours.detach()).norm()
+    assert float((ours - theirs).detach().norm() / moved) < 0.01
+
+
+def test_a_closure_is_called_with_gradients_and_its_loss_returned(tiny_model):
+    optimizer, *_ = build_optimizers(tiny_model, TrainConfig())
+
+    def closure():
+        loss = sum((parameter**2).sum() for parameter in tiny_model.parameters())
+        loss.backward()
+        return loss.detach()
+
+    assert optimizer.step(closure) > optimizer.step(closure)
 
 
 def test_matrices_that_go_through_together_move_as_they_would_alone():
@@ -152,7 +188,7 @@ def test_matrices_that_go_through_together_move_as_they_would_alone():
         parameters = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in chosen]
         for parameter, gradient in zip(parameters, chosen, strict=True):
             parameter.grad = gradient.clone()
-        muon(parameters, parts=3).step(0.1)
+        muon(parameters, 0.1, stacked=3).step()
         return [parameter.detach() for parameter in parameters]
 
     for gradient, other in zip(gradients, moved(gradients), strict=True):

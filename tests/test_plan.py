@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import story
-from zigpt import plan as planning
-from zigpt.config import PRESETS, GPTConfig, TrainConfig, configure
-from zigpt.corpus import Corpus
-from zigpt.device import autocast, micro_batch_size, pick_precision
+from zigpt.data import Corpus
 from zigpt.errors import OutOfMemoryError
-from zigpt.model import GPT, next_character_loss
-from zigpt.plan import (
+from zigpt.gpt.config import PRESETS, GPTConfig, TrainConfig, configure
+from zigpt.gpt.model import GPT, next_character_loss
+from zigpt.training import plan as planning
+from zigpt.training.device import autocast, micro_batch_size, pick_precision
+from zigpt.training.loop import TrainState, train
+from zigpt.training.plan import (
     Plan,
     advise_preset,
     fit_to_minutes,
@@ -27,7 +28,6 @@ from zigpt.plan import (
     require_memory,
     time_step,
 )
-from zigpt.train import TrainState, train
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 MODEL = GPTConfig(vocab_size=30, block_size=16, n_layer=2, n_head=2, n_embd=32, dropout=0.0)
@@ -55,16 +55,16 @@ def test_a_plan_is_arithmetic_over_the_measured_step(measured):
     assert plan.steps == 100
     assert plan.seconds_per_step == 0.75
     assert plan.epochs == 100 * 4 * 16 / 1800
-    assert plan.looks == 6  # at 0, 20, 40, 60, 80 and 100
+    assert plan.evaluations == 6  # at 0, 20, 40, 60, 80 and 100
     # A look scores 320 train and all 200 test characters, forwards only: a third of a step's work.
-    assert plan.seconds_per_look == pytest.approx(0.75 / 3 * (320 + 200) / 64)
-    assert plan.seconds == pytest.approx(100 * 0.75 + 6 * plan.seconds_per_look)
+    assert plan.seconds_per_evaluation == pytest.approx(0.75 / 3 * (320 + 200) / 64)
+    assert plan.seconds == pytest.approx(100 * 0.75 + 6 * plan.seconds_per_evaluation)
 
 
 def test_no_more_characters_are_scored_than_there_are(measured):
     measured(1.0)
     plan = make_plan(MODEL, replace(TRAINING, eval_chars=10**9), TEXT, CPU)
-    assert plan.seconds_per_look == pytest.approx(1 / 3 * 2000 / 64)
+    assert plan.seconds_per_evaluation == pytest.approx(1 / 3 * 2000 / 64)
 
 
 def test_one_epoch_reads_as_many_characters_as_there_are_to_learn_from(measured):
@@ -88,8 +88,10 @@ def test_the_planned_looks_are_those_that_training_takes(measured, max_steps, in
     measured(1.0)
     config = replace(TRAINING, max_steps=max_steps, eval_interval=interval)
     model = replace(MODEL, vocab_size=TEXT.tokenizer.vocab_size, n_layer=1, n_embd=4)
-    looks = sum(p.look is not None for p in train(TrainState.fresh(model, config, CPU), TEXT))
-    assert make_plan(model, config, TEXT, CPU).looks == looks
+    evaluations = sum(
+        p.evaluation is not None for p in train(TrainState.initialise(model, config, CPU), TEXT)
+    )
+    assert make_plan(model, config, TEXT, CPU).evaluations == evaluations
 
 
 class Clock:

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from tests.conftest import story
-from zigpt.config import GPTConfig, SampleConfig, TrainConfig
-from zigpt.corpus import Corpus
+from zigpt.data import Corpus
 from zigpt.errors import ModelFileError
-from zigpt.generate.graph import quantize
+from zigpt.formats.onnx_int8 import quantize
+from zigpt.formats.saved_model import SavedModel, save_model, weights_of
 from zigpt.generate.loop import generate
 from zigpt.generate.quick import QuickDecoder
 from zigpt.generate.reference import ReferenceDecoder
-from zigpt.model import GPT
-from zigpt.runs.saved_model import SavedModel, save_model, weights_of
-from zigpt.train import TrainState, split_loss, train
+from zigpt.gpt.config import GPTConfig, SampleConfig, TrainConfig
+from zigpt.gpt.model import GPT
+from zigpt.training.loop import TrainState, split_loss, train
 
 CLASSIC = [
     GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=16),
@@ -53,7 +53,7 @@ def trained(request):
         architecture=request.param,
     )  # fmt: skip
     training = TrainConfig(batch_size=16, learning_rate=3e-3, max_steps=150, eval_interval=150)
-    state = TrainState.fresh(config, training, torch.device("cpu"))
+    state = TrainState.initialise(config, training, torch.device("cpu"))
     for _ in train(state, corpus):
         pass
     return state.model.eval(), corpus
@@ -110,14 +110,14 @@ def test_a_value_that_stands_out_is_not_cut_off():
 
 def test_rounding_costs_less_than_a_thousandth_of_a_nat(trained):
     model, corpus = trained
-    windows = corpus.windows("test", model.config.block_size, 16, 16)
+    windows = corpus.windows("validation", model.config.block_size, 16, 16)
     inputs, targets = next(windows)
     decoder = quick(model, len(inputs))
     scores = scores_along(decoder, inputs, 1).transpose(1, 0, 2)
     loss = torch.nn.functional.cross_entropy(
         torch.from_numpy(scores).flatten(0, 1), torch.from_numpy(targets).flatten()
     )
-    exact = split_loss(model, corpus, "test", 16)
+    exact = split_loss(model, corpus, "validation", 16)
     assert abs(float(loss) - exact) < 1e-3
     assert exact < 2.0  # it has learned something that could have been lost
 

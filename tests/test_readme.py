@@ -15,7 +15,7 @@ from zigpt.cli.options import (
     TrainOptions,
     VerifyOptions,
 )
-from zigpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig
+from zigpt.gpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig
 
 ROOT = Path(__file__).parent.parent
 ENGLISH, CHINESE = (

@@ -16,11 +16,10 @@ import safetensors.numpy as safetensors_numpy
 import torch
 
 from tests.conftest import story
-from zigpt.anatomy import look_inside
-from zigpt.baselines import build_ladder
+from zigpt.anatomy import inspect
 from zigpt.cli.main import main
-from zigpt.config import GPTConfig, TrainConfig
-from zigpt.corpus import Corpus, read_texts
+from zigpt.data import Corpus, read_texts
+from zigpt.data.baselines import build_ladder
 from zigpt.errors import (
     ConfigError,
     ModelFileError,
@@ -29,17 +28,18 @@ from zigpt.errors import (
     TextError,
     VocabularyError,
 )
-from zigpt.runs import model_file as model_files
+from zigpt.formats import safetensors as model_files
+from zigpt.formats.safetensors import read_lazily
+from zigpt.formats.saved_model import SavedModel, load_model, save_model
+from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.runs.checkpoint import list_checkpoints, restore_newest, save_checkpoint
 from zigpt.runs.folder import RunFolder
-from zigpt.runs.model_file import read_model_file
-from zigpt.runs.own_text import text_of
+from zigpt.runs.metrics import sample_steps
 from zigpt.runs.paths import free_path, newest_path
-from zigpt.runs.record import sample_steps
-from zigpt.runs.saved_model import SavedModel, load_model, save_model
-from zigpt.runs.storage import append, write_file, write_folder
-from zigpt.tokenizer import CharTokenizer
-from zigpt.train import TrainState, train
+from zigpt.runs.training_text import text_of
+from zigpt.storage import append, write_file, write_folder
+from zigpt.tokenizers.char import CharTokenizer
+from zigpt.training.loop import TrainState, train
 
 CPU = torch.device("cpu")
 
@@ -55,18 +55,18 @@ def start(source, path, **training):
     corpus = Corpus.from_text(source.text)
     model = GPTConfig(corpus.tokenizer.vocab_size, 8, n_layer=1, n_head=2, n_embd=8, dropout=0.2)
     config = TrainConfig(batch_size=4, max_steps=12, eval_interval=3, eval_chars=80, **training)
-    ladder = build_ladder(corpus.train, corpus.test, corpus.tokenizer.vocab_size)
+    ladder = build_ladder(corpus.train, corpus.validation, corpus.tokenizer.vocab_size)
     run = RunFolder.create(path, (model, config), source, ladder, {"prompt": "a"})
-    return run, corpus, TrainState.fresh(model, config, CPU)
+    return run, corpus, TrainState.initialise(model, config, CPU)
 
 
 def follow(run, corpus, state, until=None):
     """Train to the end, or until a step has been made that is not looked at yet."""
     for progress in train(state, corpus):
-        if progress.look:
-            run.record.add(progress, run.ladder)
-        if not progress.look or not progress.step:
-            run.record.add_sample(progress.step, "text")
+        if progress.evaluation:
+            run.log.add(progress, run.ladder)
+        if not progress.evaluation or not progress.step:
+            run.log.add_sample(progress.step, "text")
             if progress.step == until:
                 return
 
@@ -91,15 +91,15 @@ def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
     follow(run, corpus, early, stop_after + 4)  # lost work: written about, never saved
 
     again = RunFolder.open(tmp_path / "parts")
-    state = TrainState.fresh(*again.configs, CPU)
+    state = TrainState.initialise(*again.configs, CPU)
     again.restore(state, pytest.fail)
     assert state.step == stop_after
     follow(again, corpus, state)
     assert torch.equal(weights(state.model), expected)
 
     def story_of(run):
-        keep = ("step", "train_loss", "test_loss", "learning_rate")
-        return [{key: row[key] for key in keep} for row in run.record.rows()]
+        keep = ("step", "train_loss", "val_loss", "learning_rate")
+        return [{key: row[key] for key in keep} for row in run.log.rows()]
 
     assert story_of(again) == story_of(whole)
     assert (again.path / "samples.txt").read_text() == (whole.path / "samples.txt").read_text()
@@ -110,9 +110,16 @@ def test_counters_and_best_survive_a_checkpoint(source, tmp_path):
     list(itertools.islice(train(state, corpus), 8))
     logged = {"metrics.jsonl": {"size": 7, "sha256": "0"}}
     save_checkpoint(tmp_path / "c", state, logged)
-    again = TrainState.fresh(state.model.config, state.config, CPU)
+    again = TrainState.initialise(state.model.config, state.config, CPU)
     assert restore_newest(tmp_path / "c", again, pytest.fail) == logged
-    for name in ("step", "seconds", "best_step", "best_loss", "looks_since_best", "looked_at"):
+    for name in (
+        "step",
+        "seconds",
+        "best_step",
+        "best_loss",
+        "evaluations_since_best",
+        "evaluated_at",
+    ):
         assert getattr(again, name) == getattr(state, name)
 
 
@@ -135,7 +142,7 @@ def test_a_damaged_checkpoint_is_found_and_the_one_before_taken(source, tmp_path
     else:
         file.unlink()
     said = []
-    fresh = TrainState.fresh(*run.configs, CPU)
+    fresh = TrainState.initialise(*run.configs, CPU)
     run.restore(fresh, said.append)
     assert fresh.step == 3
     assert newest.name in said[0]
@@ -156,11 +163,11 @@ def test_without_an_intact_checkpoint_nothing_is_resumed(source, tmp_path):
 def test_a_run_that_was_killed_before_its_first_save_begins_anew(source, tmp_path):
     run, corpus, state = start(source, tmp_path / "run")
     follow(run, corpus, state, 0)
-    assert run.record.rows()
+    assert run.log.rows()
     again = RunFolder.open(run.path)
-    fresh = TrainState.fresh(*again.configs, CPU)
+    fresh = TrainState.initialise(*again.configs, CPU)
     again.restore(fresh, pytest.fail)
-    assert (fresh.step, again.record.rows(), again.saved_step) == (0, [], None)
+    assert (fresh.step, again.log.rows(), again.saved_step) == (0, [], None)
     assert (run.path / "samples.txt").read_text() == ""
 
 
@@ -223,11 +230,11 @@ def test_without_a_log_a_run_is_resumed_and_drawn_all_the_same(source, tmp_path)
     again, said = RunFolder.open(run.path), []
     again.restore(state, said.append)
     assert said == ["metrics.jsonl is not as it was written: what can be read of it is kept"]
-    again.record.draw(again.ladder)  # nothing yet
+    again.log.draw(again.ladder)  # nothing yet
     assert not (run.path / "loss.png").exists()
     follow(again, corpus, state)
-    assert [row["step"] for row in again.record.rows()] == [6, 9, 12]
-    again.record.draw(again.ladder)
+    assert [row["step"] for row in again.log.rows()] == [6, 9, 12]
+    again.log.draw(again.ladder)
     assert (run.path / "loss.png").exists()
 
 
@@ -254,8 +261,8 @@ def test_half_a_line_of_metrics_is_no_obstacle(source, tmp_path):
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "train_l')
     again = RunFolder.open(run.path)
-    assert [row["step"] for row in again.record.rows()] == [0, 3]
-    again.restore(TrainState.fresh(*again.configs, CPU), pytest.fail)
+    assert [row["step"] for row in again.log.rows()] == [0, 3]
+    again.restore(TrainState.initialise(*again.configs, CPU), pytest.fail)
     assert (run.path / "metrics.jsonl").read_text().count("\n") == 2
     assert (run.path / "metrics.jsonl").read_text().endswith("}\n")
 
@@ -263,7 +270,7 @@ def test_half_a_line_of_metrics_is_no_obstacle(source, tmp_path):
 def test_the_picture_is_a_png_with_all_it_should_show(source, tmp_path):
     run, corpus, state = start(source, tmp_path / "run")
     follow(run, corpus, state)
-    run.record.draw(run.ladder)
+    run.log.draw(run.ladder)
     data = (run.path / "loss.png").read_bytes()
     assert data.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", data[16:24])
@@ -287,7 +294,7 @@ def test_one_file_holds_the_whole_model(model_file, tiny_model):
     saved = load_model(model_file, CPU)
     assert saved.model.config == tiny_model.config
     assert torch.equal(weights(saved.model), weights(tiny_model))
-    assert saved.tokenizer.characters == "\nabcdefghi字"
+    assert saved.tokenizer.vocabulary == "\nabcdefghi字"
     assert saved.about == {"text": {"sha256": "0"}}
     assert not saved.model.training
     ids = torch.tensor([[1, 2, 3]])
@@ -298,9 +305,11 @@ def test_a_file_name_is_enough_to_look_inside_a_model(model_file, tiny_model):
     saved = load_model(str(model_file))
     ids = saved.ids("bad字")
     assert ids.tolist() == [2, 1, 4, 10]
-    assert torch.equal(saved.look_inside("bad字").logits, look_inside(tiny_model, ids).logits)
+    assert torch.equal(
+        inspect(saved.model, saved.ids("bad字")).logits, inspect(tiny_model, ids).logits
+    )
     with pytest.raises(VocabularyError, match="'x'"):
-        saved.look_inside("bad x")
+        saved.ids("bad x")
 
 
 def test_a_truncated_model_is_refused_wherever_it_ends(model_file):
@@ -313,7 +322,7 @@ def test_a_truncated_model_is_refused_wherever_it_ends(model_file):
 
 
 def test_a_file_that_is_cut_while_it_is_read_is_refused(model_file):
-    file = read_model_file(model_file)
+    file = read_lazily(model_file)
     os.truncate(model_file, model_file.stat().st_size // 2)
     with pytest.raises(ModelFileError, match="damaged") as refusal:
         dict(file.weights)
@@ -321,13 +330,13 @@ def test_a_file_that_is_cut_while_it_is_read_is_refused(model_file):
 
 
 def test_weights_are_those_of_the_file_that_was_opened(model_file, tiny_model):
-    file = read_model_file(model_file)
+    file = read_lazily(model_file)
     expected = dict(file.weights)
     put_another_in_its_place(model_file, tiny_model)
     for name, weight in file.weights.items():
         assert np.array_equal(weight, expected[name])
     assert not np.array_equal(
-        read_model_file(model_file).weights["head.weight"], expected["head.weight"]
+        read_lazily(model_file).weights["head.weight"], expected["head.weight"]
     )
 
 
@@ -343,7 +352,7 @@ def test_a_file_replaced_while_its_header_is_checked_is_read_as_a_whole(
         return safetensors.safe_open(path, **options)
 
     monkeypatch.setattr(model_files, "safe_open", safe_open)
-    file = read_model_file(model_file)
+    file = read_lazily(model_file)
     assert len(opened) == 2
     assert torch.equal(torch.from_numpy(file.weights["head.weight"]), tiny_model.head.weight)
 

@@ -13,7 +13,7 @@ from types import ModuleType
 import pooch
 import pytest
 
-from zigpt.corpus.source import Source, default_text, read_texts
+from zigpt.data.source import Source, default_text, read_texts
 from zigpt.errors import TextError
 
 PLAY = b"KEEPER.\nThe lamp is lit, and not a ship in sight.\n"
@@ -336,5 +336,5 @@ def test_a_python_without_its_reference_says_what_to_do(
 
 
 def test_reading_a_given_text_never_imports_the_downloader() -> None:
-    code = "import sys, zigpt.corpus.source; sys.exit('pooch' in sys.modules)"
+    code = "import sys, zigpt.data.source; sys.exit('pooch' in sys.modules)"
     assert os.spawnl(os.P_WAIT, sys.executable, sys.executable, "-c", code) == 0

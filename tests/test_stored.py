@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 
 from tests.conftest import story
 from tests.test_cli import SMALL
-from zigpt import survey as survey_module
-from zigpt import train as train_module
 from zigpt.cli.main import main
-from zigpt.corpus import Corpus, Source, StoredText, encode, encodings, read_texts
-from zigpt.corpus import source as source_module
-from zigpt.corpus import stored as stored_module
-from zigpt.corpus.decode import decode
+from zigpt.data import Corpus, Source, StoredText, encode, encodings, read_texts
+from zigpt.data import source as source_module
+from zigpt.data import stored as stored_module
+from zigpt.data import survey as survey_module
+from zigpt.data.decode import decode
+from zigpt.data.survey import advice, survey
 from zigpt.errors import StorageError, TextError, VocabularyError
-from zigpt.survey import advice, survey
-from zigpt.tokenizer import CharTokenizer
+from zigpt.tokenizers.char import CharTokenizer
+from zigpt.training import loop as train_module
 
 CHINESE = "老人每天早上都在河边钓鱼，傍晚才慢慢走回家。他说，河里的鱼认得他。\n"
 CODECS = ["utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030", "utf-16-le"]
@@ -42,7 +42,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def use_blocks(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(encodings, "BLOCK", size)
-    monkeypatch.setattr(sys.modules["zigpt.corpus.decode"], "BLOCK", size)
+    monkeypatch.setattr(sys.modules["zigpt.data.decode"], "BLOCK", size)
 
 
 def in_memory(*paths: Path) -> Source:
@@ -57,8 +57,8 @@ def assert_same(large: Source, small: Source) -> None:
     corpus = Corpus.from_text(large.text)
     assert isinstance(large.text, StoredText)
     assert isinstance(small.text, str)
-    assert corpus.tokenizer.characters == expected.tokenizer.characters
-    for mine, theirs in ((corpus.train, expected.train), (corpus.test, expected.test)):
+    assert corpus.tokenizer.vocabulary == expected.tokenizer.vocabulary
+    for mine, theirs in ((corpus.train, expected.train), (corpus.validation, expected.validation)):
         assert mine.dtype == theirs.dtype
         assert np.array_equal(mine, theirs)
     assert large.text[:] == small.text
@@ -280,7 +280,7 @@ def test_every_command_works_on_a_large_text_and_says_what_it_left_out(
 ) -> None:
     use_blocks(monkeypatch, 1 << 12)
     monkeypatch.setattr(train_module, "FINAL_CHARS", 320)
-    monkeypatch.setattr("zigpt.baselines.MAX_TRAIN", 3000)
+    monkeypatch.setattr("zigpt.data.baselines.MAX_TRAIN", 3000)
     path, run = book(tmp_path / "book.txt", story(6000) + "\n"), tmp_path / "run"
     assert main(["train", str(path), *SMALL, "--max-steps", "4", "--run", str(run)]) == 0
     out = capsys.readouterr().out
@@ -318,12 +318,12 @@ _GROWTH = """
 import re, sys
 import numpy, pooch
 from pathlib import Path
-from zigpt.corpus import Corpus, read_texts, source
+from zigpt.data import Corpus, read_texts, source
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = peak()
 pooch.os_cache = lambda project: Path(sys.argv[1])
 corpus = Corpus.from_text(read_texts([Path(sys.argv[2])]).text)
-print(len(corpus.train) + len(corpus.test), peak() - before)
+print(len(corpus.train) + len(corpus.validation), peak() - before)
 """
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import story
-from zigpt import subwords
-from zigpt.subwords import Subwords, merge_pairs
+from zigpt.data import pieces as subwords
+from zigpt.data.pieces import Subwords, merge_pairs
 
 POEM = "枯藤老樹昏鴉，小橋流水人家，古道西風瘦馬。夕陽西下，斷腸人在天涯。枯藤老樹，小橋流水。"
 few_letters = st.text("ab字", min_size=1, max_size=40)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zigpt import survey as module
-from zigpt.survey import SHORT, SPAN, Survey, advice, survey
+from zigpt.data import survey as module
+from zigpt.data.survey import SHORT, SPAN, Survey, advice, survey
 
 HEALTHY = Survey(
     characters=1_000_000,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zigpt.errors import VocabularyError
-from zigpt.tokenizer import CharTokenizer
+from zigpt.tokenizers.char import CharTokenizer
 
 
 @given(st.text(min_size=1, alphabet=st.characters(codec="utf-8")))
@@ -17,7 +17,7 @@ def test_decoding_what_was_encoded_gives_the_text_back(text):
 
 def test_ids_follow_code_point_order():
     tokenizer = CharTokenizer.from_text("字 zebra\nA")
-    assert tokenizer.characters == "\n Aaberz字"
+    assert tokenizer.vocabulary == "\n Aaberz字"
     assert tokenizer.encode("\n字").tolist() == [0, 8]
 
 

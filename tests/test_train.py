@@ -9,23 +9,24 @@ import torch
 from torch.nn import functional as F
 
 from tests.conftest import story
-from zigpt import train as train_module
-from zigpt.config import GPTConfig, TrainConfig
-from zigpt.corpus.batches import Corpus
+from zigpt.data.batches import Corpus
 from zigpt.errors import DivergedError, TextError
-from zigpt.train import TrainState, split_loss, take_look, train, train_step
+from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.training import loop as train_module
+from zigpt.training.loop import TrainState, evaluate, split_loss, train, train_step
+from zigpt.training.optim import named_state
 
 CPU = torch.device("cpu")
 
 
-def fresh(corpus, dropout=0.0, **training):
+def initialised(corpus, dropout=0.0, **training):
     model = GPTConfig(
         vocab_size=corpus.tokenizer.vocab_size, block_size=8, n_layer=2, n_head=2, n_embd=16,
         dropout=dropout,
     )  # fmt: skip
     settings = {"batch_size": 4, "max_steps": 20, "eval_interval": 5, "eval_chars": 200}
     settings |= {"learning_rate": 1e-2, "final_learning_rate": 1e-3, "precision": "float32"}
-    return TrainState.fresh(model, TrainConfig(**settings | training), CPU)
+    return TrainState.initialise(model, TrainConfig(**settings | training), CPU)
 
 
 def batch(corpus, state, step=0):
@@ -38,11 +39,12 @@ def weights(state):
 
 
 def remembered(state):
-    return torch.cat([m.flatten() for part in state.optimizers for m in part.memory.values()])
+    tensors = named_state(state.optimizers, state.model).values()
+    return torch.cat([tensor.flatten() for tensor in tensors])
 
 
 def test_one_batch_can_be_learned_by_heart(corpus):
-    state = fresh(corpus, max_steps=300, final_learning_rate=1e-2)
+    state = initialised(corpus, max_steps=300, final_learning_rate=1e-2)
     inputs, targets = batch(corpus, state)
     # A window's first characters do not say what follows: make each window tell itself apart.
     inputs[:, 0] = torch.arange(len(inputs))
@@ -52,7 +54,7 @@ def test_one_batch_can_be_learned_by_heart(corpus):
 
 
 def test_the_first_steps_are_golden(corpus):
-    state = fresh(corpus, dropout=0.1)
+    state = initialised(corpus, dropout=0.1)
     losses = [train_step(state, *batch(corpus, state, step)) for step in range(3)]
     assert losses == pytest.approx([3.09359, 3.11039, 2.97315], abs=1e-3), (
         "the first steps have changed: if that was meant, say why in the commit and put the new "
@@ -62,7 +64,7 @@ def test_the_first_steps_are_golden(corpus):
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_micro_batches_learn_the_same_as_the_whole_batch(corpus, monkeypatch, size):
-    whole, parts = fresh(corpus), fresh(corpus)
+    whole, parts = initialised(corpus), initialised(corpus)
     assert whole.config.batch_size % 3, "the last micro-batch of 3 must be a smaller one"
     train_step(whole, *batch(corpus, whole))
     monkeypatch.setattr(train_module, "micro_batch_size", lambda *sizes: size)
@@ -75,51 +77,51 @@ def test_training_twice_gives_the_same_weights_bit_for_bit(corpus):
     ends = []
     for _ in range(2):
         torch.manual_seed(len(ends))  # what the caller does with torch's generator is no matter
-        state = fresh(corpus, dropout=0.3)
+        state = initialised(corpus, dropout=0.3)
         list(train(state, corpus))
         ends.append(weights(state))
     assert torch.equal(*ends)
 
 
 def test_training_leaves_torchs_own_generator_alone(corpus):
-    state = fresh(corpus, dropout=0.3)
+    state = initialised(corpus, dropout=0.3)
     before = torch.get_rng_state()
     list(train(state, corpus))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_dropout_differs_from_step_to_step(corpus):
-    state = fresh(corpus, dropout=0.5, learning_rate=1e-9, final_learning_rate=1e-9)
+    state = initialised(corpus, dropout=0.5, learning_rate=1e-9, final_learning_rate=1e-9)
     same = batch(corpus, state)
     assert train_step(state, *same) != pytest.approx(train_step(state, *same), abs=1e-4)
 
 
 def test_looking_more_often_does_not_change_the_weights(corpus):
-    often, rarely = (fresh(corpus, dropout=0.3, eval_interval=n) for n in (1, 20))
+    often, rarely = (initialised(corpus, dropout=0.3, eval_interval=n) for n in (1, 20))
     list(train(often, corpus))
     list(train(rarely, corpus))
     assert torch.equal(weights(often), weights(rarely))
 
 
 def test_progress_comes_after_every_step_with_looks_at_the_interval_and_both_ends(corpus):
-    story_so_far = list(train(fresh(corpus, max_steps=12), corpus))
-    assert [p.step for p in story_so_far if not p.look] == list(range(1, 13))
-    assert [p.step for p in story_so_far if p.look] == [0, 5, 10, 12]
+    story_so_far = list(train(initialised(corpus, max_steps=12), corpus))
+    assert [p.step for p in story_so_far if not p.evaluation] == list(range(1, 13))
+    assert [p.step for p in story_so_far if p.evaluation] == [0, 5, 10, 12]
     assert [p.step for p in story_so_far] == sorted(p.step for p in story_so_far)
 
 
 def test_a_training_stopped_before_a_look_goes_on_with_it(corpus):
-    state = fresh(corpus, max_steps=7)
+    state = initialised(corpus, max_steps=7)
     before = list(itertools.islice(train(state, corpus), 6))  # the look at step 0, and steps 1 to 5
     after = list(train(state, corpus))
-    assert [(p.step, p.look is not None) for p in before[-1:] + after] == [
+    assert [(p.step, p.evaluation is not None) for p in before[-1:] + after] == [
         (5, False), (5, True), (6, False), (7, False), (7, True),
     ]  # fmt: skip
     assert list(train(state, corpus)) == []
 
 
 def test_nothing_happens_until_the_training_is_consumed(corpus):
-    state = fresh(corpus)
+    state = initialised(corpus)
     before = weights(state)
     steps = train(state, corpus)
     assert torch.equal(weights(state), before)
@@ -128,21 +130,21 @@ def test_nothing_happens_until_the_training_is_consumed(corpus):
 
 
 def test_the_best_look_is_remembered_and_patience_ends_the_training(corpus, monkeypatch):
-    state = fresh(corpus, max_steps=100, eval_interval=1, patience=3)
+    state = initialised(corpus, max_steps=100, eval_interval=1, patience=3)
     test_losses = iter([3.0, 2.5, 2.0, 2.1, 2.2, 2.05, 1.0])
 
     def scripted(model, corpus, split, *rest):
-        return next(test_losses) if split == "test" else 1.0
+        return next(test_losses) if split == "validation" else 1.0
 
     monkeypatch.setattr(train_module, "split_loss", scripted)
-    looks = [p.look for p in train(state, corpus) if p.look]
+    looks = [p.evaluation for p in train(state, corpus) if p.evaluation]
     assert [look.is_best for look in looks] == [True, True, True, False, False, False]
     assert (state.step, state.best_step, state.best_loss) == (5, 2, 2.0)
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_never_reaches_the_weights(corpus, poison):
-    state = fresh(corpus)
+    state = initialised(corpus)
     with torch.no_grad():
         state.model.head.weight[0, 0] = poison
     before, moments = weights(state), remembered(state)
@@ -156,7 +158,7 @@ def test_a_loss_that_is_no_number_never_reaches_the_weights(corpus, poison):
 
 
 def test_a_gradient_that_is_no_number_never_reaches_the_weights(corpus):
-    state = fresh(corpus)
+    state = initialised(corpus)
     state.model.ln_f.weight.register_hook(lambda gradient: gradient * float("nan"))
     before = weights(state)
     with pytest.raises(DivergedError):
@@ -165,7 +167,7 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(corpus):
 
 
 def test_clipping_bounds_the_gradient(corpus):
-    state = fresh(corpus, grad_clip=0.01)
+    state = initialised(corpus, grad_clip=0.01)
     train_step(state, *batch(corpus, state))
     norm = math.sqrt(sum(float((p.grad**2).sum()) for p in state.model.parameters()))
     assert norm == pytest.approx(0.01, rel=1e-3)
@@ -184,32 +186,32 @@ def plain_loss(model, ids):
 @pytest.mark.parametrize("length", [6000, 5993, 100])
 def test_the_exact_loss_is_a_plain_sum_over_the_split(length):
     corpus = Corpus.from_text(story(length))
-    state = fresh(corpus, dropout=0.5)
+    state = initialised(corpus, dropout=0.5)
     list(itertools.islice(train(state, corpus), 10))
-    expected = plain_loss(state.model.eval(), corpus.test)
+    expected = plain_loss(state.model.eval(), corpus.validation)
     state.model.train()  # as a caller may have left it
-    assert split_loss(state.model, corpus, "test") == pytest.approx(expected, abs=1e-5)
+    assert split_loss(state.model, corpus, "validation") == pytest.approx(expected, abs=1e-5)
     assert state.model.training
 
 
 def test_the_exact_loss_does_not_depend_on_the_batch_size(corpus, monkeypatch):
-    model = fresh(corpus).model
+    model = initialised(corpus).model
     losses = []
     for size in (1, 7, 64):
         monkeypatch.setattr(train_module, "micro_batch_size", lambda *sizes, size=size: size)
-        losses.append(split_loss(model, corpus, "test"))
+        losses.append(split_loss(model, corpus, "validation"))
     assert losses == pytest.approx([losses[0]] * 3, abs=1e-6)
 
 
 def test_a_text_too_short_for_the_block_is_refused(corpus):
     short = Corpus.from_text(story(60))
-    state = fresh(short)
+    state = initialised(short)
     with pytest.raises(TextError, match="60 characters are too few for block size 8"):
         next(train(state, short))
 
 
 def test_a_look_takes_the_same_windows_every_time(corpus):
-    state = fresh(corpus, eval_chars=80)
-    first, second = take_look(state, corpus), take_look(state, corpus)
-    assert (first.train_loss, first.test_loss) == (second.train_loss, second.test_loss)
+    state = initialised(corpus, eval_chars=80)
+    first, second = evaluate(state, corpus), evaluate(state, corpus)
+    assert (first.train_loss, first.val_loss) == (second.train_loss, second.val_loss)
     assert (first.is_best, second.is_best) == (True, False)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zigpt.baselines import Ladder, Rung
-from zigpt.verdict import Point, Verdict, judge, milestone
+from zigpt.data.baselines import Ladder, Rung
+from zigpt.training.verdict import Point, Verdict, judge, milestone
 
 NAMES = ("uniform", "unigram", "bigram", "trigram", "5-gram")
 
@@ -126,10 +126,10 @@ def test_a_verdict_reads_as_one_line():
 def test_every_training_has_one_of_three_verdicts_and_the_best_step_is_named(pairs):
     points = [Point(100 * i, a, b) for i, (a, b) in enumerate(pairs)]
     verdict = judge(points, LADDER)
-    best = min(points, key=lambda point: (point.test_loss, point.step))
+    best = min(points, key=lambda point: (point.val_loss, point.step))
     assert verdict.word in ("learning", "underfit", f"overfit since step {best.step}")
     if verdict.word.startswith("overfit"):
-        assert points[-1].test_loss > best.test_loss
+        assert points[-1].val_loss > best.val_loss
         assert points[-1].train_loss < best.train_loss
 
 

@@ -10,25 +10,26 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import zigpt.proofs.causality
-import zigpt.proofs.resume
 import zigpt.runs.checkpoint
-from tests.campaigns.model_files import put_together, take_apart
+import zigpt.verify.causality
+import zigpt.verify.resume
+from stress.model_files import put_together, take_apart
 from tests.conftest import story
-from zigpt import attention, train
-from zigpt.attention import causal_mask, fused_attention, position_before
 from zigpt.cli.main import main
-from zigpt.corpus import Corpus
+from zigpt.data import Corpus
 from zigpt.errors import DivergedError
+from zigpt.formats.saved_model import load_model, save_model
 from zigpt.generate.quick import QuickDecoder
-from zigpt.leaks import search_by_change, search_by_gradient
-from zigpt.model import GPT
-from zigpt.proofs.causality import take_windows
-from zigpt.proofs.resume import Difference
+from zigpt.gpt import attention
+from zigpt.gpt.attention import causal_mask, fused_attention, position_before
+from zigpt.gpt.model import GPT
 from zigpt.runs.checkpoint import save_checkpoint
 from zigpt.runs.folder import RunFolder
-from zigpt.runs.saved_model import load_model, save_model
-from zigpt.tokenizer import CharTokenizer
+from zigpt.tokenizers.char import CharTokenizer
+from zigpt.training import loop as train
+from zigpt.verify.causality import take_windows
+from zigpt.verify.leaks import search_by_change, search_by_gradient
+from zigpt.verify.resume import Difference
 
 CPU = torch.device("cpu")
 both = pytest.mark.parametrize("architecture", ["classic", "modern"])
@@ -71,14 +72,14 @@ def run(finished, architecture, tmp_path):
 @pytest.fixture
 def verify(run, capsys, monkeypatch):
     """Verify the run, or what is named; returns the exit code and the checks by name."""
-    monkeypatch.setattr(zigpt.proofs.resume, "time_step", lambda *arguments: 0.01)
+    monkeypatch.setattr(zigpt.verify.resume, "time_step", lambda *arguments: 0.01)
 
     def verify(path=run):
         capsys.readouterr()
         code = main(["verify", str(path), "--json"])
         said = json.loads(capsys.readouterr().out)
         assert said["run"] == str(path)
-        assert said["proved"] == (code == 0)
+        assert said["passed"] == (code == 0)
         checks = {check["name"]: check for check in said["checks"]}
         assert list(checks) == NAMES
         return code, checks
@@ -102,7 +103,7 @@ def results(checks):
 
 
 def only(name, result="failed"):
-    return {other: result if other == name else "proved" for other in NAMES}
+    return {other: result if other == name else "passed" for other in NAMES}
 
 
 def windows_of(run):
@@ -139,7 +140,7 @@ class TestASoundRun:
     def test_is_proved_in_all_its_parts(self, run, verify):
         code, checks = verify()
         assert code == 0
-        assert set(results(checks).values()) == {"proved"}
+        assert set(results(checks).values()) == {"passed"}
         assert checks["files"]["checkpoint_files"] == 6
         assert checks["vocabulary"]["characters"] == 3002
         for way in ("change", "gradient"):
@@ -331,7 +332,7 @@ class TestVocabulary:
 
     def test_a_model_with_another_character_is_found_out(self, run, verify):
         def rename(saved):
-            return replace(saved, tokenizer=CharTokenizer(saved.tokenizer.characters[:-1] + "学"))
+            return replace(saved, tokenizer=CharTokenizer(saved.tokenizer.vocabulary[:-1] + "学"))
 
         change_model(run, rename)
         code, checks = verify()
@@ -436,7 +437,7 @@ class TestCausality:
     def test_where_time_is_short_it_says_how_many_positions_were_tested(
         self, run, verify, monkeypatch
     ):
-        monkeypatch.setattr(zigpt.proofs.causality, "_SECONDS", 0.0)
+        monkeypatch.setattr(zigpt.verify.causality, "_SECONDS", 0.0)
         code, checks = verify()
         assert code == 0
         assert checks["causality"]["change"]["tested"] == 4  # one pass of four windows
@@ -504,9 +505,9 @@ class TestResume:
         self.expect(verify, "the first ")
 
     def test_a_counter_that_is_not_kept_fails(self, verify, monkeypatch):
-        kept = tuple(n for n in zigpt.runs.checkpoint.COUNTERS if n != "looked_at")
+        kept = tuple(n for n in zigpt.runs.checkpoint.COUNTERS if n != "evaluated_at")
         monkeypatch.setattr(zigpt.runs.checkpoint, "COUNTERS", kept)
-        self.expect(verify, "what was loaded has another looked_at")
+        self.expect(verify, "what was loaded has another evaluated_at")
 
     def test_weights_that_are_saved_rounded_fail(self, verify, monkeypatch):
         on_cpu = zigpt.runs.checkpoint._on_cpu
@@ -522,19 +523,19 @@ class TestResume:
             save_checkpoint(folder, state, logged)
             (folder / "step-00000002" / "counters.json").write_bytes(b"{}")
 
-        monkeypatch.setattr(zigpt.proofs.resume, "save_checkpoint", save_wrongly)
+        monkeypatch.setattr(zigpt.verify.resume, "save_checkpoint", save_wrongly)
         self.expect(verify, "What was saved could not be loaded")
 
     def test_a_checkpoint_that_was_never_written_fails(self, verify, monkeypatch):
         monkeypatch.setattr(
-            zigpt.proofs.resume, "save_checkpoint", lambda folder, state, logged: None
+            zigpt.verify.resume, "save_checkpoint", lambda folder, state, logged: None
         )
         self.expect(verify, "what was loaded has another step")
 
     def test_a_batch_that_would_take_too_long_is_made_smaller_and_that_is_said(
         self, verify, monkeypatch
     ):
-        monkeypatch.setattr(zigpt.proofs.resume, "time_step", lambda *arguments: 2.0)
+        monkeypatch.setattr(zigpt.verify.resume, "time_step", lambda *arguments: 2.0)
         code, checks = verify()
         assert code == 0
         assert checks["resume"]["batch_size"] == 2

@@ -9,10 +9,10 @@ import torch
 from playwright.sync_api import expect
 
 from tests.serving import GOLDEN, Server, have_written, in_a_browser
-from zigpt.config import GPTConfig
-from zigpt.model import GPT
-from zigpt.runs.saved_model import SavedModel, save_model
-from zigpt.tokenizer import CharTokenizer
+from zigpt.formats.saved_model import SavedModel, save_model
+from zigpt.gpt.config import GPTConfig
+from zigpt.gpt.model import GPT
+from zigpt.tokenizers.char import CharTokenizer
 
 pytestmark = in_a_browser
 TEXT = "the rive"
@@ -181,7 +181,7 @@ def evil(tmp_path_factory):
     """A model that can read and write markup."""
     folder = tmp_path_factory.mktemp("evil")
     tokenizer = CharTokenizer.from_text(EVIL)
-    config = GPTConfig(len(tokenizer.characters), 60, n_layer=1, n_head=1, n_embd=8, dropout=0.0)
+    config = GPTConfig(len(tokenizer.vocabulary), 60, n_layer=1, n_head=1, n_embd=8, dropout=0.0)
     model = GPT(config, torch.Generator().manual_seed(1)).eval()
     save_model(folder / "model.safetensors", SavedModel(model, tokenizer, {}))
     with Server(folder) as server:

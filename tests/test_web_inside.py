@@ -10,13 +10,14 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
+import zigpt
 from tests.serving import Server, in_a_browser, number
 from tests.test_wish import wait_for
 from zigpt.anatomy import SHAPES, influence, trace
-from zigpt.config import GPTConfig
-from zigpt.model import GPT
-from zigpt.runs.saved_model import SavedModel, load_model, save_model
-from zigpt.tokenizer import CharTokenizer
+from zigpt.formats.saved_model import SavedModel, load_model, save_model
+from zigpt.gpt.config import GPTConfig
+from zigpt.gpt.model import GPT
+from zigpt.tokenizers.char import CharTokenizer
 
 pytestmark = in_a_browser
 TEXT = "a lamp,\nthe sea"  # shorter than the window
@@ -28,7 +29,7 @@ def saved(seed, architecture="classic"):
     """A model whose weights are far from their small initial ones, so that errors show."""
     tokenizer = CharTokenizer.from_text(TEXT + "bcd .")
     shape = {"n_layer": 2, "n_head": 3, "n_embd": 24, "dropout": 0.0, "architecture": architecture}
-    config = GPTConfig(len(tokenizer.characters), 60, **shape)
+    config = GPTConfig(len(tokenizer.vocabulary), 60, **shape)
     model = GPT(config, torch.Generator().manual_seed(seed))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -55,7 +56,7 @@ def server(run):
 
 @pytest.fixture(scope="module")
 def seen(run):
-    return load_model(run).look_inside(TEXT)
+    return zigpt.load(run, "cpu").inspect(TEXT)
 
 
 def ask(server, question, **asked):
@@ -106,7 +107,7 @@ class TestAttention:
         assert torch.equal(floats(ask(server, "heads")), seen.weights.flatten())
         text = (TEXT * 4)[:55]
         small = floats(ask(server, "heads", text=text)).view(2, 3, 48, 48)
-        weights = load_model(run).look_inside(text).weights
+        weights = zigpt.load(run, "cpu").inspect(text).weights
         for row, column in ((0, 0), (20, 11), (47, 30), (47, 47)):
             part = [slice(n * 55 // 48, -(-(n + 1) * 55 // 48)) for n in (row, column)]
             wanted = weights[:, :, part[0], part[1]].amax((-2, -1))
@@ -202,7 +203,7 @@ class TestAttention:
             if step and "at=3" not in page.url:
                 page.locator("#moment").press("ArrowLeft")
             folder = run / "snapshots" / "step-00000003.safetensors"
-            wanted = load_model(folder).look_inside(text).scores[1, 2, 6, 4]
+            wanted = zigpt.load(folder, "cpu").inspect(text).scores[1, 2, 6, 4]
             wait_for(lambda wanted=wanted: is_close(page, wanted))
 
 
@@ -282,7 +283,7 @@ class TestTrace:
     def test_the_program_names_the_file_of_the_moment(self, page, run):
         go(page, "trace", at=3, **place("scores", (1, 0, 9, 4)))
         expect(page.locator("pre")).to_contain_text("snapshots/step-00000003.safetensors")
-        earlier = load_model(run / "snapshots" / "step-00000003.safetensors").look_inside(TEXT)
+        earlier = zigpt.load(run / "snapshots" / "step-00000003.safetensors", "cpu").inspect(TEXT)
         assert printed(page, run) == pytest.approx(float(earlier.scores[1, 0, 9, 4]), abs=1e-4)
 
     def test_pointer_keys_and_fields_lead_to_other_cells(self, page, seen):

@@ -12,13 +12,13 @@ import time
 
 from playwright.sync_api import expect
 
-from tests.campaigns.crashes import outcome
+from stress.crashes import outcome
 from tests.conftest import story
 from tests.serving import SOON, Server, in_a_browser, strings
 from tests.test_cli import SMALL
 from tests.test_wish import pid_of, saved_steps, train, wait_for
 from zigpt.cli.main import main
-from zigpt.runs.wish import Wish, make_wish
+from zigpt.runs.control import Request, send_request
 from zigpt.web.watch import state_of
 
 pytestmark = in_a_browser
@@ -90,7 +90,7 @@ def test_whatever_is_killed_the_others_go_on_and_the_end_is_the_same(browser, tm
     # As the other one began, and waits: what is killed has still all of its steps to make.
     trainer = train(str(book), *SETTINGS, "--run", str(run))
     wait_for(lambda: pid_of(run) is not None)
-    make_wish(run, Wish(until=1))
+    send_request(run, Request(until=1))
     wait_for(lambda: saved_steps(run))
     watched = Watched(browser, run)
     victims = ["server", "trainer", "page"] * KILLS
@@ -98,14 +98,14 @@ def test_whatever_is_killed_the_others_go_on_and_the_end_is_the_same(browser, tm
     lost = 0
     try:
         for number, victim in enumerate(victims, 1):
-            make_wish(run, Wish(until=number * STRIDE))
+            send_request(run, Request(until=number * STRIDE))
             time.sleep(choose.uniform(0, 0.4))
             saved = saved_steps(run)[-1]
             getattr(watched, f"kill_{victim}")()
             if victim == "trainer":
                 lost += saved < number * STRIDE
                 trainer.poll()  # it was ours, the first time
-                make_wish(run, Wish(until=number * STRIDE))
+                send_request(run, Request(until=number * STRIDE))
             else:
                 assert state_of(run) != "stopped"
             wait_for(lambda: state_of(run) == "waiting")
@@ -116,7 +116,7 @@ def test_whatever_is_killed_the_others_go_on_and_the_end_is_the_same(browser, tm
             expect(facts.nth(1)).to_have_text(f"{step:,} / {LAST:,}")
             measured = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
             assert step - measured <= 5  # it waits before it measures
-        make_wish(run, Wish())
+        send_request(run, Request())
         expect(facts.nth(1)).to_have_text(f"{LAST:,} / {LAST:,}")
         wait_for(lambda: state_of(run) == "stopped")
     finally:

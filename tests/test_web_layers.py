@@ -7,8 +7,8 @@ import torch
 from playwright.sync_api import expect
 
 from tests.serving import GOLDEN, in_a_browser, number
-from zigpt.anatomy import lens, score_parts
-from zigpt.runs.saved_model import load_model
+from zigpt.anatomy import inspect, lens, score_parts
+from zigpt.formats.saved_model import load_model
 
 pytestmark = in_a_browser
 TEXT = "the rive"
@@ -19,7 +19,7 @@ def look(target=None, at=None):
     """The lens of the text and the ids that are asked about; the last one is `target`."""
     name = "model" if at is None else f"snapshots/step-{at:08d}"
     saved = load_model(GOLDEN / f"{name}.safetensors")
-    seen = saved.look_inside(TEXT)
+    seen = inspect(saved.model, saved.ids(TEXT))
     last = saved.ids(target) if target else seen.logits[-1:].argmax(-1)
     targets = torch.cat([seen.ids[1:], last])
     return saved, seen, targets, lens(seen, targets)

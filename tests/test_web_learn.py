@@ -14,9 +14,9 @@ from playwright.sync_api import expect
 from tests.conftest import story
 from tests.serving import GOLDEN, Server, in_a_browser, strings
 from tests.test_wish import saved_steps, wait_for
+from zigpt.runs.control import Request, read_request, send_request
 from zigpt.runs.lock import LOCK_FILE, locked
 from zigpt.runs.paths import list_snapshots
-from zigpt.runs.wish import Wish, make_wish, read_wish
 from zigpt.web import guard, training
 from zigpt.web.guard import Refused
 from zigpt.web.training import Trainer
@@ -176,7 +176,7 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
     page.wait_for_selector("#panel .letter[data-loss]")
     slider = page.locator("#moment")
     expect(slider).to_have_attribute("max", str(len(list_snapshots(run))))
-    make_wish(run, Wish(until=before + 2))  # whoever wishes it
+    send_request(run, Request(until=before + 2))  # whoever wishes it
     wait_for(lambda: before + 2 in list_snapshots(run))
     expect(slider).to_have_attribute("max", str(len(list_snapshots(run))))
     assert {before + 1, before + 2} <= set(list_snapshots(run))
@@ -358,7 +358,7 @@ def test_a_wish_survives_only_as_one_of_four(tmp_path):
     """Whatever is asked for, the file says no more than the trainer reads."""
     with pytest.raises(Refused):
         Trainer(None).steer(tmp_path, "step 5")
-    assert read_wish(tmp_path) == Wish()
+    assert read_request(tmp_path) == Request()
 
 
 def test_a_run_that_has_only_just_begun_is_shown_as_one(tmp_path):
@@ -408,12 +408,12 @@ def test_a_training_is_starting_until_it_has_come_and_never_after(tmp_path, monk
 
 def test_one_waits_only_once_it_says_so(tmp_path):
     """Until then it may be in the midst of a step, and its newest checkpoint an older one."""
-    make_wish(tmp_path, Wish(until=0))
+    send_request(tmp_path, Request(until=0))
     assert state_of(tmp_path) == "stopped"
     with locked(tmp_path) as lock:
         assert state_of(tmp_path) == "training"
         lock.wait_at(5)
         assert state_of(tmp_path) == "waiting"
         Trainer(None).steer(tmp_path, "step")
-        assert read_wish(tmp_path) == Wish(until=6)
+        assert read_request(tmp_path) == Request(until=6)
         assert state_of(tmp_path) == "training"

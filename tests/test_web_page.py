@@ -12,9 +12,10 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
+import zigpt
 from tests.serving import GOLDEN, SOON, STATIC, Server, have_written, in_a_browser, strings
 from tests.test_wish import wait_for
-from zigpt.runs.saved_model import load_model
+from zigpt.formats.saved_model import load_model
 
 pytestmark = in_a_browser
 
@@ -80,7 +81,7 @@ def test_learn_shows_the_losses_of_the_run_between_the_ladder(page):
         step, train, test, _ = shown.split("\t")
         assert int(step) == row["step"]
         assert float(train) == pytest.approx(row["train_loss"], abs=1e-3)
-        assert float(test) == pytest.approx(row["test_loss"], abs=1e-3)
+        assert float(test) == pytest.approx(row["val_loss"], abs=1e-3)
     ladder = json.loads((GOLDEN / "run.json").read_text())["ladder"]
     labels = page.locator(".chart text").all_text_contents()
     assert {f"{name} {loss:.2f}" for name, loss in ladder.items()} <= set(labels)
@@ -110,7 +111,7 @@ def test_positions_shows_what_each_character_cost_at_any_moment_of_training(page
     page.fill("#text", text)
     for step in (None, 4, 3, 1, 0):  # the slider begins at its right end
         name = "model" if step is None else f"snapshots/step-{step:08d}"
-        seen = load_model(GOLDEN / f"{name}.safetensors").look_inside(text)
+        seen = zigpt.load(GOLDEN / f"{name}.safetensors", "cpu").inspect(text)
         wanted = -seen.logits.log_softmax(-1)[:-1].gather(-1, seen.ids[1:, None])[:, 0]
         first = page.locator("#panel .letter[data-loss]").first
         expect(first).to_have_attribute("data-loss", re.compile(f"^{float(wanted[0]):.5f}"[:-1]))
@@ -474,7 +475,7 @@ def crafted(folder, losses, ladder, **training):
     info["ladder"] = ladder
     (folder / "run.json").write_text(json.dumps(info))
     row = {"train_loss": 2.0, "learning_rate": 0.1, "chars_per_second": 9.0, "seconds": 1.0}
-    rows = [{**row, "step": 10 * at, "test_loss": loss} for at, loss in enumerate(losses)]
+    rows = [{**row, "step": 10 * at, "val_loss": loss} for at, loss in enumerate(losses)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 

@@ -19,11 +19,11 @@ from tests.serving import (
     strings,
 )
 from tests.test_wish import wait_for
-from zigpt.config import SampleConfig
+from zigpt.formats.saved_model import load_model, save_model
 from zigpt.generate.loop import write
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import pick, stages
-from zigpt.runs.saved_model import load_model, save_model
+from zigpt.gpt.config import SampleConfig
 from zigpt.web.library import LARGEST, Library
 
 PROMPT, LENGTH, SEED = "the ", 120, 5

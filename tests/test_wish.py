@@ -10,16 +10,16 @@ import time
 import pytest
 import torch
 
-from tests.campaigns.crashes import outcome
+from stress.crashes import outcome
 from tests.conftest import story
 from tests.test_cli import SMALL
 from zigpt.cli.main import main
 from zigpt.runs.checkpoint import list_checkpoints
+from zigpt.runs.control import CONTROL_FILE, Request, read_request, send_request
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.lock import LOCK_FILE
 from zigpt.runs.paths import list_snapshots
-from zigpt.runs.wish import WISH_FILE, Wish, make_wish, read_wish
-from zigpt.train import TrainState
+from zigpt.training.loop import TrainState
 
 SETTINGS = [*SMALL, "--max-steps", "250", "--eval-interval", "100", "--dropout", "0.2"]
 
@@ -60,18 +60,18 @@ def test_it_waits_steps_goes_on_and_stops_and_the_end_is_the_same(book, tmp_path
     run, whole = tmp_path / "run", tmp_path / "whole"
     training = train(str(book), *SETTINGS, "--run", str(run))
     wait_for(lambda: run.exists())
-    make_wish(run, Wish(until=7))
+    send_request(run, Request(until=7))
     wait_for(lambda: saved_steps(run)[-1:] == [7])
-    make_wish(run, Wish(until=8))
+    send_request(run, Request(until=8))
     wait_for(lambda: saved_steps(run) == [7, 8])
     wait_for(lambda: {7, 8} <= set(list_snapshots(run)))
     assert training.poll() is None
-    make_wish(run, Wish())
+    send_request(run, Request())
     wait_for(lambda: 30 in list_snapshots(run))
-    make_wish(run, Wish(stop=True))
+    send_request(run, Request(stop=True))
     said, _ = training.communicate(timeout=60)
     assert training.returncode == 143
-    assert f"waiting at step 7, as {run / WISH_FILE} says" in said
+    assert f"waiting at step 7, as {run / CONTROL_FILE} says" in said
     assert "stopped and saved at step" in said
     assert main(["train", "--resume", "--run", str(run)]) == 0  # an old wish holds nobody up
     assert main(["train", str(book), *SETTINGS, "--run", str(whole)]) == 0
@@ -83,7 +83,7 @@ def test_one_that_waits_can_be_stopped_and_killed_like_any_other(book, tmp_path)
     training = train(str(book), *SETTINGS, "--run", str(run))
     for number, step in zip((15, 9, 2), itertools.count(5, 2), strict=False):
         wait_for(lambda own=training.pid: saved_steps(run) and pid_of(run) == own)
-        make_wish(run, Wish(until=step))
+        send_request(run, Request(until=step))
         wait_for(lambda step=step: saved_steps(run)[-1] >= step)
         training.send_signal(number)
         training.communicate(timeout=60)
@@ -96,23 +96,23 @@ def test_one_that_waits_can_be_stopped_and_killed_like_any_other(book, tmp_path)
 def test_an_old_wish_is_forgotten_and_one_made_since_is_kept(book, tmp_path):
     run = tmp_path / "run"
     assert main(["train", str(book), *SMALL, "--max-steps", "2", "--run", str(run)]) == 0
-    make_wish(run, Wish(until=1))
+    send_request(run, Request(until=1))
     folder = RunFolder.open(run)
-    state = TrainState.fresh(*folder.configs, torch.device("cpu"))
-    assert folder.wish == Wish()
-    make_wish(run, Wish(until=1))  # the same once more, while the training loads
+    state = TrainState.initialise(*folder.configs, torch.device("cpu"))
+    assert folder.request == Request()
+    send_request(run, Request(until=1))  # the same once more, while the training loads
     folder.restore(state, lambda line: None)
-    assert folder.wish == Wish(until=1)
-    assert RunFolder.open(run).wish == Wish()
+    assert folder.request == Request(until=1)
+    assert RunFolder.open(run).request == Request()
 
 
 @pytest.mark.parametrize("content", [b"", b"step", b"step -1", b"step x", b"\xff", b"1" * 10**6])
 def test_what_cannot_be_understood_is_no_wish(tmp_path, content):
-    (tmp_path / WISH_FILE).write_bytes(content)
-    assert read_wish(tmp_path) == Wish()
+    (tmp_path / CONTROL_FILE).write_bytes(content)
+    assert read_request(tmp_path) == Request()
 
 
 def test_wishes_are_read_as_they_were_made(tmp_path):
-    for wish in (Wish(), Wish(until=0), Wish(until=12), Wish(stop=True)):
-        make_wish(tmp_path, wish)
-        assert read_wish(tmp_path) == wish
+    for wish in (Request(), Request(until=0), Request(until=12), Request(stop=True)):
+        send_request(tmp_path, wish)
+        assert read_request(tmp_path) == wish

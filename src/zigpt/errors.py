@@ -4,6 +4,7 @@
     ├── UsageError             2  the command or its options cannot be carried out
     │   └── ConfigError        2  impossible settings, all of them named at once
     ├── TextError              3  a text was refused
+    │   ├── TextMovedError     3  it is no longer where it was
     │   └── VocabularyError    3  characters the model has never seen
     ├── ModelFileError         3  a model file or run folder was refused
     ├── RunBusyError           4  the run folder is taken
@@ -11,7 +12,8 @@
     ├── DivergedError          6  the loss is no longer a number; the weights were not touched
     └── OutOfMemoryError       7  the machine has not enough memory for these settings
 
-This module knows nothing else of the project.
+Settings stand in backquotes under their own name, such as `n_layer`: the command line shows them as
+its options. This module knows nothing else of the project.
 """
 
 import re
@@ -64,6 +66,14 @@ class TextError(ZigptError, ValueError):
     """A text cannot be read or cannot be learned from."""
 
     exit_code = 3
+
+
+class TextMovedError(TextError):
+    """The text that a model was trained on is no longer where it was."""
+
+    def or_type(self, command: str) -> "TextMovedError":
+        """Add a command that takes the text from another place."""
+        return TextMovedError(self.what, self.why, f"{self.fix}: {command}")
 
 
 class VocabularyError(TextError):

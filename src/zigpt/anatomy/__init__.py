@@ -1,13 +1,13 @@
 """What the eye wants to see of a model. Every number is the model's own.
 
-look_inside                          one forward pass, whole
+inspect                          one forward pass, whole
 lens, contributions, score_parts     through the layers
 trace                                any number of it, to its terms and its line of code
 predict, judge, influence            what it answers, and what moves the answers
 TrainingText                         which passages of a text were copied
 """
 
-from zigpt.anatomy.activations import Activations, look_inside
+from zigpt.anatomy.activations import Activations, inspect
 from zigpt.anatomy.copies import Passage, TrainingText
 from zigpt.anatomy.influence import influence
 from zigpt.anatomy.layers import Label, ScoreParts, contributions, lens, score_parts
@@ -26,9 +26,9 @@ __all__ = [
     "TrainingText",
     "contributions",
     "influence",
+    "inspect",
     "judge",
     "lens",
-    "look_inside",
     "predict",
     "score_parts",
     "trace",

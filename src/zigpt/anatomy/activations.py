@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from zigpt.attention import attention_scores, attention_weights, hide_future, readable_attention
-from zigpt.model import GPT
+from zigpt.gpt.attention import attention_scores, attention_weights, hide_future, readable_attention
+from zigpt.gpt.model import GPT
 
 
 @dataclass(frozen=True)
 class Activations:
-    """What a model computed for one window, in the letters of `zigpt.model`.
+    """What a model computed for one window, in the letters of `zigpt.gpt.model`.
 
     L counts layers from 0. The residual stream is kept in S = 2 L + 1 states: as the embeddings
     leave it, then after each attention and each feed-forward. F = 4 C.
@@ -59,7 +59,7 @@ class Activations:
 
 
 @torch.no_grad()
-def look_inside(model: GPT, ids: Int[Tensor, " T"]) -> Activations:
+def inspect(model: GPT, ids: Int[Tensor, " T"]) -> Activations:
     """Run a model once, without dropout, and keep what passes through its parts.
 
     Listeners sit on a copy of the modules that shares the weights: the model itself is not touched,

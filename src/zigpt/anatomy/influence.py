@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zigpt.model import GPT
+from zigpt.gpt.model import GPT
 
 
 @torch.no_grad()

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from zigpt.anatomy.activations import Activations
 from zigpt.anatomy.layers import Label, contributions
-from zigpt.attention import attention_scores, attention_weights, readable_attention, rotated
-from zigpt.config import ROTARY_BASE
-from zigpt.model import GPT, Block, FeedForward, SelfAttention
+from zigpt.gpt.attention import attention_scores, attention_weights, readable_attention, rotated
+from zigpt.gpt.config import ROTARY_BASE
+from zigpt.gpt.model import GPT, Block, FeedForward, SelfAttention
 
 Rule = Literal["sum", "share", "gelu"]
 Terms = dict[Label, float]
@@ -196,7 +196,7 @@ def _hidden(seen: Activations, layer: int, position: int, unit: int) -> Origin:
         "gelu(self.expand(x))",
         f"expand, x = seen.model.blocks[{layer}].ffn.expand, seen.ffn_inputs[{layer}, {position}]\n"
         f"print(gelu(expand.weight[{unit}] @ x + expand.bias[{unit}]).item())",
-        imports="from zigpt.model import gelu\n",
+        imports="from zigpt.gpt.model import gelu\n",
         rule="gelu",
     )
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from zigpt.model import GPT
+from zigpt.gpt.model import GPT
 
 
 @dataclass(frozen=True)

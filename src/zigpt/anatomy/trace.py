@@ -76,8 +76,8 @@ def trace(
         own=list(origin.terms)[index[-1]] if origin.rule == "share" else None,
         source=source_line(origin.made_in, origin.statement),
         snippet=f"""{origin.imports}\
-from zigpt.runs.saved_model import load_model
-seen = load_model({file!r}).look_inside({text!r})
+import zigpt
+seen = zigpt.load({file!r}, "cpu").inspect({text!r})
 {origin.code}
 """,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from zigpt.config import GPTConfig
+from zigpt.gpt.config import GPTConfig
 
 
 @dataclass(frozen=True)

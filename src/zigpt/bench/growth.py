@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from zigpt.bench.cost import Prices, Step, deviations
-from zigpt.config import GPTConfig, TrainConfig
-from zigpt.corpus import Corpus
-from zigpt.tokenizer import CharTokenizer
-from zigpt.train import TrainState, train_step
+from zigpt.data.batches import Corpus
+from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.tokenizers.char import CharTokenizer
+from zigpt.training.loop import TrainState, train_step
 
 Sweep = Literal["parameters", "context", "text"]
 
@@ -101,7 +101,7 @@ def measure_growth(
 def _time_step(case: Case, corpus: Corpus, device: torch.device) -> float:
     """Seconds of a step, the median of those made in a turn; the first one touches memory."""
     model, config = case.model, TrainConfig(batch_size=case.batch_size)
-    state = TrainState.fresh(model, config, device)
+    state = TrainState.initialise(model, config, device)
     seconds: list[float] = []
     while len(seconds) < 2 or sum(seconds) < _TURN:
         began = time.perf_counter()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from zigpt.bench.rounds import Comparison, compare, rate
-from zigpt.device import precision_name
+from zigpt.training.device import precision_name
 
 _SIDE = 2048  # of a square matrix: large enough for full speed, small enough for a short turn
 _PRODUCTS = 5

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from zigpt.baselines import build_ladder
 from zigpt.bench.rounds import Comparison, compare
 from zigpt.bench.speed import random_text
-from zigpt.config import GPTConfig, PresetName, TrainConfig, configure
-from zigpt.corpus import Corpus, read_texts
+from zigpt.data import Corpus, read_texts
+from zigpt.data.baselines import build_ladder
+from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.runs.folder import SAVE_EVERY, RunFolder
-from zigpt.runs.storage import write_file
-from zigpt.train import TrainState, train_step
+from zigpt.storage import write_file
+from zigpt.training.loop import TrainState, train_step
 
 
 def measure_saving(folder: Path, device: torch.device, rounds: int) -> Iterator[Comparison]:
@@ -29,13 +29,13 @@ def compare_saving(
     model: GPTConfig, config: TrainConfig, folder: Path, device: torch.device, rounds: int
 ) -> Comparison:
     """Save a checkpoint with everything that belongs to it; the limit is one file of its size."""
-    state = TrainState.fresh(model, config, device)
+    state = TrainState.initialise(model, config, device)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         text = Path(place, "text.txt")
         text.write_text(random_text(20 * model.block_size))
         source = read_texts([text])
         corpus = Corpus.from_text(source.text)
-        ladder = build_ladder(corpus.train, corpus.test, model.vocab_size)
+        ladder = build_ladder(corpus.train, corpus.validation, model.vocab_size)
         run = RunFolder.create(Path(place, "run"), (model, config), source, ladder, {})
         ids = corpus.batch(0, config.batch_size, model.block_size, 0)
         train_step(state, *map(torch.from_numpy, ids))  # from now on there are moments to save

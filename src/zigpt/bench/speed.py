@@ -14,22 +14,22 @@ from zigpt.bench import textbook
 from zigpt.bench.cost import training_flops
 from zigpt.bench.limits import matrix_products, memory_read
 from zigpt.bench.rounds import Comparison, Measure, compare, rate
-from zigpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig, configure
-from zigpt.corpus import Corpus
-from zigpt.device import pick_precision, precision_name
+from zigpt.data.batches import Corpus
+from zigpt.formats.saved_model import SavedModel, save_model, weights_of
 from zigpt.generate.loop import Decoder, generate
 from zigpt.generate.quick import QuickDecoder
 from zigpt.generate.reference import ReferenceDecoder
-from zigpt.model import GPT
-from zigpt.runs.saved_model import SavedModel, save_model, weights_of
-from zigpt.tokenizer import CharTokenizer
-from zigpt.train import TrainState, train_step
+from zigpt.gpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig, configure
+from zigpt.gpt.model import GPT
+from zigpt.tokenizers.char import CharTokenizer
+from zigpt.training.device import pick_precision, precision_name
+from zigpt.training.loop import TrainState, train_step
 
 _ASCII = "etaoin shrdlu\nETAOIN.,;cmfwypvbgkjqxz"
 _TWO_STEPS = """
 import sys, torch
 from zigpt.bench.speed import TRAINERS
-from zigpt.config import configure
+from zigpt.gpt.config import configure
 side, preset, vocab_size = sys.argv[1:]
 step = TRAINERS[side](*configure(int(vocab_size), preset, {}), torch.device("cpu"))
 step(), step()
@@ -85,7 +85,7 @@ def compare_training(
 
 
 def _ours(model: GPTConfig, config: TrainConfig, device: torch.device) -> Callable[[], object]:
-    state = TrainState.fresh(model, config, device)
+    state = TrainState.initialise(model, config, device)
     return partial(train_step, state, *_batch(model, config))
 
 

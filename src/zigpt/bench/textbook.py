@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zigpt.config import GPTConfig
+from zigpt.gpt.config import GPTConfig
 
 
 class Head(nn.Module):

@@ -11,18 +11,24 @@ import torch
 
 from zigpt import __version__
 from zigpt.bench.growth import Growth, measure_growth, standard_cases
+from zigpt.bench.growth_plot import draw_growth
 from zigpt.bench.limits import measure_limits
-from zigpt.bench.plot import draw_growth
 from zigpt.bench.rounds import Comparison, shown
 from zigpt.bench.saving import measure_saving
 from zigpt.bench.speed import measure_start, measure_text, measure_training, measure_writing
 from zigpt.cli.options import BenchOptions, BenchPart
 from zigpt.cli.screen import Screen
-from zigpt.device import describe, keep_freed_memory, pick_device, pick_precision, precision_name
 from zigpt.errors import UsageError
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import free_path
-from zigpt.runs.storage import storage_errors, write_file
+from zigpt.storage import storage_errors, write_file
+from zigpt.training.device import (
+    describe,
+    keep_freed_memory,
+    pick_device,
+    pick_precision,
+    precision_name,
+)
 
 _Part = Callable[[torch.device, int], Iterator[Comparison]]
 _PARTS: Mapping[BenchPart, _Part] = {

@@ -2,17 +2,16 @@
 
 import json
 import math
-import shlex
 import sys
 
 from zigpt.cli.options import EvalOptions
-from zigpt.cli.screen import program
-from zigpt.corpus import Corpus, Source, encode, read_texts
-from zigpt.device import pick_device
-from zigpt.errors import ModelFileError, TextError
-from zigpt.runs.own_text import find_again, text_of
-from zigpt.runs.saved_model import SavedModel, load_model
-from zigpt.train import split_loss
+from zigpt.cli.spelling import command
+from zigpt.data import Corpus, Source, encode, read_texts
+from zigpt.errors import ModelFileError, TextError, TextMovedError
+from zigpt.formats.saved_model import SavedModel, load_model
+from zigpt.runs.training_text import find_again, text_of
+from zigpt.training.device import pick_device
+from zigpt.training.loop import split_loss
 
 
 def run(options: EvalOptions) -> int:
@@ -23,14 +22,14 @@ def run(options: EvalOptions) -> int:
     """
     saved = load_model(options.run, pick_device(options.device))
     corpus, what = _corpus(options, saved)
-    loss = split_loss(saved.model, corpus, "test")
+    loss = split_loss(saved.model, corpus, "validation")
     if not math.isfinite(loss):
         raise ModelFileError(
             "the loss is not a number",
-            "the model's weights are damaged, or the device miscalculates",
+            "the model's weights are damaged, or the device computes wrongly",
             "try --device cpu, another copy, or train again",
         )
-    count = len(corpus.test) - 1
+    count = len(corpus.validation) - 1
     if options.json:
         numbers = {
             "nats_per_char": loss,
@@ -50,21 +49,25 @@ def run(options: EvalOptions) -> int:
 
 
 def _corpus(options: EvalOptions, saved: SavedModel) -> tuple[Corpus, str]:
-    """The test split of the model's own text, or the whole of another."""
+    """The validation split of the model's own text, or the whole of another."""
     own = text_of(saved.about)
     if options.text:
         source: Source = read_texts([options.text])
     else:
-        again = f"{program()} eval {shlex.quote(str(options.run))} TEXT"
-        source = find_again(own, again)
+        try:
+            source = find_again(own)
+        except TextMovedError as error:
+            raise error.or_type(f"{command('eval', options.run)} TEXT") from error
     for notice in source.notices:
         print(f"note: {notice}", file=sys.stderr)
     if source.sha256 == own["sha256"]:
-        return Corpus.from_text(source.text, saved.tokenizer), f"the test split of {source.origin}"
+        return Corpus.from_text(
+            source.text, saved.tokenizer
+        ), f"the validation split of {source.origin}"
     if options.text is None:
         raise TextError(
             f"{source.origin} is not the text that {options.run} was trained on",
-            "its SHA-256 differs, so its test split is another one",
+            "its SHA-256 differs, so its validation split is another one",
             "name a text: it is then scored whole",
         )
     ids = encode(source.text, saved.tokenizer, options.unknown)

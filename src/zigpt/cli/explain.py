@@ -4,18 +4,18 @@ import time
 
 import torch
 
-from zigpt.anatomy import influence, look_inside, predict
+from zigpt.anatomy import influence, inspect, predict
 from zigpt.cli.options import ExplainOptions
 from zigpt.cli.screen import column
 from zigpt.cli.terminal import harmless
-from zigpt.config import GPTConfig, TrainConfig
-from zigpt.corpus import Corpus
-from zigpt.device import pick_device
+from zigpt.data.batches import Corpus
+from zigpt.data.pieces import MOST_CHARACTERS, merge_pairs
 from zigpt.errors import TextError
-from zigpt.runs.own_text import find_again, text_of
+from zigpt.formats.saved_model import SavedModel, load_model
+from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.runs.paths import newest_path
-from zigpt.runs.saved_model import SavedModel, load_model
-from zigpt.subwords import MOST_CHARACTERS, merge_pairs
+from zigpt.runs.training_text import find_again, text_of
+from zigpt.training.device import pick_device
 
 _VISIBLE = {"\n": "⏎", "\t": "⇥", " ": "␣"}
 
@@ -41,7 +41,7 @@ def _text(saved: SavedModel, text: str) -> str:
     if text:
         return text
     corpus = Corpus.from_text(find_again(text_of(saved.about)).text, saved.tokenizer)
-    return saved.tokenizer.decode(corpus.test[: saved.model.config.block_size + 1])
+    return saved.tokenizer.decode(corpus.validation[: saved.model.config.block_size + 1])
 
 
 def _ids(saved: SavedModel, text: str, most: int) -> torch.Tensor:
@@ -106,7 +106,7 @@ def _window(saved: SavedModel, text: str) -> None:
 def _mask(saved: SavedModel, text: str) -> None:
     ids = _ids(saved, text, min(10, saved.model.config.block_size))
     names = [_visible(c) for c in saved.tokenizer.decode(ids.tolist())]
-    weights = look_inside(saved.model, ids).weights[0, 0]
+    weights = inspect(saved.model, ids).weights[0, 0]
     print("Row t may look at columns 0 to t. The numbers are the share of attention in layer 0,")
     print("head 0; ░ is the future: its score is set to -inf, so its share is exactly 0.\n")
     print("    " + "".join(column(name, 6, ">") for name in names))

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from zigpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig
-from zigpt.tokenizer import Unknown
+from zigpt.gpt.config import GPTConfig, PresetName, SampleConfig, TrainConfig
+from zigpt.tokenizers.base import Unknown
 
 Preset = Literal["auto", PresetName]
 BenchPart = Literal["limits", "training", "writing", "text", "start", "saving", "growth"]
@@ -63,7 +63,7 @@ _TrainSettings = make_dataclass(
 _SampleSettings = make_dataclass("sampling", [_option(part) for part in fields(SampleConfig)])
 
 
-def said(settings: Any) -> Mapping[str, Any]:
+def given(settings: Any) -> Mapping[str, Any]:
     """Collect the settings that were given, by field name."""
     return {name: value for name, value in asdict(settings).items() if value is not None}
 
@@ -134,7 +134,7 @@ class EvalOptions:
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """Prove that files, vocabulary, causality, sampling and resume are as they should be."""
+    """Check the files, vocabulary, causality, sampling and resuming of a run."""
 
     run: _Run
     device: _Device = "auto"

@@ -1,26 +1,31 @@
 """`zigpt plan`: what a text looks like and what training on it would cost."""
 
 import json
-import shlex
 from dataclasses import asdict
 
-from zigpt.cli.options import PlanOptions, said
-from zigpt.cli.screen import duration, program
-from zigpt.cli.source import choose, describe_text, find_text, require_possible
+from zigpt.cli.describe import describe_text
+from zigpt.cli.options import PlanOptions, given
+from zigpt.cli.screen import duration
+from zigpt.cli.spelling import command, train_words
 from zigpt.cli.terminal import harmless
-from zigpt.corpus import Corpus
-from zigpt.device import describe, pick_device, pick_precision, precision_name
-from zigpt.plan import advise_preset, make_plan
-from zigpt.survey import advice, survey
+from zigpt.data.batches import Corpus
+from zigpt.data.survey import advice, survey
+from zigpt.runs.request import TrainRequest
+from zigpt.runs.setup import decide_settings, find_text, require_possible
+from zigpt.training.device import describe, pick_device, pick_precision, precision_name
+from zigpt.training.plan import advise_preset, make_plan
 
 
 def run(options: PlanOptions) -> int:
     """Print the plan. Returns the exit code."""
     device = pick_device(options.device)
-    require_possible(options.preset, said(options.settings))
+    settings = given(options.settings)
+    require_possible(options.preset, settings)
     source = find_text(options.texts)
     corpus = Corpus.from_text(source.text)
-    preset, model, training = choose(options.preset, corpus, device, said(options.settings))
+    preset, model, training = decide_settings(
+        options.preset, corpus, device, given(options.settings)
+    )
     found = survey(source.text, len(corpus.train))
     plan = make_plan(model, training, corpus, device)
     advised = advise_preset(corpus, device)
@@ -44,8 +49,8 @@ def run(options: PlanOptions) -> int:
     print(harmless("\n".join(describe_text(source, corpus))))
     among = "" if found.is_counted else f"  (among {found.examined:,} characters)"
     print(f"rarest  {rarest}{among}")
-    print(f"repeat  {found.repeated:.1%} of the text stood there before, in long passages")
-    print(f"overlap {found.overlap:.1%} of the test part stands in the train part as well")
+    print(f"repeat  {found.repeated:.1%} of the text repeats an earlier long passage")
+    print(f"overlap {found.overlap:.1%} of the validation part also occurs in the train part")
     for line in advice(found):
         print(f"note    {line}")
     print()
@@ -58,9 +63,6 @@ def run(options: PlanOptions) -> int:
     print(f"steps   {plan.steps:,} of {training.batch_size} x {model.block_size} characters")
     print(f"epochs  {plan.epochs:.1f} times through the train part")
     print(f"time    about {duration(plan.seconds)}, from timed steps")
-    overrides = [
-        f"--{name.replace('_', '-')}={value}" for name, value in said(options.settings).items()
-    ]
-    words = ["train", *map(str, options.texts), f"--preset={preset}", *overrides]
-    print(harmless(f"start   {program()} {shlex.join(words)}"))
+    request = TrainRequest(options.texts, preset, settings)
+    print(harmless(f"start   {command(*train_words(request))}"))
     return 0

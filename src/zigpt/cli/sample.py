@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from zigpt.cli.options import SampleOptions, said
+from zigpt.cli.options import SampleOptions, given
 from zigpt.cli.terminal import write_out
-from zigpt.config import SampleConfig
 from zigpt.errors import UsageError
+from zigpt.formats.safetensors import read_lazily
 from zigpt.generate.loop import Decoder, generate, opening, stop_before
-from zigpt.runs.model_file import read_model_file
-from zigpt.tokenizer import CharTokenizer
+from zigpt.gpt.config import SampleConfig
+from zigpt.tokenizers.base import Tokenizer
 
 _MOST_CHARS, _MOST_TEXTS = 10**9, 10**4  # beyond that no machine at hand has the memory
 
@@ -19,7 +19,7 @@ def run(options: SampleOptions) -> int:
     Raises:
         UsageError: no text of that length or number can be written.
     """
-    config = SampleConfig(**said(options.settings))
+    config = SampleConfig(**given(options.settings))
     if not (0 <= options.chars <= _MOST_CHARS and 1 <= options.count <= _MOST_TEXTS):
         raise UsageError(
             f"cannot write {options.count} texts of {options.chars} characters",
@@ -43,16 +43,16 @@ def run(options: SampleOptions) -> int:
     return 0
 
 
-def _load(path: Path, device: str, count: int) -> tuple[Decoder, CharTokenizer]:
+def _load(path: Path, device: str, count: int) -> tuple[Decoder, Tokenizer]:
     """The quick decoder, unless a device was asked for; either is imported only if needed."""
     if device == "auto":
         from zigpt.generate.quick import QuickDecoder
 
-        file = read_model_file(path)
+        file = read_lazily(path)
         return QuickDecoder(file.config, file.weights, count), file.tokenizer
-    from zigpt.device import pick_device
+    from zigpt.formats.saved_model import load_model
     from zigpt.generate.reference import ReferenceDecoder
-    from zigpt.runs.saved_model import load_model
+    from zigpt.training.device import pick_device
 
     saved = load_model(path, pick_device(device))
     return ReferenceDecoder(saved.model, count), saved.tokenizer

@@ -1,10 +1,11 @@
 """What a training shows: plain lines anywhere, and one live line where it is a terminal."""
 
+import io
 import os
-import shutil
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any, TextIO, cast
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -13,36 +14,53 @@ from rich.progress import BarColumn, Progress, TextColumn
 from zigpt.cli.terminal import harmless
 
 
-class _PatientConsole(Console):
-    """A console that may go away, or be a log on a full disk: the work goes on without it."""
+class _PatientStream(io.TextIOBase):
+    """A stream whose reader may go away, or whose disk may be full: the work goes on without it."""
 
-    def _check_buffer(self) -> None:
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._descriptor, self._is_terminal = stream.fileno, stream.isatty()
+
+    def write(self, text: str) -> int:
+        return self._try(lambda stream: stream.write(text)) or len(text)
+
+    def flush(self) -> None:
+        self._try(lambda stream: stream.flush())
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    def fileno(self) -> int:
+        return self._descriptor()
+
+    def _try(self, act: Callable[[Any], Any]) -> Any:
+        if self._stream is None:
+            return None
         try:
-            super()._check_buffer()
-        except OSError:  # rich itself knows only the reader that has gone
-            self.on_broken_pipe()
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+            return act(self._stream)
+        except OSError:
+            # Python would complain once more when it flushes what is left at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            self._stream = None
 
 
 class Screen:
     """Lines and a live status line, by default on stdout; use it as a context manager."""
 
-    def __init__(self, total_steps: int = 1, on_stderr: bool = False) -> None:
-        console = _PatientConsole(
-            highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=on_stderr
+    def __init__(self, on_stderr: bool = False) -> None:
+        self.total_steps = 0
+        stream = _PatientStream(sys.stderr if on_stderr else sys.stdout)
+        self._console = Console(
+            file=cast(TextIO, stream), highlight=False, markup=False, emoji=False, soft_wrap=True
         )
-        self._console = console
         self._bar = Progress(
             BarColumn(bar_width=24),
             TextColumn("{task.description}", markup=False),
-            console=console,
+            console=self._console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=total_steps)
+        self._task = self._bar.add_task("")
 
     def say(self, *lines: str) -> None:
         """Print whole lines, above the live one; nothing in them commands the terminal."""
@@ -51,7 +69,7 @@ class Screen:
 
     def show(self, step: int, status: str) -> None:
         """Renew the live line."""
-        self._bar.update(self._task, completed=step, description=status)
+        self._bar.update(self._task, completed=step, total=self.total_steps, description=status)
 
     def __enter__(self) -> "Screen":
         self._bar.start()
@@ -64,16 +82,6 @@ class Screen:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
-
-
-def program() -> str:
-    """Spell this program the way it can be typed here."""
-    if shutil.which("zigpt"):
-        return "zigpt"
-    called = Path(sys.argv[0])
-    if called.name != "zigpt":
-        return "python -m zigpt"
-    return os.path.relpath(called)
 
 
 def duration(seconds: float) -> str:

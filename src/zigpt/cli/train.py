@@ -1,41 +1,34 @@
 """`zigpt train`, the part before torch: what can be refused at once, and how to be stopped."""
 
-from zigpt.cli.options import TrainOptions, said
-from zigpt.cli.signals import Stopped, listening
-from zigpt.errors import UsageError
+from zigpt.cli.options import TrainOptions, given
 from zigpt.runs.lock import require_unlocked
 from zigpt.runs.paths import newest_path
+from zigpt.runs.request import TrainRequest
+from zigpt.runs.signals import Stopped, listening
 
 
 def run(options: TrainOptions) -> int:
-    """Train, or go on training. Returns the exit code.
+    """Train, or resume a training. Returns the exit code.
 
     Raises:
         UsageError: the options contradict each other.
-        RunBusyError: another training is going on in this folder.
+        RunBusyError: somebody is training in this folder.
     """
-    _check(options)
-    if options.run or options.resume:
-        require_unlocked(options.run or newest_path())
+    request = TrainRequest(
+        texts=options.texts,
+        preset=options.preset,
+        settings=given(options.settings),
+        run=options.run,
+        minutes=options.minutes,
+        device=options.device,
+        resume=options.resume,
+    )
+    if request.run or request.resume:
+        require_unlocked(request.run or newest_path())
     with listening() as signals:
         try:
-            from zigpt.cli.learning import learn  # torch takes a second to load
+            from zigpt.cli.follow import follow  # torch takes a second to load
 
-            return learn(options, signals)
+            return follow(request, signals)
         except Stopped as stop:
             return stop.code
-
-
-def _check(options: TrainOptions) -> None:
-    if options.minutes is not None and not 0 < options.minutes < 100_000:
-        raise UsageError(
-            f"--minutes {options.minutes} is not a time to train",
-            "it must be above 0",
-            "try --minutes 3",
-        )
-    if options.minutes is not None and (options.resume or said(options.settings).get("max_steps")):
-        raise UsageError(
-            "--minutes cannot be combined with --max-steps or --resume",
-            "each of them decides the number of steps",
-            "keep one of them",
-        )

@@ -1,8 +1,8 @@
-"""`zigpt verify`: what can be proved of a run on this machine, and what not.
+"""`zigpt verify`: check everything about a run that can be checked on this machine.
 
-With `--json` it prints one object: `run`; `proved`, which is false where a check failed; and
+With `--json` it prints one object: `run`; `passed`, which is false where a check failed; and
 `checks`, a list of objects with `name` (files, vocabulary, causality, sampling, resume), `result`
-(proved, failed or unchecked), `detail` and the numbers of that check.
+(passed, failed or unchecked), `detail` and the numbers of that check.
 """
 
 import json
@@ -14,21 +14,21 @@ import torch
 
 from zigpt.cli.options import VerifyOptions
 from zigpt.cli.terminal import harmless
-from zigpt.config import TrainConfig
-from zigpt.corpus import Corpus
-from zigpt.device import keep_freed_memory, pick_device
+from zigpt.data.batches import Corpus
 from zigpt.errors import ModelFileError, TextError
-from zigpt.proofs.causality import check_causality, take_windows
-from zigpt.proofs.check import Check, Result, said, unchecked
-from zigpt.proofs.files import Found, check_files
-from zigpt.proofs.resume import check_resume
-from zigpt.proofs.sampling import check_sampling
-from zigpt.proofs.vocabulary import check_vocabulary
-from zigpt.runs.model_file import read_model_file
-from zigpt.runs.own_text import find_again, text_of
+from zigpt.formats.safetensors import read_lazily
+from zigpt.gpt.config import TrainConfig
+from zigpt.runs.training_text import find_again, text_of
+from zigpt.training.device import keep_freed_memory, pick_device
+from zigpt.verify.causality import check_causality, take_windows
+from zigpt.verify.check import Check, Result, sentence, unchecked
+from zigpt.verify.precision import check_sampling
+from zigpt.verify.resume import check_resume
+from zigpt.verify.run_files import Found, check_files
+from zigpt.verify.vocabulary import check_vocabulary
 
 _WORDS: dict[Result, str] = {
-    "proved": "proved",
+    "passed": "passed",
     "failed": "FAILED",
     "unchecked": "could not be checked",
 }
@@ -53,7 +53,7 @@ def run(options: VerifyOptions) -> int:
         parts = [
             {"name": c.name, "result": c.result, "detail": c.detail, **c.numbers} for c in checks
         ]
-        whole = {"run": str(options.run), "proved": not failed, "checks": parts}
+        whole = {"run": str(options.run), "passed": not failed, "checks": parts}
         print(harmless(json.dumps(whole, ensure_ascii=False)))
     else:
         print(_summary(checks))
@@ -73,7 +73,7 @@ def _checks(path: Path, device: torch.device) -> Iterator[Check]:
     yield vocabulary
     windows = take_windows(saved.model.config, config, corpus, device)
     yield check_causality(saved, config, windows)
-    yield check_sampling(saved.model, read_model_file(path).weights, windows.inputs[0])
+    yield check_sampling(saved.model, read_lazily(path).weights, windows.inputs[0])
     yield _resume(found, corpus, device)
 
 
@@ -84,9 +84,9 @@ def _text(found: Found) -> tuple[Check, Corpus | None]:
         recorded = text_of(found.run.info if found.run else found.saved.about)
         source = find_again(recorded)
     except (TextError, ModelFileError) as error:
-        return unchecked("vocabulary", f"{said(error)} To have it checked, {error.fix}."), None
+        return unchecked("vocabulary", f"{sentence(error)} To have it checked, {error.fix}."), None
     check = check_vocabulary(source, recorded["sha256"], found.saved.tokenizer)
-    if check.result != "proved":
+    if check.result != "passed":
         return check, None
     return check, Corpus.from_text(source.text, found.saved.tokenizer)
 
@@ -102,7 +102,7 @@ def _resume(found: Found, corpus: Corpus | None, device: torch.device) -> Check:
 def _summary(checks: list[Check]) -> str:
     """Count the results in one line."""
     names = {kind: [c.name for c in checks if c.result == kind] for kind in _WORDS}
-    parts = [f"{len(names['proved'])} proved"]
+    parts = [f"{len(names['passed'])} passed"]
     parts += [
         f"{len(names[kind])} {_WORDS[kind]}: {', '.join(names[kind])}"
         for kind in ("failed", "unchecked")

@@ -4,11 +4,11 @@ import webbrowser
 from pathlib import Path
 
 from zigpt.cli.options import WebOptions
-from zigpt.corpus import read_texts
-from zigpt.device import pick_device
+from zigpt.data import read_texts
 from zigpt.errors import ModelFileError, UsageError
-from zigpt.runs.model_file import MODEL_FILE, is_model_name, read_model_file
+from zigpt.formats.safetensors import MODEL_FILE, is_model_name, read_lazily
 from zigpt.runs.paths import RUN_FILE, newest_path
+from zigpt.training.device import pick_device
 
 
 def run(options: WebOptions) -> int:
@@ -51,7 +51,7 @@ def _choose(shown: Path | None) -> tuple[Path | None, Path | None]:
     if any((shown / name).exists() for name in (RUN_FILE, MODEL_FILE)):
         return shown, None
     if is_model_name(shown) or not shown.exists():
-        read_model_file(shown)  # refuses what is none
+        read_lazily(shown)  # refuses what is none
         return shown, None
     read_texts([shown])
     return None, shown

@@ -10,9 +10,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from zigpt.config import SampleConfig
 from zigpt.generate.sampling import next_probabilities, pick
-from zigpt.tokenizer import CharTokenizer, Ids
+from zigpt.gpt.config import SampleConfig
+from zigpt.tokenizers.base import Ids, Tokenizer
 
 
 @runtime_checkable
@@ -68,7 +68,7 @@ def generate(
 
 def write(
     decoder: Decoder,
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     prompt: str,
     length: int,
     config: SampleConfig | None = None,
@@ -82,9 +82,9 @@ def write(
         yield tokenizer.decode(ids)
 
 
-def opening(tokenizer: CharTokenizer) -> str:
+def opening(tokenizer: Tokenizer) -> str:
     """What to continue when there is no prompt: a line break, or else the first character."""
-    return "\n" if "\n" in tokenizer else tokenizer.characters[0]
+    return "\n" if "\n" in tokenizer else tokenizer.vocabulary[0]
 
 
 def stop_before(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A `Decoder` for the CPU that needs no torch: onnxruntime steps through `zigpt.generate.graph`."""
+"""A `Decoder` for the CPU without torch: onnxruntime runs a `zigpt.formats.onnx_int8` graph."""
 
 import os
 from types import ModuleType
@@ -6,9 +6,9 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Float, Int
 
-from zigpt.config import GPTConfig
-from zigpt.generate.graph import Weights, build_graph, empty_memory
+from zigpt.formats.onnx_int8 import Weights, build_graph, empty_cache
 from zigpt.generate.loop import context_start
+from zigpt.gpt.config import GPTConfig
 
 _ONLY_ERRORS = 3
 
@@ -31,7 +31,7 @@ class QuickDecoder:
         self._session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
         self._binding = self._session.io_binding()
         # The session only borrows these: they must live as long as it does.
-        self._memory = empty_memory(config, count)
+        self._memory = empty_cache(config, count)
         self._borrowed = []
         for (given, kept), memory in self._memory.items():
             # One memory for both: the session changes it in place.

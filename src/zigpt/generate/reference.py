@@ -6,10 +6,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from zigpt.attention import causal_mask
-from zigpt.config import GPTConfig
 from zigpt.generate.loop import context_start
-from zigpt.model import GPT
+from zigpt.gpt.attention import causal_mask
+from zigpt.gpt.config import GPTConfig
+from zigpt.gpt.model import GPT
 
 
 class Memory:

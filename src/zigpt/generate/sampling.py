@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from zigpt.config import SampleConfig
 from zigpt.errors import ModelFileError
+from zigpt.gpt.config import SampleConfig
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def stages(scores: Float[np.ndarray, "B V"], config: SampleConfig) -> Stages:
     if not np.isfinite(scores).all():
         raise ModelFileError(
             "the model's scores are not numbers",
-            "its weights are damaged, or the device miscalculates",
-            "try --device cpu, or train again",
+            "its weights are damaged, or the device computes wrongly",
+            "try the `device` cpu, or train again",
         )
     scaled = _scaled(scores, config.temperature)
     top_k = _likeliest(scaled, config.top_k)

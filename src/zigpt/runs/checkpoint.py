@@ -15,24 +15,26 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from zigpt.config import GPTConfig, TrainConfig, restore
+from zigpt import untrusted_json
 from zigpt.errors import ModelFileError, StorageError
-from zigpt.runs import foreign
-from zigpt.runs.storage import remove_folder, set_aside, sync, write_folder
-from zigpt.train import TrainState
+from zigpt.formats.format_1 import upgrade, upgrade_state
+from zigpt.gpt.config import GPTConfig, TrainConfig, restore
+from zigpt.storage import remove_folder, set_aside, sync, write_folder
+from zigpt.training.loop import TrainState
+from zigpt.training.optim import named_state
 
 _KEEP = 2
 _MANIFEST = "MANIFEST.json"
 FILES = ("weights.safetensors", "optimizer.safetensors", "counters.json")
 # What reading a damaged file may raise; RuntimeError: load_state_dict met other shapes.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
-FREE_TO_CHANGE = ("max_steps", "patience")  # settings; the others would make another training
-COUNTERS = ("step", "seconds", "best_step", "best_loss", "looks_since_best", "looked_at")
+FREE_TO_CHANGE = ("max_steps", "patience")  # other settings would make it another training
+COUNTERS = ("step", "seconds", "best_step", "best_loss", "evaluations_since_best", "evaluated_at")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read back: `logged` says how far the run's log had come."""
+    """What was read back; `logged` says how long the run's log was."""
 
     weights: bytes
     optimizer: bytes
@@ -45,9 +47,9 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, state: TrainState, logged: Mapping[str, Any]) -> None:
-    """Write the state of a step, and only then drop those before the newest two intact ones.
+    """Write the state of a step, and only then drop all but the newest two intact checkpoints.
 
-    `logged` says how far the run's log had come; restoring gives it back.
+    `logged` describes the run's log at this step; restoring returns it.
 
     Raises:
         StorageError: the disk is full, or the folder is not writable; earlier ones are intact.
@@ -58,7 +60,7 @@ def save_checkpoint(folder: Path, state: TrainState, logged: Mapping[str, Any]) 
         counters = {name: getattr(state, name) for name in COUNTERS}
         contents = (
             save(_on_cpu(state.model.state_dict())),
-            save(_on_cpu(_memory(state))),
+            save(_on_cpu(_optimizer_state(state))),
             _json({**settings, "logged": logged, **counters}),
         )
         files = dict(zip(FILES, contents, strict=True))
@@ -91,7 +93,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, every file of it exactly as it was written.
 
     Raises:
-        ModelFileError: one is missing or not as it was, or it is that of another step.
+        ModelFileError: a file is missing or altered, or belongs to another step.
     """
     try:
         return _read(path)
@@ -100,8 +102,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _read(path: Path) -> Checkpoint:
-    whole = foreign.read_file(path / _MANIFEST)
-    manifest, files = foreign.parse(whole), {}
+    whole = untrusted_json.read_file(path / _MANIFEST)
+    manifest, files = untrusted_json.parse(whole), {}
     for name in FILES:
         if name not in manifest:
             raise ValueError(f"{_MANIFEST} does not name {name}")
@@ -109,28 +111,28 @@ def _read(path: Path) -> Checkpoint:
         if (path / name).stat().st_size == manifest[name]["size"]:
             files[name] = (path / name).read_bytes()
         if _describe(files).get(name) != manifest[name]:
-            raise ValueError(f"{name} is not as it was written")
+            raise ValueError(f"{name} was altered after writing")
     if whole != _json(_describe(files)):
-        raise ValueError(f"{_MANIFEST} is not as it was written")
+        raise ValueError(f"{_MANIFEST} was altered after writing")
     weights, optimizer, counters = (files[name] for name in FILES)
-    return Checkpoint(weights, optimizer, _checked(foreign.parse(counters), path))
+    return Checkpoint(weights, optimizer, _checked(upgrade(untrusted_json.parse(counters)), path))
 
 
 def _checked(counters: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Check what a checkpoint counts: even a right SHA-256 says only that nobody changed it since.
+    """Check the counters: a right SHA-256 says only that nobody has changed them since.
 
     Raises:
-        ValueError: something is no number, or the step is not that of the folder's name.
+        ValueError: one is not a number, or the step is not that of the folder's name.
     """
     whole = [counters[name] for name in COUNTERS if "loss" not in name and name != "seconds"]
     whole += [log["size"] for log in counters["logged"].values()]
-    # A look that was never taken has the number -1.
+    # Before the first evaluation `evaluated_at` is -1.
     if any(type(number) is not int or number < -1 for number in whole):
-        raise ValueError("its counters are no whole numbers")
+        raise ValueError("its counters are not integers")
     if not (0 <= counters["seconds"] < math.inf and counters["best_loss"] >= 0):
-        raise ValueError("its counters are no numbers")
+        raise ValueError("its counters are not numbers")
     if counters["step"] != int(path.name[5:]):
-        raise ValueError(f"it is that of step {counters['step']}")
+        raise ValueError(f"it belongs to step {counters['step']}")
     _settings(counters)
     return counters
 
@@ -189,7 +191,7 @@ def _restore(path: Path, checkpoint: Checkpoint, state: TrainState) -> None:
     _require_same_settings(path, checkpoint, state)
     try:
         state.model.load_state_dict(load(checkpoint.weights))
-        _remember(_memory(state), load(checkpoint.optimizer))
+        _load_into(_optimizer_state(state), upgrade_state(load(checkpoint.optimizer)))
     except _DAMAGE as error:
         raise _damaged(path, error) from error
     for name in COUNTERS:
@@ -213,12 +215,12 @@ def _damaged(path: Path, error: Exception) -> ModelFileError:
     return ModelFileError(f"{path.name} is damaged", detail, "take the one before it")
 
 
-def _memory(state: TrainState) -> dict[str, torch.Tensor]:
-    return {n: tensor for part in state.optimizers for n, tensor in part.memory.items()}
+def _optimizer_state(state: TrainState) -> dict[str, torch.Tensor]:
+    return named_state(state.optimizers, state.model)
 
 
-def _remember(memory: dict[str, torch.Tensor], saved: dict[str, torch.Tensor]) -> None:
-    for name, tensor in memory.items():
+def _load_into(tensors: dict[str, torch.Tensor], saved: dict[str, torch.Tensor]) -> None:
+    for name, tensor in tensors.items():
         if tensor.shape != saved[name].shape:
             raise ValueError(f"{name} is of another shape")
         tensor.copy_(saved[name])

@@ -1,4 +1,4 @@
-"""A run folder: everything one training leaves behind, and all that is needed to go on with it."""
+"""A run folder: everything one training leaves behind, and all that is needed to resume it."""
 
 import json
 import os
@@ -11,27 +11,27 @@ from typing import Any
 
 import torch
 
-from zigpt import __version__
-from zigpt.baselines import Ladder, Rung
-from zigpt.config import GPTConfig, TrainConfig, restore
-from zigpt.corpus import Source
+from zigpt import __version__, untrusted_json
+from zigpt.data import Source
+from zigpt.data.baselines import Ladder, Rung
 from zigpt.errors import ConfigError, ModelFileError, RunBusyError, TextError
-from zigpt.runs import foreign
+from zigpt.formats import safetensors
+from zigpt.formats.safetensors import FORMAT, MODEL_FILE, damaged, require_format
+from zigpt.formats.saved_model import SavedModel
+from zigpt.gpt.config import GPTConfig, TrainConfig, restore
 from zigpt.runs.checkpoint import FREE_TO_CHANGE, restore_newest, save_checkpoint
-from zigpt.runs.custody import is_blank, require_own_files, require_room
+from zigpt.runs.control import CONTROL_FILE, Request, read_request, request_stamp
 from zigpt.runs.lock import Lock, locked
-from zigpt.runs.model_file import FORMAT, MODEL_FILE, damaged, require_format
+from zigpt.runs.metrics import RunLog
 from zigpt.runs.paths import RUN_FILE, snapshot_path
-from zigpt.runs.record import Record
-from zigpt.runs.saved_model import SavedModel, pack_model
-from zigpt.runs.storage import (
+from zigpt.runs.preflight import is_blank, require_own_files, require_room
+from zigpt.storage import (
     clear_leftovers,
     make_folder,
     write_file,
 )
-from zigpt.runs.wish import WISH_FILE, Wish, read_wish, stamp_of_wish
-from zigpt.tokenizer import CharTokenizer
-from zigpt.train import TrainState
+from zigpt.tokenizers.base import Tokenizer
+from zigpt.training.loop import TrainState
 
 SAVE_EVERY = 50.0  # seconds, so that with the next step no more than a minute can be lost
 
@@ -45,7 +45,7 @@ class RunFolder:
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path, self.info = path, info
         self._lock: Lock | None = None
-        self._old_wish = stamp_of_wish(path)
+        self._stale_request = request_stamp(path)
         self.saved_step: int | None = None
         self._best: bytes | None = None  # a model that the disk has not taken yet
         self._held = ExitStack()
@@ -61,7 +61,7 @@ class RunFolder:
             raise RunBusyError(
                 f"{path} exists already",
                 "zigpt never overwrites what is there",
-                "choose another name with --run, or go on with a training by adding --resume",
+                "choose another name as `run`, or continue that training with `resume`",
             )
 
     @classmethod
@@ -94,24 +94,28 @@ class RunFolder:
         make_folder(path)
         run = cls(path, info)
         run.lock()
-        cls.require_free(path)  # again: another training may have come and gone
-        clear_leftovers(path, but=WISH_FILE)
-        run._write_info()
+        try:
+            cls.require_free(path)  # again: another training may have come and gone
+            clear_leftovers(path, but=CONTROL_FILE)
+            run._write_info()
+        except BaseException:
+            run.close()
+            raise
         return run
 
     @property
-    def record(self) -> Record:
-        """The run's story; of a training, as long as its folder is where it was.
+    def log(self) -> RunLog:
+        """The run's history; of a training, as long as its folder is where it was.
 
         Raises:
             StorageError: it was moved or replaced meanwhile.
         """
         self._require_held()
-        return self._record
+        return self._log
 
     @cached_property
-    def _record(self) -> Record:
-        return Record(self.path)
+    def _log(self) -> RunLog:
+        return RunLog(self.path)
 
     def lock(self) -> None:
         """Keep every other training out.
@@ -147,11 +151,11 @@ class RunFolder:
             raise ModelFileError(
                 f"no run at {path}",
                 f"there is no {RUN_FILE} in it",
-                "name a folder that `zigpt train` has written, with --run",
+                "name a folder that a training has written, as `run`",
             )
         require_own_files(path)
         try:
-            info = foreign.parse_file(file)
+            info = untrusted_json.parse_file(file)
             require_format(file, info["format"])
             run = cls(path, info)
             _ = run.configs, run.ladder.rungs[0], info["text"]["sha256"], info["prompt"].encode
@@ -198,11 +202,11 @@ class RunFolder:
         if source.sha256 != self.info["text"]["sha256"]:
             raise TextError(
                 f"{source.origin} is not the text that {self.path} was trained on",
-                "its SHA-256 differs, so going on would mix two texts",
-                "give back the old text, or train anew into another folder",
+                "its SHA-256 differs, so continuing would mix two texts",
+                "give back the old text, or train again into another folder",
             )
 
-    def save_best(self, state: TrainState, tokenizer: CharTokenizer) -> None:
+    def save_best(self, state: TrainState, tokenizer: Tokenizer) -> None:
         """Make the present weights the run's model.safetensors.
 
         Raises:
@@ -212,8 +216,8 @@ class RunFolder:
         self._require_held()
         self._write_best()
 
-    def save_snapshot(self, state: TrainState, tokenizer: CharTokenizer) -> None:
-        """Keep the present weights, to be looked at beside those of other steps.
+    def save_snapshot(self, state: TrainState, tokenizer: Tokenizer) -> None:
+        """Keep the present weights, to compare them with those of other steps.
 
         Raises:
             StorageError: the disk did not take it.
@@ -224,47 +228,50 @@ class RunFolder:
         write_file(path, self._pack(state, tokenizer, None))
 
     @property
-    def wish(self) -> Wish:
-        """What is wished of this training; what was wished of the one before is over."""
-        is_old = stamp_of_wish(self.path) == self._old_wish
-        return Wish() if is_old else read_wish(self.path)
+    def request(self) -> Request:
+        """What is requested of this training; a request to an earlier one no longer counts."""
+        is_stale = request_stamp(self.path) == self._stale_request
+        return Request() if is_stale else read_request(self.path)
 
     def save(self, state: TrainState) -> None:
-        """Write a checkpoint to go on from: last, so that whatever belongs to it is there.
+        """Write a checkpoint to resume from: last, so that whatever belongs to it is there.
 
         Raises:
             StorageError: the disk did not take it all; what is missing waits for next time.
         """
-        record = self.record
+        log = self.log
         self._write_best()
-        save_checkpoint(self.path / "checkpoints", state, record.sync())
+        save_checkpoint(self.path / "checkpoints", state, log.sync())
         self.saved_step = state.step
 
     def restore(self, state: TrainState, say: Callable[[str], None]) -> None:
         """Bring `state` to the newest intact checkpoint and forget what was written after it.
 
-        Where no checkpoint was ever finished, the training begins anew.
+        Where no checkpoint was ever finished, the training starts from the beginning.
 
         Raises:
             ModelFileError: there were checkpoints, but there is no intact one.
             StorageError: the folder is not writable.
         """
-        clear_leftovers(self.path, but=WISH_FILE)
-        record = self.record
+        clear_leftovers(self.path, but=CONTROL_FILE)
+        log = self.log
+        if self.info["format"] != FORMAT:
+            self.info["format"] = FORMAT
+            self._write_info()
         logged = restore_newest(self.path / "checkpoints", state, say)
-        if logged is None and any(row["step"] for row in record.rows()):
+        if logged is None and any(row["step"] for row in log.rows()):
             raise ModelFileError(  # the first is made before the first step
                 f"the checkpoints of {self.path} are gone",
-                "its log tells of steps, and there is nothing to go on from",
-                "put them back, or train again into another folder with --run",
+                "its log tells of steps, and there is nothing to resume from",
+                "put them back, or train again into another folder, as `run`",
             )
         self.saved_step = state.step if logged else None
-        for name in record.cut(logged or {}):
-            say(f"{name} is not as it was written: what can be read of it is kept")
+        for name in log.cut(logged or {}):
+            say(f"{name} was altered after writing: what can be read of it is kept")
 
-    def _pack(self, state: TrainState, tokenizer: CharTokenizer, test_loss: float | None) -> bytes:
-        about = {"text": self.info["text"], "step": state.step, "test_loss": test_loss}
-        return pack_model(SavedModel(state.model, tokenizer, about))
+    def _pack(self, state: TrainState, tokenizer: Tokenizer, val_loss: float | None) -> bytes:
+        about = {"text": self.info["text"], "step": state.step, "val_loss": val_loss}
+        return safetensors.pack(SavedModel(state.model, tokenizer, about).to_file())
 
     def _require_held(self) -> None:
         if self._lock:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zigpt.errors import RunBusyError, StorageError
-from zigpt.runs.storage import storage_errors
+from zigpt.storage import storage_errors
 
 LOCK_FILE = "train.lock"
 _TRIES = 10
@@ -48,7 +48,7 @@ class Lock:
             raise StorageError(
                 f"{self._path.parent} is no longer the folder that this training began in",
                 "it was moved, replaced or removed while the training went on",
-                "put it back, or go on where it is now: add --resume --run",
+                "put it back, or continue where it is now, with `resume` and `run`",
             )
 
 
@@ -124,7 +124,7 @@ def _seize(descriptor: int, path: Path, only_looking: bool = False) -> None:
     raise RunBusyError(
         f"{path.parent} is in use by {_said(path).strip() or 'another process'}",
         "two trainings in one folder would overwrite each other",
-        "wait for it to end, or choose another folder with --run",
+        "wait for it to end, or choose another folder as `run`",
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from zigpt.errors import ModelFileError
 
 RUN_FILE = "run.json"
+LOSS_PICTURE = "loss.png"
 SNAPSHOTS = "snapshots"
 
 

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from zigpt import untrusted_json
 from zigpt.errors import ZigptError
-from zigpt.runs import foreign
 from zigpt.web import inside, looking, questions
 from zigpt.web.drawing import drawn
 from zigpt.web.guard import API, Guard, Refused
@@ -137,7 +137,7 @@ async def _refuse_model(request: Request, error: Exception) -> Response:
 
 async def _asked(request: Request) -> Any:
     try:
-        return foreign.parse(await request.body())
+        return untrusted_json.parse(await request.body())
     except ClientDisconnect as error:
         raise Refused(400, "the end of this request never came") from error
     except ValueError as error:

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from zigpt.config import SampleConfig
+from zigpt.formats.saved_model import SavedModel
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import Stages, next_probabilities, pick, stages
-from zigpt.runs.saved_model import SavedModel
+from zigpt.gpt.config import SampleConfig
 from zigpt.web.guard import Refused
 from zigpt.web.questions import begun, field, sampling
 

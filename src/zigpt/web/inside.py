@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zigpt.anatomy import SHAPES, influence, trace
-from zigpt.model import gelu
+from zigpt.gpt.model import gelu
 from zigpt.web.guard import Refused
 from zigpt.web.looking import Looked, Question, numbers
 from zigpt.web.questions import field, index

@@ -4,8 +4,8 @@ from typing import Any
 
 from zigpt.anatomy import Passage, TrainingText
 from zigpt.errors import ZigptError
-from zigpt.runs.own_text import find_again, text_of
-from zigpt.runs.saved_model import SavedModel
+from zigpt.formats.saved_model import SavedModel
+from zigpt.runs.training_text import find_again, text_of
 from zigpt.web.guard import Refused
 from zigpt.web.questions import MOST_WRITTEN, field
 

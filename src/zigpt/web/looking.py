@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from zigpt.anatomy import Activations, Label, judge, lens, score_parts
-from zigpt.runs.saved_model import SavedModel
+from zigpt.anatomy import Activations, Label, inspect, judge, lens, score_parts
+from zigpt.formats.saved_model import SavedModel
 from zigpt.web.guard import Refused
 from zigpt.web.questions import field, index, known
 from zigpt.web.shelf import Shown
@@ -46,7 +46,7 @@ class Windows:
         key = (shown.version, text)
         looked = self._kept.pop(key, None)
         if looked is None:
-            looked = Looked(saved, shown.file, text, saved.look_inside(text))
+            looked = Looked(saved, shown.file, text, inspect(saved.model, saved.ids(text)))
         self._kept[key] = looked
         if len(self._kept) > _MOST_KEPT:
             del self._kept[next(iter(self._kept))]

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from zigpt.config import SampleConfig
 from zigpt.errors import ConfigError, VocabularyError
+from zigpt.formats.saved_model import SavedModel
 from zigpt.generate.loop import opening
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import next_probabilities, pick
-from zigpt.runs.saved_model import SavedModel
-from zigpt.tokenizer import Ids
+from zigpt.gpt.config import SampleConfig
+from zigpt.tokenizers.base import Ids
 from zigpt.web.guard import Refused
 
 MOST_WRITTEN = 10_000  # characters of one answer
@@ -25,7 +25,7 @@ def describe(saved: SavedModel) -> dict[str, Any]:
     """What the page has to know of a model before it asks anything."""
     config = saved.model.config
     return {
-        "characters": saved.tokenizer.characters,
+        "characters": saved.tokenizer.vocabulary,
         "block_size": config.block_size,
         "n_layer": config.n_layer,
         "n_head": config.n_head,

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from zigpt.errors import ModelFileError
-from zigpt.runs.model_file import MODEL_FILE
+from zigpt.formats.safetensors import MODEL_FILE
+from zigpt.formats.saved_model import SavedModel, load_model
 from zigpt.runs.paths import snapshot_path
-from zigpt.runs.saved_model import SavedModel, load_model
 
 _MOST_SNAPSHOTS = 4
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from zigpt.corpus.source import name_of
+from zigpt.data.source import name_of
 from zigpt.errors import ModelFileError
 from zigpt.runs.paths import free_path, list_snapshots
 from zigpt.web import questions

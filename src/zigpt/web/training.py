@@ -5,7 +5,6 @@ and steered in the same way, also by a server that was started later.
 """
 
 import contextlib
-import hashlib
 import os
 import subprocess
 import sys
@@ -13,13 +12,13 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any, get_args
 
-from zigpt.config import PresetName
-from zigpt.corpus.source import name_of
+from zigpt.data.source import name_of
 from zigpt.errors import StorageError
+from zigpt.gpt.config import PresetName
+from zigpt.runs.control import Request, send_request
 from zigpt.runs.lock import waits_at
 from zigpt.runs.paths import RUN_FILE, free_path
-from zigpt.runs.storage import make_folder, write_file
-from zigpt.runs.wish import Wish, make_wish
+from zigpt.runs.training_text import keep_text
 from zigpt.web.guard import Refused
 from zigpt.web.questions import field
 from zigpt.web.watch import State, state_of, step_of_newest
@@ -78,7 +77,10 @@ class Trainer:
                 raise Refused(422, f"minutes go from above 0 to {_LONGEST:,.0f}")
             words += ["--minutes", str(minutes)]
         is_pasted = asked.get("text") is not None
-        text = _keep(field(asked, "text", str)) if is_pasted else self._text
+        text = self._text
+        if is_pasted:
+            with _refusing():
+                text = keep_text(field(asked, "text", str))
         run = free_path("pasted" if is_pasted else name_of([text]) if text else "default")
         self._begin(run, [*([os.path.abspath(text)] if text else []), *words, "--run", str(run)])
         return run
@@ -107,10 +109,10 @@ class Trainer:
         if what == "go" and state == "stopped":
             return self._begin(run, ["--resume", "--run", str(run)])
         wishes = {
-            "pause": Wish(until=0),
-            "step": Wish(until=(waits_at(run) or step_of_newest(run)) + 1),
-            "go": Wish(),
-            "stop": Wish(stop=True),
+            "pause": Request(until=0),
+            "step": Request(until=(waits_at(run) or step_of_newest(run)) + 1),
+            "go": Request(),
+            "stop": Request(stop=True),
         }
         if what not in wishes:
             raise Refused(422, f"do is one of start, {', '.join(wishes)}")
@@ -119,7 +121,7 @@ class Trainer:
                 raise Refused(409, "nobody is training here")
             return self._process.terminate()
         with _refusing():
-            make_wish(run, wishes[what])
+            send_request(run, wishes[what])
 
     def _begin(self, run: Path, words: list[str]) -> None:
         if self._process and self._run and not self._is_coming and state_of(self._run) == "stopped":
@@ -138,17 +140,6 @@ class Trainer:
             start_new_session=True,  # Ctrl-C in our terminal is not meant for it
         )
         self._run, self._is_coming = run, True
-
-
-def _keep(text: str) -> Path:
-    """Write a pasted text where a training can find it again, also after this server: once."""
-    data = text.encode(errors="surrogatepass")
-    path = Path("texts") / f"pasted-{hashlib.sha256(data).hexdigest()[:8]}.txt"
-    if not path.exists():
-        with _refusing():
-            make_folder(path.parent)
-            write_file(path, data)
-    return path
 
 
 @contextlib.contextmanager

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from zigpt import untrusted_json
 from zigpt.errors import RunBusyError
-from zigpt.runs import foreign
 from zigpt.runs.checkpoint import list_checkpoints
+from zigpt.runs.control import read_request
 from zigpt.runs.lock import require_unlocked, waits_at
 from zigpt.runs.paths import RUN_FILE
-from zigpt.runs.wish import read_wish
 
 State = Literal["starting", "training", "waiting", "stopped"]
 _FILES = {"rows": "metrics.jsonl", "samples": "samples.txt"}
@@ -20,7 +20,7 @@ _FILES = {"rows": "metrics.jsonl", "samples": "samples.txt"}
 def describe_run(path: Path) -> dict[str, Any] | None:
     """Read what a run says of itself; None for a model file alone."""
     try:
-        info = foreign.parse_file(path / RUN_FILE)
+        info = untrusted_json.parse_file(path / RUN_FILE)
         return {
             "name": path.resolve().name,
             "model": info["model"],
@@ -48,7 +48,7 @@ def state_of(path: Path) -> State:
     try:
         require_unlocked(path)
     except RunBusyError:
-        step, until = waits_at(path), read_wish(path).until
+        step, until = waits_at(path), read_request(path).until
         # Both: one that waits takes a moment to see that it need not any more.
         waits = step is not None and until is not None and step >= until
         return "waiting" if waits else "training"

@@ -1,0 +1,48 @@
+"""What to say about a text, a plan and the baselines."""
+
+from zigpt.cli.screen import duration, one_line
+from zigpt.data.baselines import Ladder, extent
+from zigpt.data.batches import Corpus
+from zigpt.data.source import Source
+from zigpt.data.stored import StoredText
+from zigpt.runs.events import Planned
+from zigpt.training.device import describe, pick_precision, precision_name
+
+
+def describe_text(source: Source, corpus: Corpus) -> list[str]:
+    """Say which text was taken, and everything its reader noticed."""
+    lines = [
+        f"text    {source.origin}: {len(source.text):,} characters, "
+        f"{corpus.tokenizer.vocab_size:,} distinct, {source.encoding}",
+        f"split   {len(corpus.train):,} characters to learn from, "
+        f"the last {len(corpus.validation):,} held out for validation",
+    ]
+    if isinstance(source.text, StoredText):
+        lines.append(f"kept    as ids in {one_line(str(source.text.path), 200)}")
+    lines += [f"note    {notice}" for notice in source.notices]
+    if not source.encoding.startswith("UTF-8"):
+        lines.append(f"sample  {one_line(source.text[:10_000].lstrip()[:60])}")
+    return lines
+
+
+def describe_plan(planned: Planned) -> list[str]:
+    """Say what will be trained, where, and for how long."""
+    model, config, plan = planned.model, planned.training, planned.plan
+    precision = precision_name(pick_precision(planned.device, config.precision))
+    return [
+        f"device  {describe(planned.device)}, {precision}",
+        f"preset  {planned.preset}: {model.n_layer} layers x {model.n_head} heads x "
+        f"{model.n_embd} wide, block {model.block_size}, batch {config.batch_size}: "
+        f"{config.batch_size * model.block_size:,} predictions a step",
+        f"model   {plan.parameters:,} parameters, about {plan.memory_bytes / 2**30:.1f} GB memory",
+        f"plan    {plan.steps:,} steps, {plan.epochs:.1f} times through the text, "
+        f"about {duration(plan.seconds)}",
+    ]
+
+
+def describe_ladder(ladder: Ladder, corpus: Corpus) -> list[str]:
+    """Say what simpler models reach on this text."""
+    rungs = " > ".join(f"{rung.name} {rung.loss:.3f}" for rung in ladder.rungs)
+    line = f"ladder  {rungs}  (validation loss in nats per character of simpler models)"
+    part = extent(len(corpus.train), len(corpus.validation))
+    return [line, f"        {part}"] if part else [line]

@@ -1,0 +1,56 @@
+"""The command that repeats a training without what made it fail."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+from zigpt.cli.spelling import command, option
+from zigpt.errors import DivergedError
+from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
+from zigpt.runs.folder import RunFolder
+from zigpt.runs.paths import numbered
+from zigpt.training.device import pick_device
+from zigpt.training.loop import TrainState
+
+_MOST_SPELLED = 10  # texts in a command: a line has no room for many
+
+
+def with_command(
+    error: DivergedError, folder: RunFolder, state: TrainState, texts: Sequence[Path]
+) -> DivergedError:
+    """Say what was kept, and spell the same training with a lower learning rate."""
+    recorded = folder.info["preset"]
+    preset: PresetName = recorded if recorded in get_args(PresetName) else "seed"
+    rate = float(f"{state.config.learning_rate / 3:.2g}")
+    settings = overrides_of(preset, *folder.configs) | {"learning_rate": rate}
+    if "final_learning_rate" in settings:  # it was not that of the preset's schedule
+        settings["final_learning_rate"] = min(settings["final_learning_rate"], rate)
+    if state.device != pick_device("auto"):
+        settings["device"] = state.device
+    # Whole paths: they hold in any folder, and none begins like an option.
+    words = [os.path.abspath(path) for path in texts or folder.info["text"]["paths"]]
+    if len(words) > _MOST_SPELLED:
+        words = ["TEXT"]
+    words += [option("preset"), preset]
+    for name, value in settings.items():
+        words += [option(name), f"{value}"]
+    words += [option("run"), str(numbered(Path(os.path.abspath(folder.path))))]
+    return DivergedError(
+        error.what,
+        f"{error.why}; step {state.step} is saved in {folder.path}",
+        f"try {command('train', *words)}",
+    )
+
+
+def overrides_of(preset: PresetName, model: GPTConfig, training: TrainConfig) -> dict[str, Any]:
+    """Find the fewest overrides with which `configure` makes these settings of `preset`."""
+    values = {**asdict(model), **asdict(training)}
+    vocab_size = values.pop("vocab_size")
+    overrides: dict[str, Any] = {}
+    for names in (("max_steps", "learning_rate"), tuple(values)):  # those two drag others along
+        now = configure(vocab_size, preset, overrides)
+        made = {**asdict(now[0]), **asdict(now[1])}
+        overrides |= {name: values[name] for name in names if values[name] != made[name]}
+    return overrides

@@ -1,0 +1,114 @@
+"""Ids -> train and validation split -> batches as a pure function of (seed, step).
+
+Nothing here remembers what was drawn before, so a resumed run sees the batches an uninterrupted
+one would have seen.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zigpt.data.stored import StoredText, Text, encode
+from zigpt.errors import TextError
+from zigpt.tokenizers.base import Ids, Tokenizer
+from zigpt.tokenizers.char import CharTokenizer
+
+Split = Literal["train", "validation"]
+Windows = tuple[NDArray[np.int64], NDArray[np.int64]]  # inputs and targets, each (B, T)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One text as ids: the first nine tenths to learn from, the last tenth held out.
+
+    The validation split chooses the best step and ends a training early.
+    """
+
+    tokenizer: Tokenizer
+    train: Ids
+    validation: Ids
+
+    @classmethod
+    def from_text(cls, text: Text, tokenizer: Tokenizer | None = None) -> "Corpus":
+        """Encode and split a text; without a `tokenizer` its own characters are the vocabulary.
+
+        Raises:
+            TextError: fewer than two distinct characters: there is nothing to predict.
+            VocabularyError: a character is not in the given vocabulary.
+            StorageError: there is no room for the ids of a large text.
+        """
+        if tokenizer is None:
+            if isinstance(text, StoredText):
+                tokenizer = text.tokenizer
+            else:
+                tokenizer = CharTokenizer.from_text(text or " ")
+        if tokenizer.vocab_size < 2:
+            raise TextError(
+                f"the text has {min(1, len(text))} distinct characters",
+                "with fewer than two there is nothing to predict",
+                "give a file with running text",
+            )
+        ids = encode(text, tokenizer)
+        n_train = train_length(len(ids))
+        return cls(tokenizer, ids[:n_train], ids[n_train:])
+
+    @property
+    def largest_block_size(self) -> int:
+        """The longest window, in characters, that leaves a target for its last character."""
+        return min(len(self.train), len(self.validation)) - 1
+
+    def require(self, block_size: int) -> None:
+        """Check that both splits hold at least one whole window.
+
+        Raises:
+            TextError: naming the largest block size that would do.
+        """
+        if block_size > self.largest_block_size:
+            length = len(self.train) + len(self.validation)
+            largest = self.largest_block_size
+            smaller = f"use a `block_size` of {largest} or less, or a" if largest > 0 else "give a"
+            raise TextError(
+                f"{length} characters are too few for block size {block_size}",
+                f"the last tenth is held out and must hold a window: the largest is {largest}",
+                f"{smaller} text of at least {10 * block_size + 10} characters",
+            )
+
+    def batch(self, step: int, batch_size: int, block_size: int, seed: int) -> Windows:
+        """Draw the windows of one step from the train split: inputs, and the same shifted by one.
+
+        Philox is a counter-based generator (Salmon et al. 2011): (seed, step) is its whole state.
+        """
+        random = np.random.Generator(np.random.Philox(key=[seed, step]))
+        starts = random.integers(len(self.train) - block_size, size=batch_size)
+        return _cut(self.train, starts, block_size)
+
+    def windows(
+        self, split: Split, block_size: int, batch_size: int, most: int | None = None
+    ) -> Iterator[Windows]:
+        """Walk a split from end to end in windows that do not overlap.
+
+        Every character but the first is a target exactly once; the last window may be shorter and
+        comes alone. With `most`, only that many windows, evenly spread.
+        """
+        ids = self.train if split == "train" else self.validation
+        n_whole, rest = divmod(max(0, len(ids) - 1), block_size)
+        starts = np.arange(n_whole) * block_size
+        if most is not None and most < n_whole + bool(rest):
+            starts, rest = starts[np.linspace(0, n_whole - 1, most).astype(int)], 0
+        for first in range(0, len(starts), batch_size):
+            yield _cut(ids, starts[first : first + batch_size], block_size)
+        if rest:
+            yield _cut(ids, np.array([n_whole * block_size]), rest)
+
+
+def train_length(length: int) -> int:
+    """How many of a text's characters are in its train split."""
+    return length * 9 // 10
+
+
+def _cut(ids: Ids, starts: NDArray[np.int64], length: int) -> Windows:
+    windows = ids[starts[:, None] + np.arange(length + 1)].astype(np.int64)
+    return windows[:, :-1], windows[:, 1:]

@@ -1,0 +1,1 @@
+"""A model as a file, and the file as a model."""

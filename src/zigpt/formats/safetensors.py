@@ -1,0 +1,268 @@
+"""`model.safetensors`: weights, config, vocabulary and origin in one file that runs no code.
+
+Weights are numpy arrays here, so that a model can be read without waiting for torch.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from zigpt import untrusted_json
+from zigpt.errors import ConfigError, ModelFileError
+from zigpt.formats.base import ModelFile, Weights
+from zigpt.formats.format_1 import upgrade
+from zigpt.gpt.config import GPTConfig, restore
+from zigpt.storage import write_file
+from zigpt.tokenizers import from_record, to_record
+from zigpt.tokenizers.base import Tokenizer
+
+MODEL_FILE = "model.safetensors"
+_KEY = "zigpt"
+FORMAT = 2
+_FLOAT32 = np.dtype("<f4")  # as safetensors lays them out
+# What reading a damaged file may raise.
+_DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError)
+_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+
+
+class _LazyWeights(Weights):
+    """Weights that are read when they are used: seldom are all of them needed at once.
+
+    The file stays open, so that they are all of one step: a training puts new ones in its place.
+    They are read, not mapped: a mapped file counts as memory of this process, and if somebody cut
+    it, touching what is gone would end the process.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Expect `shapes` in the order of the file, whose weights are all that follows its header.
+
+        Takes over `file`.
+        """
+        self._path, self._file = path, file
+        weakref.finalize(self, file.close)
+        file.seek(0)
+        place = 8 + int.from_bytes(file.read(8), "little")
+        self._places: dict[str, tuple[int, Sequence[int]]] = {}
+        for name, shape in shapes.items():
+            self._places[name] = place, shape
+            place += _FLOAT32.itemsize * math.prod(shape)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        place, shape = self._places[name]
+        try:
+            self._file.seek(place)
+            return np.fromfile(self._file, _FLOAT32, math.prod(shape)).reshape(shape)
+        except (OSError, ValueError):
+            raise damaged(self._path, "it ends before its weights do, or cannot be read") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def pack(content: ModelFile) -> bytes:
+    """Lay out one self-contained file.
+
+    Raises:
+        ModelFileError: it would be one that `read` refuses.
+    """
+    header = {
+        "format": FORMAT,
+        "config": asdict(content.config),
+        "tokenizer": to_record(content.tokenizer),
+        "about": content.about,
+        "sha256": _checksum(content.weights),
+    }
+    # One key, because safetensors writes several in random order: equal models, equal files.
+    data = save(dict(content.weights), {_KEY: json.dumps(header)})
+    try:
+        untrusted_json.require_modest(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except ValueError as error:
+        raise ModelFileError(
+            "this would be a model file that zigpt itself refuses",
+            str(error),
+            "join the files of the text into fewer, or use fewer layers",
+        ) from None
+    return data
+
+
+def write(path: Path, content: ModelFile) -> None:
+    """Write one self-contained file, whole or not at all.
+
+    Raises:
+        ModelFileError: it would be one that `read` refuses.
+        StorageError: the disk is full, or the folder is not writable.
+    """
+    write_file(path, pack(content))
+
+
+def read(path: Path) -> ModelFile:
+    """Read a model with all of its weights, and compare them with the SHA-256 that it names.
+
+    Raises:
+        ModelFileError: missing, damaged, a pickle, or not a model of ours.
+    """
+    path = _find(path)
+    file = read_lazily(path)
+    file = replace(file, weights=dict(file.weights))
+    if file.sha256 not in (None, _checksum(file.weights)):
+        raise damaged(path, "its weights do not have the SHA-256 that they were written with")
+    return file
+
+
+def read_lazily(path: Path) -> ModelFile:
+    """Read a model's file, or that of the run folder that holds it; weights when they are used.
+
+    Weights are not compared with their SHA-256: of 43 MB it takes 0.04 to 0.2 s, and `zigpt sample`
+    writes after half a second. `read` does it.
+
+    Raises:
+        ModelFileError: missing, damaged, a pickle, or not a model of ours.
+    """
+    path = _find(path)
+    try:
+        with contextlib.ExitStack() as opened:
+            file = opened.enter_context(path.open("rb"))
+            _check_beginning(path, file)
+            checked: Any = safe_open(path, framework="np")
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return read_lazily(path)  # a training has just put a new one in its place
+            header = untrusted_json.parse(
+                (checked.metadata() or {})[_KEY].encode(errors="surrogatepass")
+            )
+            slices = {name: checked.get_slice(name) for name in checked.offset_keys()}
+            config, tokenizer = _check(path, header, slices)
+            weights = _LazyWeights(path, file, {n: p.get_shape() for n, p in slices.items()})
+            opened.pop_all()
+    except ModelFileError:
+        raise
+    except _DAMAGE as error:
+        raise damaged(path, _first_line(error)) from error
+    return ModelFile(config, weights, tokenizer, header["about"], header.get("sha256"))
+
+
+def _upgrade(header: dict[str, Any]) -> dict[str, Any]:
+    """Read the header of format 1 as if it were of today's."""
+    if "characters" in header:
+        header["tokenizer"] = {"kind": "char", "vocabulary": header.pop("characters")}
+    if isinstance(header["about"], dict):
+        header["about"] = upgrade(header["about"])
+    return header
+
+
+def _checksum(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of all weights in the order of their names: as `pack` lays them, the file's data."""
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        total.update(np.ascontiguousarray(weights[name]).data.cast("B"))
+    return total.hexdigest()
+
+
+def _find(path: Path) -> Path:
+    if os.path.isdir(path):  # unlike the method of Path, this knows no path that is too long
+        if not os.path.exists(path / MODEL_FILE):
+            raise ModelFileError(
+                f"no {MODEL_FILE} in {path}",
+                "a run folder has one from its first evaluation on",
+                "give a folder that `zigpt train` has written, or a model file",
+            )
+        path = path / MODEL_FILE
+    if not os.path.isfile(path):
+        raise ModelFileError(
+            f"no model at {path}",
+            "it is not a regular file"
+            if os.path.exists(path)
+            else "there is no such file or folder",
+            "give a run folder or a model.safetensors",
+        )
+    return path
+
+
+def is_model_name(path: Path) -> bool:
+    """Whether a file by its name is meant to be a model, ours or a pickle."""
+    return path.suffix.lower() in (".safetensors", *_PICKLES)
+
+
+def damaged(path: Path, detail: str) -> ModelFileError:
+    """Build the refusal of a file that cannot be trusted."""
+    return ModelFileError(
+        f"{path} is damaged or not a zigpt model",
+        detail or "its content is not what it says it is",
+        "use another copy, or train again",
+    )
+
+
+def require_format(path: Path, number: Any) -> None:
+    """Check that a file is of a format that this zigpt reads.
+
+    Raises:
+        ModelFileError: it is of a later zigpt, or of none.
+    """
+    if isinstance(number, int) and number > FORMAT:
+        raise ModelFileError(
+            f"{path} was written by a newer zigpt",
+            f"its format is {number!s:.20}, this zigpt reads up to {FORMAT}",
+            "install the newer one, or train again",
+        )
+    if type(number) is not int or number < 1:
+        raise damaged(path, f"its format is {number!r:.20}, this zigpt reads 1 to {FORMAT}")
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ConfigError):
+        return error.why[:200]
+    return str(error).splitlines()[0][:200] if str(error) else ""
+
+
+def _pickled(path: Path) -> ModelFileError:
+    return ModelFileError(
+        f"{path} is a pickle, not a model.safetensors",
+        "loading a pickle runs whatever code it holds, so zigpt never does",
+        "give a run folder or a model.safetensors",
+    )
+
+
+def _check_beginning(path: Path, file: BinaryIO) -> None:
+    """Refuse a pickle, and a header that it would take too much to parse."""
+    magic = file.read(9)
+    # A safetensors file begins with a length, which may look like a pickle's first bytes, and an
+    # opening brace. Where it was cut before that, zeros of the length tell.
+    pickled = re.match(rb"\x80[\x02-\x05][^\0]", magic) and magic[8:] != b"{"
+    if path.suffix.lower() in _PICKLES or magic.startswith(b"PK\x03\x04") or pickled:
+        raise _pickled(path)
+    length = int.from_bytes(magic[:8], "little")
+    file.seek(8)
+    untrusted_json.require_modest(file.read(min(length, untrusted_json.LARGEST + 1)))
+
+
+def _check(
+    path: Path, header: dict[str, Any], slices: dict[str, Any]
+) -> tuple[GPTConfig, Tokenizer]:
+    """Compare what the file says of itself, before anything is read: it may claim any size."""
+    require_format(path, header["format"])
+    config = restore(GPTConfig, header["config"])
+    shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+    if 12 * config.n_layer > len(shapes) or shapes != config.shapes():
+        raise damaged(path, "its config and its weights are of different sizes")
+    if any(part.get_dtype() != "F32" for part in slices.values()):
+        raise damaged(path, "its weights are not all float32")
+    tokenizer = from_record(header["tokenizer"])
+    if tokenizer.vocab_size != config.vocab_size:
+        raise damaged(path, "its vocabulary and its weights are of different sizes")
+    if not isinstance(header.get("sha256", ""), str):
+        raise damaged(path, "its SHA-256 is not one")
+    return config, tokenizer

@@ -1,0 +1,63 @@
+"""A model file as a model: what torch makes of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from zigpt.formats import safetensors
+from zigpt.formats.base import ModelFile
+from zigpt.gpt.model import GPT
+from zigpt.tokenizers.base import Tokenizer
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model with the vocabulary it was trained on; `about` says on which text and how well."""
+
+    model: GPT
+    tokenizer: Tokenizer
+    about: dict[str, Any]
+
+    def ids(self, text: str) -> Int[Tensor, " T"]:
+        """Turn a text into ids, where the model is.
+
+        Raises:
+            VocabularyError: naming each unknown character.
+        """
+        ids = torch.from_numpy(self.tokenizer.encode(text).astype("int64"))
+        return ids.to(self.model.head.weight.device)
+
+    def to_file(self) -> ModelFile:
+        """Turn it into what a format can write."""
+        return ModelFile(self.model.config, weights_of(self.model), self.tokenizer, self.about)
+
+
+def weights_of(model: GPT) -> dict[str, np.ndarray]:
+    """All weights by name, as a model file holds them; on a CPU they share the model's memory."""
+    return {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+
+
+def save_model(path: Path, saved: SavedModel) -> None:
+    """Write one self-contained file, whole or not at all.
+
+    Raises:
+        StorageError: the disk is full, or the folder is not writable.
+    """
+    safetensors.write(path, saved.to_file())
+
+
+def load_model(path: Path | str, device: torch.device | str = "cpu") -> SavedModel:
+    """Read a model from its file, or from the run folder that holds it; in eval mode.
+
+    Raises:
+        ModelFileError: missing, damaged, a pickle, or not a model of ours.
+    """
+    file = safetensors.read(Path(path))
+    model = GPT(file.config, torch.Generator())
+    model.load_state_dict({name: torch.from_numpy(w) for name, w in file.weights.items()})
+    return SavedModel(model.to(device).eval(), file.tokenizer, file.about)

@@ -1,0 +1,1 @@
+"""The model: its settings, what happens between positions, and the network itself."""

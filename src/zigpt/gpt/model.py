@@ -1,0 +1,211 @@
+"""The GPT: ids (B, T) in, logits (B, T, V) out.
+
+One legend for the whole project:
+
+    B batch      windows of text side by side
+    T time       positions in a window; S where keys reach further back than queries
+    C channels   width of the residual stream, `n_embd`
+    H heads      D = C / H channels each
+    V vocabulary distinct characters
+
+The architecture is GPT-2's (Radford et al. 2019) over the decoder of arXiv:1706.03762. This module
+knows no text, no file and no optimizer. What happens between positions happens in functions that
+are handed in, `attend` and, in the modern architecture, `before`; everything else treats each
+position by itself. That is why a key-value cache, a picture of the attention or an ablation are
+all just other functions handed to the same model.
+
+The modern architecture differs in two things, at no cost in parameters. Attention turns queries and
+keys by their position (`rotated`) instead of adding a learned vector for each. And what goes into
+a branch is half the position's own, half that of the position `before` (token shift,
+arXiv:2305.13048): what a character follows is there from the start, not to be found by attention.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zigpt.gpt.attention import Attend, Before, fused_attention, position_before, rotated
+from zigpt.gpt.config import GPTConfig
+
+Shift = Callable[[int, Float[Tensor, "B T C"]], Float[Tensor, "B T C"]]  # at a place of the model
+
+
+def next_character_loss(
+    logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]
+) -> Float[Tensor, ""]:
+    """Mean of -log p(target) over all B x T predictions, in nats per character."""
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """GELU in GPT-2's tanh form (arXiv:1606.08415); in bfloat16 the exact form.
+
+    They differ by less than 0.0005, and on a CPU the exact one costs a third in bfloat16.
+    """
+    return F.gelu(x, approximate="none" if x.dtype == torch.bfloat16 else "tanh")
+
+
+class Dropout(nn.Module):
+    """While training, set a share of the values to 0 and scale up the others to make up for it.
+
+    As torch's own, but quicker on a CPU, where drawing one number for each value takes an eighth of
+    a training step: here one draw of 64 bits decides about four values.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        """Draw the mask from torch's global generator."""
+        if not self.training or self.share == 0 or x.device.type != "cpu":
+            return F.dropout(x, self.share, self.training)
+        dropped = min(round(self.share * 2**16), 2**16 - 1)  # of 65,536 equally likely numbers
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        numbers = draws.view(torch.int16)[: x.numel()].view(x.shape)
+        kept = numbers.ge_(dropped - 2**15).to(x.dtype)  # in place: a bool would convert slowly
+        return x * kept.mul_(2**16 / (2**16 - dropped))
+
+
+class SelfAttention(nn.Module):
+    """Every position asks (q), every earlier one offers a label (k) and a content (v)."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.n_head = config.n_head
+        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.project = nn.Linear(config.n_embd, config.n_embd)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Float[Tensor, "B T C"], attend: Attend) -> Float[Tensor, "B T C"]:
+        """project(attend(q, k, v)), all heads at once."""
+        q, k, v = (self._split_heads(part) for part in self.qkv(x).chunk(3, dim=-1))
+        heads = attend(self.layer, q, k, v)
+        # (B, H, T, D) -> (B, T, C)
+        return self.dropout(self.project(heads.transpose(1, 2).flatten(-2)))
+
+    def _split_heads(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B H T D"]:
+        # (B, T, C) -> (B, H, T, D)
+        return x.view(*x.shape[:-1], self.n_head, -1).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """project(GELU(expand(x))): each position on its own, through a layer four times as wide."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.expand = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.project = nn.Linear(4 * config.n_embd, config.n_embd)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        """Expand, GELU, project, drop."""
+        return self.dropout(self.project(gelu(self.expand(x))))
+
+
+class Block(nn.Module):
+    """Look around, then think: two residual branches, each behind its own LayerNorm."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.ln_1 = nn.LayerNorm(config.n_embd)
+        self.attn = SelfAttention(config, layer)
+        self.ln_2 = nn.LayerNorm(config.n_embd)
+        self.ffn = FeedForward(config)
+
+    def forward(
+        self, x: Float[Tensor, "B T C"], attend: Attend, shift: Shift
+    ) -> Float[Tensor, "B T C"]:
+        """x + attn(shift(ln_1(x))), then x + ffn(shift(ln_2(x))); the classic shift is none."""
+        x = x + self.attn(shift(2 * self.layer, self.ln_1(x)), attend)
+        return x + self.ffn(shift(2 * self.layer + 1, self.ln_2(x)))
+
+
+class GPT(nn.Module):
+    """A decoder-only Transformer.
+
+    `generator` supplies the initial weights; without one, torch's global generator does.
+    """
+
+    def __init__(self, config: GPTConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        if config.architecture == "classic":
+            self.position_embedding = nn.Embedding(config.block_size, config.n_embd)
+        self.dropout = Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd)
+        self.head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self._initialise(generator)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "B T"],
+        attend: Attend = fused_attention,
+        before: Before = position_before,
+        start: int = 0,
+    ) -> Float[Tensor, "B T V"]:
+        """Score every possible next character at every position at once.
+
+        `start` is the position of the first id, for an `attend` and a `before` that remember
+        earlier ones.
+
+        Raises:
+            ValueError: the ids reach beyond the block size.
+        """
+        end = start + ids.size(1)
+        if end > self.config.block_size:
+            raise ValueError(
+                f"expected at most {self.config.block_size} positions, got {end}: "
+                "give the model the last block_size characters"
+            )
+        positions = torch.arange(start, end, device=ids.device)
+        x = self.token_embedding(ids)
+        if self.config.architecture == "classic":
+            x = x + self.position_embedding(positions)
+            shift: Shift = _keep
+        else:
+            attend = rotated(attend, positions, self.config.n_embd // self.config.n_head)
+            shift = _half_from(before)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, attend, shift)
+        return self.head(self.ln_f(x))
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        """GPT-2's: N(0, 0.02); what writes into the residual stream shrunk by √(2 n_layer).
+
+        Only the head differs, because GPT-2 ties it to the embedding and we do not: its scores
+        start with a spread of 0.2 at any width, so that the first loss is that of a blind guess.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02, generator=generator)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(
+            self.head.weight, std=0.2 / math.sqrt(self.config.n_embd), generator=generator
+        )
+        for module in self.modules():
+            if isinstance(module, SelfAttention | FeedForward):
+                module.project.weight.div_(math.sqrt(2 * self.config.n_layer))
+
+
+def _keep(place: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+    return x
+
+
+def _half_from(before: Before) -> Shift:
+    def shift(place: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        half = x.size(-1) // 2
+        return torch.cat((before(place, x[..., :half]), x[..., half:]), dim=-1)
+
+    return shift

@@ -1,0 +1,31 @@
+"""What a logger is given, and what it has to do with it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One measurement of a training; losses in nats per character.
+
+    `train_loss` and `val_loss` are None where they were not measured at this step.
+    """
+
+    step: int
+    train_loss: float | None
+    val_loss: float | None
+    learning_rate: float
+    chars_per_second: float | None
+    seconds: float  # of training so far
+
+
+class Logger(Protocol):
+    """Takes the metrics of a training as they are measured."""
+
+    def log(self, metrics: Metrics) -> None:
+        """Take one measurement.
+
+        Raises:
+            StorageError: it could not be kept; it is tried again with the next one.
+        """
+        ...

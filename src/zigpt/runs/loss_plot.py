@@ -1,0 +1,45 @@
+"""`loss.png`: both curves over the steps, the ladder as dashed lines, the best step marked."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from zigpt.data.baselines import Ladder
+
+_TRAIN, _TEST, _RUNG = "#4477aa", "#cc6677", "#777777"  # told apart by every kind of eye
+
+
+def draw_losses(rows: Sequence[dict[str, Any]], ladder: Ladder) -> bytes:
+    """Draw the rows of metrics.jsonl as a PNG; losses in nats per character."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    steps = [row["step"] for row in rows]
+    axes.plot(steps, [row["train_loss"] for row in rows], color=_TRAIN, label="train")
+    test = [row["val_loss"] for row in rows]
+    axes.plot(steps, test, color=_TEST, marker="o", markersize=3, label="test")
+    best = min(range(len(rows)), key=test.__getitem__)
+    axes.plot(steps[best], test[best], "*", color=_TEST, markersize=14)
+    axes.annotate(
+        f"best {test[best]:.3f}, step {steps[best]}",
+        (steps[best], test[best]),
+        xytext=(0, 12),
+        textcoords="offset points",
+        ha="right" if best else "left",
+        color=_TEST,
+    )
+    for rung in ladder.rungs:
+        axes.axhline(rung.loss, color=_RUNG, linestyle="--", linewidth=0.8)
+        axes.text(
+            1.0, rung.loss, f" {rung.name}", color=_RUNG, va="center",
+            transform=axes.get_yaxis_transform(),
+        )  # fmt: skip
+    axes.set(xlabel="step", ylabel="loss (nats per character)")
+    axes.legend(loc="upper right", framealpha=1, edgecolor="none")
+    axes.spines[["top", "right"]].set_visible(False)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    return image.getvalue()

@@ -1,0 +1,241 @@
+"""One training from a request to a finished run: make or open it, follow it, save it, score it.
+
+A caller hands over a request and consumes events: the command line prints them, a notebook shows
+them. Nothing here prints; whoever stops consuming lets go of the run folder.
+"""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+
+from zigpt.errors import DivergedError, StorageError
+from zigpt.formats.saved_model import load_model, weights_of
+from zigpt.generate.loop import write
+from zigpt.generate.quick import QuickDecoder
+from zigpt.gpt.config import SampleConfig
+from zigpt.gpt.model import GPT
+from zigpt.runs.events import (
+    Evaluated,
+    Event,
+    Finished,
+    NotSaved,
+    Opened,
+    Sampled,
+    Stepped,
+    Stopped,
+    Trained,
+    Waiting,
+)
+from zigpt.runs.metrics import sample_steps
+from zigpt.runs.preflight import is_blank
+from zigpt.runs.request import TrainRequest
+from zigpt.runs.setup import resume, start
+from zigpt.training.device import keep_freed_memory
+from zigpt.training.loop import Progress, final_loss, train
+from zigpt.training.verdict import Point, judge, milestone
+
+SAVE_EVERY = 50.0  # seconds, so that with the next step no more than a minute can be lost
+_MOST_REFUSALS = 3  # of the same thing in a row; then a training ends
+_SAMPLE_CHARS, _FINAL_CHARS = 200, 500
+_POLL = 0.05  # seconds between two looks for a new request
+
+
+def train_run(
+    request: TrainRequest, should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[Event]:
+    """Train, or resume a training, until it is finished or `should_stop`; yield what happens.
+
+    After `Opened` a stop loses nothing: the state is saved and the last event is `Stopped`.
+    Otherwise the last one is `Finished`.
+
+    Raises:
+        DivergedError: the loss is no longer a number; the last good step is saved.
+        StorageError: the disk refused what had to be saved, or the same three times in a row.
+        ZigptError: the request is refused; nothing has been made then.
+    """
+    keep_freed_memory()
+    is_blank_run = request.run is not None and request.run.is_dir() and is_blank(request.run)
+    prepare = resume if request.resume and not is_blank_run else start
+    with contextlib.ExitStack() as held:
+        for event in prepare(request):
+            if isinstance(event, Opened):
+                held.enter_context(closing(event.folder))
+            yield event
+        assert isinstance(event, Opened)
+        yield from train_opened(event, should_stop)
+
+
+def train_opened(
+    opened: Opened, should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[Event]:
+    """Train a run that is open, as `train_run` does; its folder stays open.
+
+    Raises:
+        DivergedError: the loss is no longer a number; the last good step is saved.
+        StorageError: the disk refused what had to be saved, or the same three times in a row.
+    """
+    return _Training(opened, should_stop).events()
+
+
+class _Stop(Exception):
+    """Raised within a step: nothing of that step has been changed yet."""
+
+
+class _Training:
+    """A training whose folder is open: what is due after each step, and at the end."""
+
+    def __init__(self, opened: Opened, should_stop: Callable[[], bool]) -> None:
+        self._folder, self._corpus, self._state = opened.folder, opened.corpus, opened.state
+        self._should_stop = should_stop
+        self._stop_requested = False  # from outside, through the run folder
+        self._refusals = Counter[str]()
+        self._saved_at = time.monotonic()
+
+    @property
+    def _stops(self) -> bool:
+        return self._stop_requested or self._should_stop()
+
+    def events(self) -> Iterator[Event]:
+        """Train, save, and finish or stop."""
+        folder, state = self._folder, self._state
+        try:
+            with contextlib.suppress(_Stop):
+                yield from self._steps()
+        except DivergedError:
+            folder.save(state)
+            folder.log.draw(folder.ladder)
+            raise
+        if self._stops:
+            folder.save(state)
+            yield Stopped(state.step)
+            folder.log.draw(folder.ladder)
+            return
+        yield Trained(state.step)
+        folder.log.draw(folder.ladder)
+        yield self._score()
+
+    def _check_stop(self) -> None:
+        if self._stops:
+            raise _Stop
+
+    def _steps(self) -> Iterator[Event]:
+        best_before, before = self._state.best_loss, time.monotonic()
+        for progress in train(self._state, self._corpus, self._check_stop):
+            last_step, before = time.monotonic() - before, time.monotonic()
+            if progress.evaluation:
+                yield from self._log(progress)
+                best, ladder = self._state.best_loss, self._folder.ladder
+                yield Evaluated(progress, milestone(best_before, best, ladder))
+                best_before = best
+            else:
+                yield Stepped(progress, self._folder.saved_step)
+            if self._is_sample_due(progress):
+                yield from self._sample()
+            yield from self._save_if_due(last_step)
+            yield from self._wait()
+            if self._stops and not self._state.is_finished:
+                return
+
+    def _log(self, progress: Progress) -> Iterator[Event]:
+        folder = self._folder
+        yield from self._keep("the log", partial(folder.log.add, progress, folder.ladder))
+        if progress.evaluation and progress.evaluation.is_best:
+            save = partial(folder.save_best, self._state, self._corpus.tokenizer)
+            yield from self._keep("the best model", save)
+
+    def _is_sample_due(self, progress: Progress) -> bool:
+        steps, state = sample_steps(self._state.config.max_steps), self._state
+        if state.is_finished and state.step not in steps:  # it ran out of patience
+            return True
+        return progress.step in steps and not (progress.step and progress.evaluation)
+
+    def _sample(self) -> Iterator[Event]:
+        folder, state, prompt = self._folder, self._state, self._folder.info["prompt"]
+        text = self._write(state.model, _SAMPLE_CHARS)
+        add = partial(folder.log.add_sample, state.step, prompt + text)
+        yield from self._keep("the sample", add)
+        yield from self._keep_snapshot()
+        yield Sampled(state.step, text)
+
+    def _save_if_due(self, last_step: float) -> Iterator[Event]:
+        # At step 0 as well: from then on there is always something to resume from.
+        if self._state.is_finished or not self._state.step:
+            self._folder.save(self._state)
+        # As if the next step took as long as this one: it would be lost as well.
+        elif time.monotonic() + last_step - self._saved_at > SAVE_EVERY:
+            yield from self._keep_checkpoint()
+
+    def _wait(self) -> Iterator[Event]:
+        """Wait as long as it is requested, with all saved and a model to look at."""
+        folder, state, waits = self._folder, self._state, False
+        while not (self._stops or state.is_finished):
+            request = folder.request
+            self._stop_requested = request.stop
+            if request.stop or request.until is None or state.step < request.until:
+                break
+            if not waits:
+                waits = True
+                yield from self._keep_checkpoint()
+                yield from self._keep_snapshot()
+                yield from self._keep("the lock", partial(folder.wait_at, state.step))
+                yield Waiting(state.step)
+            time.sleep(_POLL)
+        if waits:
+            yield from self._keep("the lock", partial(folder.wait_at, None))
+            self._saved_at = time.monotonic()
+
+    def _keep_checkpoint(self) -> Iterator[Event]:
+        save = partial(self._folder.save, self._state)
+        yield from self._keep("the checkpoint", save, f"step {self._state.step}")
+        self._saved_at = time.monotonic()
+
+    def _keep_snapshot(self) -> Iterator[Event]:
+        save = partial(self._folder.save_snapshot, self._state, self._corpus.tokenizer)
+        yield from self._keep("the snapshot", save)
+
+    def _keep(
+        self, kind: str, write: Callable[[], None], name: str | None = None
+    ) -> Iterator[Event]:
+        """Carry out `write`; the training may go on when the disk refuses a kind of thing twice.
+
+        Raises:
+            StorageError: it is the third refusal since one of its kind was taken.
+        """
+        try:
+            write()
+            self._refusals[kind] = 0
+        except StorageError as error:
+            self._refusals[kind] += 1
+            if self._refusals[kind] == _MOST_REFUSALS:
+                raise
+            yield NotSaved(name or kind, error.why, self._folder.saved_step)
+
+    def _score(self) -> Finished:
+        """Measure the best model exactly, and put into words how the training went."""
+        folder, state = self._folder, self._state
+        best = load_model(folder.path, state.device)
+        loss, count = final_loss(best.model, self._corpus)
+        points = [
+            Point(row["step"], row["train_loss"], row["val_loss"]) for row in folder.log.rows()
+        ]
+        return Finished(
+            loss=loss,
+            count=count,
+            is_exact=count == len(self._corpus.validation) - 1,
+            beaten=folder.ladder.beaten(loss),
+            verdict=judge(points, folder.ladder) if points else None,
+            best_step=state.best_step,
+            seconds=state.seconds,
+            evaluations_since_best=state.evaluations_since_best,
+            is_out_of_patience=state.out_of_patience,
+            sample=folder.info["prompt"] + self._write(best.model, _FINAL_CHARS),
+        )
+
+    def _write(self, model: GPT, length: int) -> str:
+        """Continue the run's prompt as `zigpt sample` would, so that the text can be had again."""
+        config, prompt = SampleConfig(seed=self._state.config.seed), self._folder.info["prompt"]
+        decoder = QuickDecoder(model.config, weights_of(model))
+        return "".join(write(decoder, self._corpus.tokenizer, prompt, length, config))

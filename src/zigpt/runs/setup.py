@@ -1,0 +1,129 @@
+"""How a run is made, or opened again: text, settings, plan, baselines, folder."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from zigpt.data.baselines import build_ladder
+from zigpt.data.batches import Corpus
+from zigpt.data.source import Source, default_text, read_texts
+from zigpt.data.survey import advice, survey
+from zigpt.errors import RunBusyError
+from zigpt.generate.loop import opening
+from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
+from zigpt.runs.events import Event, LadderBuilt, Notice, Opened, Planned, TextRead
+from zigpt.runs.folder import RunFolder
+from zigpt.runs.paths import free_path, newest_path
+from zigpt.runs.request import TrainRequest
+from zigpt.runs.training_text import find_again, text_of
+from zigpt.training.device import pick_device
+from zigpt.training.loop import TrainState
+from zigpt.training.plan import advise_preset, fit_to_minutes, make_plan, require_memory
+
+
+def start(request: TrainRequest) -> Iterator[Event]:
+    """Read the text, decide the settings, measure cost and baselines, and make the run folder.
+
+    The last event is `Opened`.
+
+    Raises:
+        ZigptError: any of these is refused; nothing has been made then.
+    """
+    device = pick_device(request.device)
+    require_possible(request.preset, request.settings)
+    source = find_text(request.texts)
+    corpus = Corpus.from_text(source.text)
+    preset, model, training = decide_settings(request.preset, corpus, device, request.settings)
+    path = request.run or free_path(f"{source.name}-{preset}")
+    RunFolder.require_free(path)
+    if request.minutes is not None:
+        training = fit_to_minutes(request.minutes, model, training, corpus, device)
+    yield TextRead(source, corpus, tuple(advice(survey(source.text, len(corpus.train)))))
+    yield Planned(preset, model, training, device, make_plan(model, training, corpus, device))
+    ladder = build_ladder(corpus.train, corpus.validation, corpus.tokenizer.vocab_size)
+    yield LadderBuilt(ladder, corpus)
+    extra = {"preset": preset, "device": str(device), "prompt": _prompt(corpus)}
+    state = TrainState.initialise(model, training, device)
+    while True:
+        try:
+            folder = RunFolder.create(path, (model, training), source, ladder, extra)
+            break
+        except RunBusyError:
+            if request.run:
+                raise
+            path = free_path(f"{source.name}-{preset}")  # another training was quicker
+    yield Opened(folder, corpus, state)
+
+
+def resume(request: TrainRequest) -> Iterator[Event]:
+    """Restore the state of a run's newest intact checkpoint, on the same text.
+
+    The last event is `Opened`.
+
+    Raises:
+        ZigptError: it is busy or damaged, its text has changed, or the settings would change it.
+    """
+    device = pick_device(request.device)
+    folder = RunFolder.open(request.run or newest_path())
+    source = find_text(request.texts) if request.texts else find_again(text_of(folder.info))
+    folder.require_text(source)
+    with ExitStack() as held:
+        folder.lock()
+        held.callback(folder.close)
+        preset = {} if request.preset == "auto" else {"preset": request.preset}
+        folder.change({**request.settings, **preset})
+        corpus = Corpus.from_text(source.text)
+        state = TrainState.initialise(*folder.configs, device)
+        notices: list[str] = []
+        folder.restore(state, notices.append)
+        yield from map(Notice, notices)
+        yield TextRead(source, corpus)
+        yield LadderBuilt(folder.ladder, corpus)
+        held.pop_all()
+    yield Opened(folder, corpus, state)
+
+
+def find_text(texts: tuple[Path, ...]) -> Source:
+    """Read the texts that were named, or else the default.
+
+    Raises:
+        TextError: one of them is missing, empty or not text.
+    """
+    return read_texts(texts) if texts else default_text(Path.cwd())
+
+
+def decide_settings(
+    preset: str, corpus: Corpus, device: torch.device, settings: Mapping[str, Any]
+) -> tuple[PresetName, GPTConfig, TrainConfig]:
+    """Take a preset, or the one that suits text and device, and lay `settings` over it.
+
+    Raises:
+        ConfigError: they are impossible.
+        TextError: the text is too short for them.
+        OutOfMemoryError: they need more memory than this machine has.
+    """
+    name = advise_preset(corpus, device) if preset == "auto" else cast(PresetName, preset)
+    model, training = configure(corpus.tokenizer.vocab_size, name, settings)
+    corpus.require(model.block_size)
+    require_memory(model, training, device)
+    return name, model, training
+
+
+def require_possible(preset: str, settings: Mapping[str, Any]) -> None:
+    """Check the settings as far as possible without a text, which may take long to read.
+
+    Raises:
+        ConfigError: they are impossible, whatever the text.
+    """
+    if preset != "auto":
+        configure(2, cast(PresetName, preset), settings)
+
+
+def _prompt(corpus: Corpus) -> str:
+    """Take the first whole line of the validation split: every sample continues the same one."""
+    text = corpus.tokenizer.decode(corpus.validation[:2000])
+    whole = [line for line in text.split("\n")[1:-1] if line.strip()]
+    return whole[0][:40] + "\n" if whole else opening(corpus.tokenizer)

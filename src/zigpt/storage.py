@@ -1,0 +1,223 @@
+"""The one way a run folder is changed: six operations, and what is safe to build from them.
+
+Nothing is written where it will be read: it is written beside, synced, and renamed, so that a
+reader, or the next start after a crash at any instant, finds the old content or the new.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from zigpt.errors import StorageError
+
+_WINDOWS = os.name == "nt"
+_BESIDE = ".zigpt-tmp"  # what a name ends in that does not count yet, or no longer
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+_PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds: on Windows a file may be held for a moment
+
+
+class Disk:
+    """The six operations; tests put a disk in place that fails, stops or remembers."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Create a file, or empty it, and fill it."""
+        path.write_bytes(data)
+
+    def append(self, path: Path, start: int, data: bytes) -> None:
+        """Write at `start`, where the file has to end: what lies behind is cut off first."""
+        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+            file.truncate(start)
+            file.seek(start)
+            file.write(data)
+
+    def sync(self, path: Path) -> None:
+        """Wait until a file's content, or a folder's names, would survive a loss of power."""
+        if _WINDOWS and path.is_dir():  # Windows needs none after a rename
+            return
+        descriptor = os.open(path, os.O_RDWR if _WINDOWS else os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file or folder another name, at once; a file of that name is replaced."""
+        for pause in _PATIENCE:
+            try:
+                return os.replace(old, new)
+            except PermissionError:
+                if not _WINDOWS:
+                    raise
+                time.sleep(pause)
+        return os.replace(old, new)
+
+    def remove(self, path: Path) -> None:
+        """Delete a file or an empty folder."""
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder in one that is there."""
+        path.mkdir(exist_ok=True)
+
+
+disk = Disk()
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path, size: int = 0) -> Iterator[None]:
+    """Turn any OSError of the block into a refusal that names `path`, meant to hold `size` bytes.
+
+    Raises:
+        StorageError: the operating system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno in _FULL:
+            why += f": {_megabytes(size)} needed, {_megabytes(free_bytes(path))} free"
+        raise StorageError(
+            f"cannot write {path}",
+            why,
+            "free some space, or choose a folder you may write to as `run`; "
+            "what was saved before is intact",
+        ) from error
+
+
+def free_bytes(path: Path) -> int:
+    """How much room there is where `path` is or would be."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a whole file so that a reader finds the old content or the new, never a part.
+
+    Raises:
+        StorageError: the disk is full, or the folder is not writable.
+    """
+    beside = path.with_name(path.name + _BESIDE)
+    with storage_errors(path, len(data)):
+        try:
+            disk.write(beside, data)
+            disk.sync(beside)
+            disk.rename(beside, path)
+        except OSError:
+            _remove_all(beside)
+            raise
+        disk.sync(path.parent)
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a whole folder at once, its files in the order given; it must not exist yet.
+
+    Raises:
+        StorageError: the disk is full, or the parent is not writable.
+    """
+    beside = path.with_name(path.name + _BESIDE)
+    with storage_errors(path, sum(map(len, files.values()))):
+        try:
+            _remove_all(beside)  # left by a training that was stopped here
+            _make_folders(beside)
+            for name, data in files.items():
+                disk.write(beside / name, data)
+                disk.sync(beside / name)
+            disk.sync(beside)
+            disk.rename(beside, path)
+        except OSError:
+            _remove_all(beside)
+            raise
+        disk.sync(path.parent)
+
+
+def append(path: Path, start: int, data: bytes) -> None:
+    """Add to a file that people may be reading and that is whole up to `start`.
+
+    Raises:
+        StorageError: the disk is full, or the file is not writable.
+    """
+    with storage_errors(path, len(data)):
+        disk.append(path, start, data)
+
+
+def sync(path: Path) -> None:
+    """Make sure that a file would survive a loss of power.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    with storage_errors(path):
+        disk.sync(path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, if it is not there already.
+
+    Raises:
+        StorageError: the operating system refused.
+    """
+    with storage_errors(path):
+        _make_folders(path)
+
+
+def set_aside(path: Path, name: str) -> None:
+    """Give a folder another name; without the rights to do so it stays."""
+    with contextlib.suppress(OSError):
+        disk.rename(path, path.with_name(name))
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder: under its name it is there whole, or not at all.
+
+    Raises:
+        StorageError: the operating system refused.
+    """
+    beside = path.with_name(path.name + _BESIDE)
+    with storage_errors(path):
+        _remove_all(beside)
+        disk.rename(path, beside)
+        _remove_all(beside)
+
+
+def clear_leftovers(folder: Path, but: str = "") -> None:
+    """Delete what was being written, or deleted, when a training was stopped; best effort.
+
+    Not the file called `but`: others than a training write it, perhaps now.
+    """
+    for path in [*folder.glob(f"*{_BESIDE}"), *folder.glob(f"*/*{_BESIDE}")]:
+        if path.name != but + _BESIDE:
+            _remove_all(path)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a name was never finished."""
+    return path.name.endswith(_BESIDE)
+
+
+def _make_folders(path: Path) -> None:
+    if not path.parent.exists():
+        _make_folders(path.parent)
+    if not path.is_dir():
+        disk.make_folder(path)
+    # Also if it was there: whoever made it may have been stopped before this.
+    with contextlib.suppress(PermissionError):  # a folder may be open to use, but not to read
+        disk.sync(path.parent)
+
+
+def _remove_all(path: Path) -> None:
+    """Delete a file or a folder of files if it is there; what cannot be deleted stays."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            for file in path.iterdir():
+                disk.remove(file)
+        if os.path.lexists(path):
+            disk.remove(path)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,25 @@
+"""Text to ids and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from zigpt.tokenizers.base import Tokenizer
+from zigpt.tokenizers.char import CharTokenizer
+
+_KINDS = {CharTokenizer.kind: CharTokenizer}
+
+
+def to_record(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Describe a tokenizer in JSON's types, so that `from_record` can build it again."""
+    return {"kind": tokenizer.kind, "vocabulary": tokenizer.vocabulary}
+
+
+def from_record(record: Mapping[str, Any]) -> Tokenizer:
+    """Build the tokenizer that `to_record` described.
+
+    Raises:
+        ValueError: its kind is not known here, or its vocabulary is impossible.
+    """
+    if record["kind"] not in _KINDS:
+        raise ValueError(f"there is no tokenizer of kind {record['kind']!r:.20}")
+    return _KINDS[record["kind"]](record["vocabulary"])

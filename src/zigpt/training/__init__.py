@@ -1,0 +1,1 @@
+"""How a model is trained, without a file or a terminal."""

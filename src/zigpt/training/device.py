@@ -1,0 +1,101 @@
+"""Which device, which arithmetic, how much at once: what this machine is good at."""
+
+import contextlib
+import ctypes
+import os
+from contextlib import AbstractContextManager
+
+import torch
+
+from zigpt.errors import UsageError
+from zigpt.gpt.config import Precision
+
+# Activations of one micro-batch that still live in a CPU's caches: B x T x C values.
+_CACHE_FRIENDLY = 1 << 21
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # names of the C library's <malloc.h>
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Turn "auto", "cpu", "cuda", "cuda:1" or "mps" into a device that is really there.
+
+    Raises:
+        UsageError: the named device is not on this machine.
+    """
+    have = ["cpu"]
+    if torch.backends.mps.is_available():
+        have.insert(0, "mps")
+    if torch.cuda.is_available():
+        have[:0] = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if name != "auto" and name not in have:
+        raise UsageError(
+            f"no device named {name!r} here",
+            f"this machine offers {', '.join(have)}",
+            f"use the `device` {have[0]}, or leave it out",
+        )
+    return torch.device(have[0] if name == "auto" else name)
+
+
+def describe(device: torch.device) -> str:
+    """Name a device the way its owner would."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"CPU, {torch.get_num_threads()} threads"
+    return str(device)
+
+
+def pick_precision(device: torch.device, wanted: Precision = "auto") -> torch.dtype:
+    """Choose the arithmetic of matrix products: bfloat16 where the device has it in hardware.
+
+    float16 is never chosen: it needs loss scaling, and on MPS it is where NaNs come from.
+    """
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    has_bfloat16 = {
+        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+        "cpu": _cpu_has_bfloat16,
+    }
+    in_hardware = has_bfloat16.get(device.type, lambda: False)()
+    return torch.bfloat16 if in_hardware else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
+def precision_name(precision: torch.dtype) -> str:
+    """Name a precision as the setting does: "float32", "bfloat16"."""
+    return str(precision).removeprefix("torch.")
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory it frees, for the next step of a training to use again.
+
+    By default the GNU C library hands large blocks back at once, and every step begins by getting
+    them again page by page: a tenth to a quarter of its time on a CPU. Elsewhere does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
+    """Run matrix products in `precision`; weights, sums and the loss stay float32."""
+    if precision == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=precision)
+
+
+def micro_batch_size(batch_size: int, block_size: int, n_embd: int, device: torch.device) -> int:
+    """Decide how many windows go through the model at once; the gradients of all add up.
+
+    On a CPU few enough that activations stay near its caches, in micro-batches as equal as can be;
+    elsewhere the whole batch.
+    """
+    if device.type != "cpu":
+        return batch_size
+    most = max(1, _CACHE_FRIENDLY // (block_size * n_embd))
+    parts = -(-batch_size // most)
+    return -(-batch_size // parts)

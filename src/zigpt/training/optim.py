@@ -1,0 +1,178 @@
+"""AdamW with decay groups, Muon for the matrices inside the blocks, and the schedule of both."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
+
+from zigpt.gpt.config import TrainConfig
+from zigpt.training.device import pick_precision
+
+Parameters = Mapping[str, nn.Parameter]
+
+_BETA1, _EPSILON = 0.9, 1e-8
+_MOMENTUM = 0.95
+_NEWTON_SCHULZ_STEPS = 5  # every singular value then lies between about 0.7 and 1.2
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+_ADAMW_RMS = 0.2  # root mean square of an AdamW update, in units of the learning rate
+
+
+def build_optimizers(model: nn.Module, config: TrainConfig) -> tuple[torch.optim.Optimizer, ...]:
+    """AdamW for all weights or, with Muon, for all but the matrices inside the blocks.
+
+    Weight matrices decay, biases and LayerNorm gains do not.
+    """
+    named = dict(model.named_parameters())
+    muon = config.optimizer == "muon"
+    inside = {n: p for n, p in named.items() if muon and "blocks." in n and p.dim() == 2}
+    rest = [p for name, p in named.items() if name not in inside]
+    groups = [
+        {"params": [p for p in rest if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    adam = AdamW(groups, config.learning_rate, config.beta2)
+    if not muon:
+        return (adam,)
+    precision = pick_precision(next(model.parameters()).device, config.precision)
+    # One parameter holds the projections to q, k and v, which have nothing to do with each other.
+    stacked = [3 if name.endswith("qkv.weight") else 1 for name in inside]
+    options = (config.learning_rate, config.weight_decay, precision)
+    return Muon(list(inside.values()), stacked, *options), adam
+
+
+def named_state(optimizers: Iterable[torch.optim.Optimizer], model: nn.Module) -> dict[str, Tensor]:
+    """Name everything the optimizers carry from step to step, such as "head.weight.exp_avg"."""
+    names: dict[Tensor, str] = {weight: name for name, weight in model.named_parameters()}
+    return {
+        f"{names[weight]}.{kind}": tensor
+        for optimizer in optimizers
+        for weight, state in optimizer.state.items()
+        for kind, tensor in state.items()
+    }
+
+
+class _Optimizer(torch.optim.Optimizer):
+    """torch's class, without the compiler that its own `add_param_group` loads for a second."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Fill in the defaults and keep the group."""
+        self.param_groups.append({**self.defaults, **param_group})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Make one update with the gradients that the weights hold, or that `closure` computes."""
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
+        for group in self.param_groups:
+            self._update(group)
+        return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class AdamW(_Optimizer):
+    """AdamW (arXiv:1711.05101), by torch's fused kernel."""
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, beta2: float) -> None:
+        super().__init__(groups, {"lr": lr, "betas": (_BETA1, beta2), "weight_decay": 0.0})
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter] = {
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                    "step": torch.zeros((), device=parameter.device),
+                }
+
+    def _update(self, group: dict[str, Any]) -> None:
+        parameters, (beta1, beta2) = group["params"], group["betas"]
+        states = [self.state[parameter] for parameter in parameters]
+        means, squares, steps = (
+            [state[kind] for state in states] for kind in ("exp_avg", "exp_avg_sq", "step")
+        )
+        adamw(
+            parameters, _gradients(parameters), means, squares, [], steps,
+            fused=True, amsgrad=False, maximize=False, beta1=beta1, beta2=beta2,
+            lr=group["lr"], weight_decay=group["weight_decay"], eps=_EPSILON,
+        )  # fmt: skip
+
+
+class Muon(_Optimizer):
+    """Momentum, orthogonalised: a step turns every direction of a matrix by the same amount.
+
+    Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; scaled as in
+    arXiv:2502.16982, so that one learning rate suits it and AdamW alike. `stacked` says how many
+    matrices each parameter holds, stacked along its rows. Matrices of one shape go through
+    together.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        stacked: Sequence[int],
+        lr: float,
+        weight_decay: float,
+        precision: torch.dtype,
+    ) -> None:
+        group = {"params": list(parameters), "stacked": list(stacked)}
+        super().__init__([group], {"lr": lr, "weight_decay": weight_decay})
+        self._precision = precision
+        for parameter in parameters:
+            self.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
+
+    def _update(self, group: dict[str, Any]) -> None:
+        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        gradients = _gradients(group["params"])
+        for weight, gradient, n in zip(group["params"], gradients, group["stacked"], strict=True):
+            momentum = self.state[weight]["momentum_buffer"].lerp_(gradient, 1 - _MOMENTUM)
+            ahead = gradient.lerp(momentum, _MOMENTUM)  # Nesterov: where the momentum will be
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            for pair in zip(weight.chunk(n), ahead.chunk(n), strict=True):
+                is_tall = pair[0].size(0) > pair[0].size(1)
+                wide = (pair[0].mT, pair[1].mT) if is_tall else pair
+                by_shape[wide[0].shape].append(wide)
+        for shape, pairs in by_shape.items():
+            directions = torch.stack([direction for _, direction in pairs])
+            size = group["lr"] * _ADAMW_RMS * math.sqrt(max(shape))
+            turned = orthogonalise(directions, self._precision)
+            for (matrix, _), direction in zip(pairs, turned, strict=True):
+                matrix.add_(direction, alpha=-size)
+
+
+def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def orthogonalise(
+    matrices: Float[Tensor, "N R C"], precision: torch.dtype
+) -> Float[Tensor, "N R C"]:
+    """Bring all singular values of each matrix near 1 and keep its directions: U S Vᵀ to U Vᵀ.
+
+    A polynomial that pulls every number in (0, 1] towards 1, applied to the singular values by
+    matrix products alone. Cheapest where R <= C.
+    """
+    a, b, c = _QUINTIC
+    x = matrices.to(precision)
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    for _ in range(_NEWTON_SCHULZ_STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.to(matrices.dtype)
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Rise linearly for `warmup_steps`, then follow half a cosine down to the final rate.
+
+    `step` counts from 0. With equal peak and final rate and no warm-up it is a constant.
+    """
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    span = max(1, config.max_steps - config.warmup_steps)
+    progress = min(1.0, (step - config.warmup_steps) / span)
+    height = 0.5 * (1 + math.cos(math.pi * progress))
+    return config.final_learning_rate + height * (config.learning_rate - config.final_learning_rate)

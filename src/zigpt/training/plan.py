@@ -1,0 +1,151 @@
+"""What a run would cost on this machine, known before it starts: parameters, memory, time.
+
+Time is not guessed but measured, on a few throw-away steps of the very model.
+"""
+
+import math
+import os
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from zigpt.data.batches import Corpus
+from zigpt.errors import OutOfMemoryError
+from zigpt.gpt.attention import weights_kept
+from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
+from zigpt.training.device import micro_batch_size, pick_precision
+from zigpt.training.loop import FINAL_CHARS, TrainState, train_step
+
+_PROGRAM_BYTES = 400 << 20  # Python and torch themselves
+_WINDOW_BYTES = 16  # for each character of a batch: where it stands, and its id
+_LAYER_COPIES = 20  # values of width C kept per position and layer for the backward pass
+_FORWARD_SHARE = 1 / 3  # of a step's arithmetic: backward does it twice more
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Costs of a training; times in seconds, if the machine stays as busy as it is now."""
+
+    parameters: int
+    memory_bytes: int
+    steps: int
+    epochs: float  # how often the train split is read, on average
+    seconds_per_step: float
+    evaluations: int  # of the train and validation loss
+    seconds_per_evaluation: float
+
+    @property
+    def seconds(self) -> float:
+        """The whole training."""
+        return self.steps * self.seconds_per_step + self.evaluations * self.seconds_per_evaluation
+
+
+def make_plan(model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device) -> Plan:
+    """Measure a few steps and lay out what the whole training costs."""
+    per_step = time_step(model, config, corpus, device)
+    chars_per_step = config.batch_size * model.block_size
+    scored = sum(min(config.eval_chars, len(ids)) for ids in (corpus.train, corpus.validation))
+    return Plan(
+        parameters=model.n_parameters,
+        memory_bytes=memory_bytes(model, config, device),
+        steps=config.max_steps,
+        epochs=config.max_steps * chars_per_step / len(corpus.train),
+        seconds_per_step=per_step,
+        evaluations=1 + -(-config.max_steps // config.eval_interval),  # the first, and the last
+        seconds_per_evaluation=per_step * _FORWARD_SHARE * scored / chars_per_step,
+    )
+
+
+def time_step(
+    model: GPTConfig,
+    config: TrainConfig,
+    corpus: Corpus,
+    device: torch.device,
+    budget: float = 0.25,
+) -> float:
+    """Measure the seconds of one training step on a model that is thrown away.
+
+    Times single micro-batches for about `budget` seconds, the first not counted, and takes the
+    fastest: whatever else the machine does can only slow one down.
+    """
+    # With steps too small to lead anywhere: the same batch again and again might diverge.
+    state = TrainState.initialise(
+        model, replace(config, learning_rate=1e-9, final_learning_rate=1e-9), device
+    )
+    size = micro_batch_size(config.batch_size, model.block_size, model.n_embd, device)
+    inputs, targets = map(torch.from_numpy, corpus.batch(0, size, model.block_size, config.seed))
+    times: list[float] = []
+    deadline = time.perf_counter() + budget
+    while len(times) < 3 or time.perf_counter() < deadline:
+        started = time.perf_counter()
+        train_step(state, inputs, targets)
+        times.append(time.perf_counter() - started)
+    return min(times[1:]) * config.batch_size / size
+
+
+def memory_bytes(model: GPTConfig, config: TrainConfig, device: torch.device) -> int:
+    """Estimate the peak memory of a training: weights, gradient, two moments and activations."""
+    size = micro_batch_size(config.batch_size, model.block_size, model.n_embd, device)
+    precision = pick_precision(device, config.precision)
+    weights = model.n_head * weights_kept(model.block_size, device, precision)
+    per_layer = _LAYER_COPIES * model.n_embd + weights
+    per_position = model.n_layer * per_layer + 3 * model.vocab_size
+    activations = 4 * size * model.block_size * per_position
+    windows = _WINDOW_BYTES * config.batch_size * model.block_size
+    return 16 * model.n_parameters + activations + windows + _PROGRAM_BYTES
+
+
+def require_memory(model: GPTConfig, config: TrainConfig, device: torch.device) -> None:
+    """Check that the training fits into this machine at all, before anything is built.
+
+    Raises:
+        OutOfMemoryError: it needs more than there is.
+    """
+    needed, there = memory_bytes(model, config, device), _memory_of(device)
+    if needed > there:
+        raise OutOfMemoryError(
+            f"{model.n_parameters:,} parameters do not fit into {there / 2**30:.0f} GB of memory",
+            f"this training needs about {needed / 2**30:,.0f} GB",
+            "lower `n_embd`, `n_layer`, `block_size` or `batch_size`, or use the `preset` laptop",
+        )
+
+
+def _memory_of(device: torch.device) -> float:
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return math.inf  # Windows does not say
+
+
+def fit_to_minutes(
+    minutes: float, model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device
+) -> TrainConfig:
+    """Choose the number of steps that fills a time budget, and shape the schedule to it."""
+    plan = make_plan(model, config, corpus, device)
+    per_char = _FORWARD_SHARE * plan.seconds_per_step / (config.batch_size * model.block_size)
+    # A twentieth is left for samples, pictures and saving.
+    budget = 0.95 * 60 * minutes - per_char * min(len(corpus.validation), FINAL_CHARS)
+    # One evaluation every eval_interval steps and at both ends, but at least ten.
+    spaced = (budget - 2 * plan.seconds_per_evaluation) / (
+        plan.seconds_per_step + plan.seconds_per_evaluation / config.eval_interval
+    )
+    at_least_ten = (budget - 11 * plan.seconds_per_evaluation) / plan.seconds_per_step
+    steps = max(10, int(min(spaced, at_least_ten)))
+    return replace(
+        config,
+        max_steps=steps,
+        warmup_steps=min(config.warmup_steps, steps // 10),
+        eval_interval=min(config.eval_interval, -(-steps // 10)),
+    )
+
+
+def advise_preset(corpus: Corpus, device: torch.device) -> PresetName:
+    """Choose the preset that suits this machine and this text."""
+    candidates: list[PresetName] = ["gpu", "laptop"] if device.type == "cuda" else ["laptop"]
+    for name in candidates:
+        model, _ = configure(corpus.tokenizer.vocab_size, name, {})
+        if model.block_size <= corpus.largest_block_size:
+            return name
+    return "tiny"

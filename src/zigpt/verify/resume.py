@@ -1,0 +1,149 @@
+"""Claim: a training that was saved, loaded and gone on with equals one that never stopped."""
+
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zigpt.data.batches import Corpus
+from zigpt.errors import DivergedError, ModelFileError, StorageError
+from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.runs.checkpoint import COUNTERS, restore_newest, save_checkpoint
+from zigpt.training.loop import TrainState, train
+from zigpt.training.optim import named_state
+from zigpt.training.plan import time_step
+from zigpt.verify.check import Check, Result, sentence, unchecked
+
+_BEFORE, _AFTER = 2, 2  # steps; both are made twice
+_SECONDS = 1.0  # a step may take, before its batch is made smaller
+# Where bits may differ: nats per character, and the share of the way that the weights have gone.
+_NEAR_LOSS, _NEAR_WEIGHTS = 0.02, 0.25
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two trainings of the same steps are apart; all 0 where they are equal."""
+
+    counters: tuple[str, ...]  # that are not as they were saved
+    loss: float  # largest of any step, in nats per character
+    tensors: tuple[str, ...]  # of weights and optimizer memory, those that are not bit-equal
+    largest: float  # of any of their values
+    weights: float  # distance of all weights over the length of the way they have gone
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the two are one, bit for bit."""
+        return not (self.counters or self.tensors or self.loss)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the two are as close as devices bring them that add in any order."""
+        is_near = self.loss <= _NEAR_LOSS and self.weights <= _NEAR_WEIGHTS
+        return is_near and not self.counters
+
+
+def check_resume(
+    model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device
+) -> Check:
+    """Train a few steps of this very training straight through, and with a checkpoint between.
+
+    Everything is as configured but the number of steps, the evaluations, which are short,
+    and the batch, where its steps would take too long.
+    """
+    seconds = time_step(model, config, corpus, device)
+    size = max(1, min(config.batch_size, int(config.batch_size * _SECONDS / seconds)))
+    short = replace(config, max_steps=_BEFORE + _AFTER, batch_size=size, patience=0, eval_chars=1)
+    try:
+        difference, losses = compare(model, short, corpus, device)
+    except ModelFileError as error:
+        return Check("resume", "failed", f"What was saved could not be loaded. {sentence(error)}")
+    except (DivergedError, StorageError) as error:
+        return unchecked("resume", error)
+    is_same = difference.is_none if device.type == "cpu" else difference.is_small
+    result: Result = "passed" if is_same else "failed"
+    smaller = f" (of {config.batch_size}: a step of all would take {seconds:.1f} s)"
+    detail = (
+        f"Trained this model on this text from the start, {_BEFORE + _AFTER} steps of {size} "
+        f"windows{smaller if size < config.batch_size else ''}: once straight through, once saved "
+        f"after {_BEFORE} and loaded into a fresh state. {_outcome(difference, device)}"
+    )
+    numbers = {"steps": _BEFORE + _AFTER, "saved_after": _BEFORE, "batch_size": size}
+    return Check("resume", result, detail, {**numbers, "losses": losses, **asdict(difference)})
+
+
+def compare(
+    model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device
+) -> tuple[Difference, list[float]]:
+    """Make the steps of a training twice, with and without a checkpoint; return the losses too.
+
+    Raises:
+        ModelFileError: the checkpoint cannot be loaded.
+        DivergedError: these steps already diverge.
+        StorageError: the temporary folder did not take the checkpoint.
+    """
+    straight, stopped, resumed = (TrainState.initialise(model, config, device) for _ in range(3))
+    began = _flat(straight)
+    losses = _train_to(straight, corpus, _BEFORE + _AFTER)
+    again = _train_to(stopped, corpus, _BEFORE)
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(Path(folder), stopped, {})
+        restore_newest(Path(folder), resumed, lambda line: None)
+    counters = [n for n in COUNTERS if getattr(stopped, n) != getattr(resumed, n)]
+    again += _train_to(resumed, corpus, _BEFORE + _AFTER)
+    apart = {
+        name: float((tensor - other).abs().max())
+        for (name, tensor), other in zip(
+            _tensors(straight).items(), _tensors(resumed).values(), strict=True
+        )
+        if not torch.equal(tensor, other)
+    }
+    return Difference(
+        counters=tuple(counters),
+        loss=max(abs(a - b) for a, b in zip(losses, again, strict=False)),
+        tensors=tuple(apart),
+        largest=max(apart.values(), default=0.0),
+        weights=float((_flat(straight) - _flat(resumed)).norm() / (_flat(straight) - began).norm()),
+    ), losses
+
+
+def _train_to(state: TrainState, corpus: Corpus, step: int) -> list[float]:
+    """Train until `step` is made; return the loss of each batch on the way."""
+    losses = []
+    for progress in train(state, corpus):
+        if progress.batch_loss is not None:
+            losses.append(progress.batch_loss)
+        if progress.step == step:
+            break
+    return losses
+
+
+def _tensors(state: TrainState) -> dict[str, Tensor]:
+    return {**state.model.state_dict(), **named_state(state.optimizers, state.model)}
+
+
+def _flat(state: TrainState) -> Tensor:
+    return torch.cat([weight.detach().flatten() for weight in state.model.parameters()])
+
+
+def _outcome(difference: Difference, device: torch.device) -> str:
+    if difference.is_none:
+        return "Losses, weights and optimizer memory are equal, bit for bit."
+    parts = [
+        f"losses differ by up to {difference.loss:.2g}",
+        f"{len(difference.tensors)} weights and parts of the optimizer's memory by up to "
+        f"{difference.largest:.2g}",
+    ]
+    if difference.tensors:
+        parts[-1] += f", the first {difference.tensors[0]}"
+    if difference.counters:
+        parts.append(f"what was loaded has another {', '.join(difference.counters)}")
+    words = f"They are not the same: {'; '.join(parts)}."
+    if device.type == "cpu":
+        return words
+    return (
+        f"{words} On {device.type} sums may be taken in any order, so only closeness is promised: "
+        f"losses to {_NEAR_LOSS}, weights to {_NEAR_WEIGHTS} of the way they went "
+        f"(here {difference.weights:.2g})."
+    )
