@@ -1,56 +1,50 @@
-# make train   read input.txt (or a default text), train the laptop preset, show what it writes
-# make test    run the tests, but for the page
-# make test-web   run those of the page, in a real browser (ZIGPT_BROWSER, or chromium in the path)
-# make check   format, lint, types
-# make types   check the types of the page's JavaScript (needs npm; the only one that asks its registry)
-# make bench   measure speed against a plain reference and the machine's own limit
-# make torture MINUTES=30 SEED=1   kill, starve, damage and mislead zigpt for as long as you like
-# Each makes the environment it needs in .venv, from the versions in requirements.lock.
+# Each target makes the environment it needs in .venv, from the versions in requirements.lock.
 
 PYTHON ?= python3
 # A constraint given in the environment also binds what is installed only to build the package.
 PIP := PIP_CONSTRAINT=requirements.lock .venv/bin/python -m pip --quiet --disable-pip-version-check install
+PYTEST := OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses 2 --dist worksteal
 
 MINUTES ?= 30
 SEED ?= 1
 TYPESCRIPT := 5.9.3
 TSC := .venv/typescript-$(TYPESCRIPT)/node_modules/.bin/tsc
 
-.PHONY: train test test-web check types bench torture clean
+.PHONY: help train test test-web check types bench torture clean
 
-train: .venv/run
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+train: .venv/run ## read input.txt (or a default text), train the laptop preset, show what it writes
 	.venv/bin/zigpt train
 
-PYTEST := OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses 2 --dist worksteal
-
-test: .venv/dev
+test: .venv/dev ## run the tests, but for the page
 	$(PYTEST) --ignore-glob='*/test_web_*'
 
-test-web: .venv/dev
+test-web: .venv/dev ## run those of the page, in a real browser (ZIGPT_BROWSER, or chromium in the path)
 	$(PYTEST) tests/test_web_*.py
 
-check: .venv/dev
+check: .venv/dev ## check format, lint, types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
-types: $(TSC)
+types: $(TSC) ## check the types of the page's JavaScript (needs npm; the only one that asks its registry)
 	$(TSC)
 
-bench: .venv/run
+bench: .venv/run ## measure speed against a plain reference and the machine's own limit
 	.venv/bin/zigpt bench
 
-torture: .venv/dev
+torture: .venv/dev ## kill, starve, damage and mislead zigpt, for MINUTES=30 from SEED=1
 	.venv/bin/python -m stress.torture $(MINUTES) $(SEED)
 
-.venv/bin/python:
-	$(PYTHON) -m venv .venv
+clean: ## remove the environment
+	rm -rf .venv
 
-$(TSC):
-	npm install --silent --no-save --no-audit --no-fund --prefix .venv/typescript-$(TYPESCRIPT) typescript@$(TYPESCRIPT)
-
-.venv/run: .venv/bin/python pyproject.toml requirements.lock
+# Written last: without this file, .venv holds what is left of an attempt that failed.
+.venv/run: pyproject.toml requirements.lock
 	@echo "installing into .venv (once)"
+	@[ -e $@ ] || $(PYTHON) -m venv --clear .venv
 	$(PIP) --editable '.[web]'
 	@touch $@
 
@@ -58,5 +52,6 @@ $(TSC):
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
-clean:
-	rm -rf .venv
+# After .venv/run, which may clear the folder.
+$(TSC): | .venv/run
+	npm install --silent --no-save --no-audit --no-fund --prefix .venv/typescript-$(TYPESCRIPT) typescript@$(TYPESCRIPT)
