@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from zigpt.bench import growth as growth_module
-from zigpt.bench import limits, textbook
+from zigpt.bench import limits
 from zigpt.bench.cost import Prices, Step, deviations, matrix_flops, training_flops
 from zigpt.bench.growth import Case, measure_growth, standard_cases
 from zigpt.bench.growth_plot import draw_growth
+from zigpt.bench.plain import load_textbook
 from zigpt.bench.rounds import Comparison, compare, rate, shown
 from zigpt.bench.saving import compare_saving
 from zigpt.bench.speed import (
@@ -113,23 +114,27 @@ def test_the_memory_of_training_is_that_of_real_processes():
     assert memory.median("importing torch") < memory.median("zigpt")
 
 
-def test_the_textbook_cannot_see_the_future_and_learns():
+def test_the_textbook_takes_any_shape_and_learns_in_whole_batches():
     torch.manual_seed(0)
-    model = textbook.Textbook(GPTConfig(5, 8, 1, 2, 8, dropout=0.0))
-    ids = torch.randint(5, (1, 8))
-    changed = ids.clone()
-    changed[0, -1] = (ids[0, -1] + 1) % 5
-    torch.testing.assert_close(model(ids)[:, :-1], model(changed)[:, :-1], rtol=0, atol=0)
+    wide, v2 = load_textbook(GPTConfig(5, 8, 3, 4, 32)), load_textbook(SMALL)
+    model = v2.GPT(SMALL.vocab_size)
+    assert sum(p.numel() for p in model.parameters()) == SMALL.n_parameters
+    assert (wide.N_EMBED, v2.N_EMBED) == (32, 16)  # one shape leaves the other alone
+    batches = []
+    model.register_forward_pre_hook(lambda _, ids: batches.append(ids[0].shape))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    ids = torch.randint(5, (3, 16))
 
     def loss() -> float:
-        return torch.nn.functional.cross_entropy(model(ids)[0], ids[0]).item()
+        return torch.nn.functional.cross_entropy(model(ids).flatten(0, 1), ids.flatten()).item()
 
     before = loss()
     for _ in range(20):
-        textbook.train_step(model, optimizer, ids, ids)
+        v2.train_step(model, optimizer, ids, ids, at_once=3)
     assert loss() < before / 2
-    assert textbook.encode("baab") == [1, 0, 0, 1]
+    assert set(batches) == {ids.shape}
+    assert v2.generate(model, ids, 4).shape == (3, 20)
+    assert v2.encode("baab", ["a", "b"]) == [1, 0, 0, 1]
 
 
 def test_flops_are_counted_as_by_hand():

@@ -29,7 +29,7 @@ INSIDE = {
         "origins",
         "trace",
     ],
-    "bench": ["textbook", "rounds", "limits", "cost", "speed", "saving", "growth", "plot"],
+    "bench": ["plain", "rounds", "limits", "cost", "speed", "saving", "growth", "plot"],
     "corpus": ["encodings", "decode", "files", "stored", "source", "batches"],
     "generate": ["sampling", "loop", "graph", "quick", "reference"],
     "proofs": ["check", "files", "vocabulary", "causality", "sampling", "resume"],

@@ -6,13 +6,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
 
-from zigpt.bench import textbook
 from zigpt.bench.cost import training_flops
 from zigpt.bench.limits import matrix_products, memory_read
+from zigpt.bench.plain import load_textbook
 from zigpt.bench.rounds import Comparison, Measure, compare, rate
 from zigpt.data.batches import Corpus
 from zigpt.formats.saved_model import SavedModel, save_model, weights_of
@@ -90,10 +91,11 @@ def _ours(model: GPTConfig, config: TrainConfig, device: torch.device) -> Callab
 
 
 def _textbook(model: GPTConfig, config: TrainConfig, device: torch.device) -> Callable[[], object]:
-    plain = textbook.Textbook(model).to(device)
+    v2 = load_textbook(model)
+    plain = v2.GPT(model.vocab_size).to(device)
     optimizer = torch.optim.AdamW(plain.parameters(), lr=config.learning_rate)
     inputs, targets = (ids.to(device) for ids in _batch(model, config))
-    return partial(textbook.train_step, plain, optimizer, inputs, targets)
+    return partial(v2.train_step, plain, optimizer, inputs, targets, at_once=len(inputs))
 
 
 TRAINERS = {"zigpt": _ours, "textbook": _textbook}
@@ -137,7 +139,8 @@ def compare_writing(
     """Write `count` texts; `chars` for the quick way, the reference and the textbook."""
     model = GPT(config).eval()
     weights = weights_of(model)
-    model, plain = model.to(device), textbook.Textbook(config).to(device)
+    v2 = load_textbook(config)
+    model, plain = model.to(device), v2.GPT(config.vocab_size).to(device)
     quick, cached, whole = chars
 
     def decode(decoder: Decoder, length: int) -> float:
@@ -146,7 +149,7 @@ def compare_writing(
         return rate(lambda: list(steps), count * length)
 
     window = torch.zeros(count, config.block_size, dtype=torch.int64, device=device)
-    read = partial(textbook.write, plain, window, whole, config.block_size)
+    read = partial(v2.generate, plain, window, whole)
     sides: dict[str, Measure] = {
         "zigpt sample, 8-bit weights": lambda: decode(QuickDecoder(config, weights, count), quick),
         "the model itself, float32, cached": lambda: decode(ReferenceDecoder(model, count), cached),
@@ -168,6 +171,7 @@ def measure_text(
     device: torch.device, rounds: int, length: int = 4_000_000
 ) -> Iterator[Comparison]:
     """Text to ids; the limit is reading the text and writing ids of one or two bytes."""
+    v2 = load_textbook(GPTConfig())
     for name, alphabet in (("ASCII", _ASCII), ("Chinese", _HANZI)):
         text = random_text(length // 4, alphabet) * 4
         tokenizer, megabytes = CharTokenizer.from_text(text), len(text.encode()) / 1e6
@@ -175,11 +179,15 @@ def measure_text(
         sides: dict[str, Measure] = {
             "zigpt": partial(rate, partial(tokenizer.encode, text), megabytes),
             "zigpt, vocabulary included": partial(rate, partial(Corpus.from_text, text), megabytes),
-            "textbook": partial(rate, partial(textbook.encode, text), megabytes),
+            "textbook": partial(rate, partial(_encode_plainly, v2, text), megabytes),
         }
         limit = "limit: memory"
         sides[limit] = partial(_memory_limit, 1e6 * traffic)
         yield compare(f"text to ids, {name}", "MB/s", rounds, sides, "textbook", limit)
+
+
+def _encode_plainly(v2: ModuleType, text: str) -> list[int]:
+    return v2.encode(text, sorted(set(text)))
 
 
 def _memory_limit(traffic: float) -> float:
