@@ -12,7 +12,8 @@ from pathlib import Path
 
 from zigpt.cli.main import guarded
 from zigpt.cli.screen import duration
-from zigpt.data import Corpus, read_texts
+from zigpt.data.batches import Corpus
+from zigpt.data.source import read_texts
 from zigpt.generate.loop import write
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.gpt.config import GPTConfig, SampleConfig, TrainConfig

@@ -17,11 +17,14 @@ from hypothesis import strategies as st
 from tests.conftest import story
 from tests.test_cli import SMALL
 from zigpt.cli.main import main
-from zigpt.data import Corpus, Source, StoredText, encode, encodings, read_texts
+from zigpt.data import encodings
 from zigpt.data import source as source_module
 from zigpt.data import stored as stored_module
 from zigpt.data import survey as survey_module
+from zigpt.data.batches import Corpus
 from zigpt.data.decode import decode
+from zigpt.data.source import Source, read_texts
+from zigpt.data.stored import StoredText, encode
 from zigpt.data.survey import advice, survey
 from zigpt.errors import StorageError, TextError, VocabularyError
 from zigpt.tokenizers.char import CharTokenizer
@@ -318,7 +321,8 @@ _GROWTH = """
 import re, sys
 import numpy, pooch
 from pathlib import Path
-from zigpt.data import Corpus, read_texts, source
+from zigpt.data.batches import Corpus
+from zigpt.data.source import read_texts
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = peak()
 pooch.os_cache = lambda project: Path(sys.argv[1])
