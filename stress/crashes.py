@@ -24,8 +24,9 @@ import torch
 from stress.faulty_disk import FaultyDisk
 from tests.conftest import story
 from zigpt import storage
-from zigpt.data import Corpus, Source, read_texts
 from zigpt.data.baselines import Ladder, build_ladder
+from zigpt.data.batches import Corpus
+from zigpt.data.source import Source, read_texts
 from zigpt.errors import StorageError
 from zigpt.gpt.config import Architecture, GPTConfig, TrainConfig
 from zigpt.runs import session

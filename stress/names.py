@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from stress.report import Report, each_case
-from zigpt.data import read_texts
+from zigpt.data.source import read_texts
 
 ODD_NAMES = (
     "..", "...txt", "-rf", "--run", "CON", "con.txt", "NUL.tar.gz", "Com1.x.txt", "lpt9", "a b",

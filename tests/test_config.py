@@ -93,12 +93,18 @@ IMPOSSIBLE = [
         for value in (-0.5, -INF, NAN)
     ),
     *(
-        (TrainConfig, name, value, f"{name} ({value}) must be ", "try 3e-4")
+        (TrainConfig, name, value, f"{name} ({value}) must be ", f"try {name} 3e-4")
         for name in ("learning_rate", "final_learning_rate")
         for value in (0.0, -1e-3, 100.0, INF, -INF, NAN)
     ),
     *(
-        (TrainConfig, "beta2", value, f"beta2 ({value}) must lie between 0 and 1", "try beta2 0.99")
+        (
+            TrainConfig,
+            "beta2",
+            value,
+            f"beta2 ({value}) must be above 0 and below 1",
+            "try beta2 0.99",
+        )
         for value in (0.0, 1.0, -0.5, 2.0, INF, NAN)
     ),
     *(
@@ -243,22 +249,42 @@ def test_all_sampling_problems_are_named_at_once():
     assert named(error) == ["seed", "temperature", "top_k", "top_p"]
 
 
-@given(
-    vocab_size=st.integers(1, 300),
-    block_size=st.integers(1, 40),
-    n_layer=st.integers(1, 3),
-    n_head=st.integers(1, 4),
-    pairs=st.integers(1, 4),
-    architecture=st.sampled_from(["classic", "modern"]),
+Shape = tuple[int, int, int, int, int, Any]
+TEXTBOOK: Shape = (65, 256, 6, 6, 32, "classic")
+shapes = st.tuples(
+    st.integers(1, 300),
+    st.integers(1, 40),
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sampled_from(["classic", "modern"]),
 )
-@example(
-    vocab_size=65, block_size=256, n_layer=6, n_head=6, pairs=32, architecture="classic"
-)  # fmt: skip
-def test_parameters_are_counted_as_the_real_model_has_them(
-    vocab_size, block_size, n_layer, n_head, pairs, architecture
-):
+
+
+def model_of(shape: Shape) -> GPTConfig:
+    vocab_size, block_size, n_layer, n_head, pairs, architecture = shape
     width = 2 * pairs * n_head
-    config = GPTConfig(vocab_size, block_size, n_layer, n_head, width, 0.0, architecture)
+    return GPTConfig(vocab_size, block_size, n_layer, n_head, width, 0.0, architecture)
+
+
+@given(shape=shapes)
+@example(shape=TEXTBOOK)
+@example(shape=(*TEXTBOOK[:-1], "modern"))
+def test_the_shapes_name_exactly_the_weights_of_the_real_model_in_its_order(shape):
+    config = model_of(shape)
+    real = [(name, tuple(weight.shape)) for name, weight in GPT(config).named_parameters()]
+    assert list(config.shapes().items()) == real
+
+
+def test_a_model_of_a_trillion_layers_is_counted_without_naming_its_weights():
+    one, two, many = (GPTConfig(n_layer=n).n_parameters for n in (1, 2, 10**12))
+    assert many == one + (10**12 - 1) * (two - one)
+
+
+@given(shape=shapes)
+@example(shape=TEXTBOOK)
+def test_parameters_are_counted_as_the_real_model_has_them(shape):
+    config = model_of(shape)
     rows = {
         "token_embedding": "token embedding",
         "position_embedding": "position embedding",

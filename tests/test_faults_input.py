@@ -31,7 +31,8 @@ from stress.settings import outcome, shortened
 from tests.conftest import story
 from tests.limits import bounded, campaign_alone
 from zigpt.cli.main import main
-from zigpt.data import Corpus, read_texts
+from zigpt.data.batches import Corpus
+from zigpt.data.source import read_texts
 from zigpt.errors import TextError
 from zigpt.formats.safetensors import read_lazily
 from zigpt.generate.sampling import next_probabilities

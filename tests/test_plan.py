@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import story
-from zigpt.data import Corpus
+from zigpt.data.batches import Corpus
 from zigpt.errors import OutOfMemoryError
 from zigpt.gpt.config import PRESETS, GPTConfig, TrainConfig, configure
 from zigpt.gpt.model import GPT, next_character_loss

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import story
-from zigpt.data import Corpus
+from zigpt.data.batches import Corpus
 from zigpt.errors import ModelFileError
 from zigpt.formats.onnx_int8 import quantize
 from zigpt.formats.saved_model import SavedModel, save_model, weights_of

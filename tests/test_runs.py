@@ -18,8 +18,9 @@ import torch
 from tests.conftest import story
 from zigpt.anatomy import inspect
 from zigpt.cli.main import main
-from zigpt.data import Corpus, read_texts
 from zigpt.data.baselines import build_ladder
+from zigpt.data.batches import Corpus
+from zigpt.data.source import read_texts
 from zigpt.errors import (
     ConfigError,
     ModelFileError,

@@ -4,8 +4,10 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,16 @@ from hypothesis import strategies as st
 
 from tests.conftest import story
 from tests.test_cli import SMALL
+from zigpt import storage
 from zigpt.cli.main import main
-from zigpt.data import Corpus, Source, StoredText, encode, encodings, read_texts
+from zigpt.data import encodings
 from zigpt.data import source as source_module
 from zigpt.data import stored as stored_module
 from zigpt.data import survey as survey_module
+from zigpt.data.batches import Corpus
 from zigpt.data.decode import decode
+from zigpt.data.source import Source, read_texts
+from zigpt.data.stored import StoredText, encode
 from zigpt.data.survey import advice, survey
 from zigpt.errors import StorageError, TextError, VocabularyError
 from zigpt.tokenizers.char import CharTokenizer
@@ -214,9 +220,50 @@ def test_a_full_disk_is_refused_and_leaves_nothing_behind(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError) as caught:
         read_texts([book(tmp_path / "book.txt")])
-    assert caught.value.what == f"cannot keep the ids of this large text in {cache}"
-    assert caught.value.why == "No space left on device"
+    assert caught.value.what == f"cannot write {cache}"
+    assert re.fullmatch(r"No space left on device: [\d,.]+ MB free", caught.value.why)
+    assert caught.value.fix == (
+        "free some space for the ids of this text; on Linux, XDG_CACHE_HOME names another folder"
+    )
     assert not list(cache.iterdir())
+
+
+def test_two_programs_can_store_the_same_text_at_once(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = book(tmp_path / "book.txt")
+
+    class Interrupted(storage.Disk):
+        """Another program stores the whole text while this one is halfway through its ids."""
+
+        pieces = 0
+
+        def append(self, path: Path, start: int, data: bytes) -> None:
+            super().append(path, start, data)
+            self.pieces += 1
+            if self.pieces == 5:
+                other()
+
+    def other() -> None:
+        assert len([file for file in cache.iterdir() if storage.is_leftover(file)]) == 1
+        assert_same(read_texts([path]), in_memory(path))
+
+    monkeypatch.setattr(storage, "disk", Interrupted())
+    assert_same(read_texts([path]), in_memory(path))
+    assert sorted(file.suffix for file in cache.iterdir()) == [".ids", ".json"]
+
+
+def test_what_a_killed_program_left_behind_is_deleted_after_a_day(
+    cache: Path, tmp_path: Path
+) -> None:
+    cache.mkdir(parents=True)
+    old, recent = cache / "text-old.ids.12345678.zigpt-tmp", cache / "text-new.ids.1.zigpt-tmp"
+    for path, hours in ((old, 25), (recent, 23)):
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - hours * 3600,) * 2)
+    read_texts([book(tmp_path / "book.txt")])
+    assert not old.exists()
+    assert recent.exists()
 
 
 def test_a_text_that_changes_while_it_is_read_is_refused(
@@ -284,12 +331,12 @@ def test_every_command_works_on_a_large_text_and_says_what_it_left_out(
     path, run = book(tmp_path / "book.txt", story(6000) + "\n"), tmp_path / "run"
     assert main(["train", str(path), *SMALL, "--max-steps", "4", "--run", str(run)]) == 0
     out = capsys.readouterr().out
-    assert f"kept    as numbers in {cache}/text-" in out
+    assert f"kept    as ids in {cache}/text-" in out
     assert "counted on the last 3,000 characters to learn from, scored on the first 601" in out
     assert "nats per character, estimated from 320 characters: " in out
     assert main(["train", "--resume", "--run", str(run)]) == 0
     assert main(["eval", str(run)]) == 0
-    assert "exact over all 600 predictions of the test split" in capsys.readouterr().out
+    assert "exact over all 600 predictions of the validation split" in capsys.readouterr().out
     assert main(["eval", str(run), str(book(tmp_path / "other.txt", story(300)))]) == 0
     for topic in ("window", "characters"):
         assert main(["explain", topic, str(run)]) == 0
@@ -318,7 +365,8 @@ _GROWTH = """
 import re, sys
 import numpy, pooch
 from pathlib import Path
-from zigpt.data import Corpus, read_texts, source
+from zigpt.data.batches import Corpus
+from zigpt.data.source import read_texts
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = peak()
 pooch.os_cache = lambda project: Path(sys.argv[1])

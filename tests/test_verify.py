@@ -16,7 +16,7 @@ import zigpt.verify.resume
 from stress.model_files import put_together, take_apart
 from tests.conftest import story
 from zigpt.cli.main import main
-from zigpt.data import Corpus
+from zigpt.data.batches import Corpus
 from zigpt.errors import DivergedError
 from zigpt.formats.saved_model import load_model, save_model
 from zigpt.generate.quick import QuickDecoder

@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from zigpt.errors import StorageError
@@ -17,6 +17,9 @@ from zigpt.errors import StorageError
 _WINDOWS = os.name == "nt"
 _BESIDE = ".zigpt-tmp"  # what a name ends in that does not count yet, or no longer
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+_FIX = (
+    "free some space, or choose a folder you may write to as `run`; what was saved before is intact"
+)
 _PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds: on Windows a file may be held for a moment
 
 
@@ -68,7 +71,7 @@ disk = Disk()
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path, size: int = 0) -> Iterator[None]:
+def storage_errors(path: Path, size: int = 0, fix: str = _FIX) -> Iterator[None]:
     """Turn any OSError of the block into a refusal that names `path`, meant to hold `size` bytes.
 
     Raises:
@@ -79,13 +82,9 @@ def storage_errors(path: Path, size: int = 0) -> Iterator[None]:
     except OSError as error:
         why = error.strerror or str(error)
         if error.errno in _FULL:
-            why += f": {_megabytes(size)} needed, {_megabytes(free_bytes(path))} free"
-        raise StorageError(
-            f"cannot write {path}",
-            why,
-            "free some space, or choose a folder you may write to as `run`; "
-            "what was saved before is intact",
-        ) from error
+            needed = f"{_megabytes(size)} needed, " if size else ""
+            why += f": {needed}{_megabytes(free_bytes(path))} free"
+        raise StorageError(f"cannot write {path}", why, fix) from error
 
 
 def free_bytes(path: Path) -> int:
@@ -111,6 +110,27 @@ def write_file(path: Path, data: bytes) -> None:
             _remove_all(beside)
             raise
         disk.sync(path.parent)
+
+
+def write_stream(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file too large to hold, whole or not at all; several programs may write it at once.
+
+    Raises:
+        OSError: the operating system refused.
+    """
+    beside = path.with_name(f"{path.name}.{os.urandom(4).hex()}{_BESIDE}")
+    try:
+        disk.write(beside, b"")
+        size = 0
+        for piece in pieces:
+            disk.append(beside, size, piece)
+            size += len(piece)
+        disk.sync(beside)
+        disk.rename(beside, path)
+    except BaseException:  # an interrupt, too: nobody else would remove a file of this name
+        _remove_all(beside)
+        raise
+    disk.sync(path.parent)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:

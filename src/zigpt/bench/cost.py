@@ -59,9 +59,14 @@ class Prices:
 
 
 def matrix_flops(model: GPTConfig) -> int:
-    """FLOP of one character's way through the matrices, forward and backward."""
-    width = model.n_embd
-    return 6 * (12 * model.n_layer * width**2 + model.vocab_size * width)
+    """FLOP of one character's way through the matrices, forward and backward.
+
+    Each weight of a matrix takes 6: a product and a sum, forward once and backward twice.
+    """
+    shapes = model.shapes().items()
+    # An embedding is looked up, not multiplied with.
+    matrices = [shape for name, shape in shapes if len(shape) == 2 and "embedding" not in name]
+    return 6 * sum(rows * columns for rows, columns in matrices)
 
 
 def training_flops(model: GPTConfig) -> int:

@@ -10,8 +10,9 @@ import torch
 
 from zigpt.bench.rounds import Comparison, compare
 from zigpt.bench.speed import random_text
-from zigpt.data import Corpus, read_texts
 from zigpt.data.baselines import build_ladder
+from zigpt.data.batches import Corpus
+from zigpt.data.source import read_texts
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.runs.folder import SAVE_EVERY, RunFolder
 from zigpt.storage import write_file

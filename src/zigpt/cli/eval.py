@@ -6,7 +6,9 @@ import sys
 
 from zigpt.cli.options import EvalOptions
 from zigpt.cli.spelling import command
-from zigpt.data import Corpus, Source, encode, read_texts
+from zigpt.data.batches import Corpus
+from zigpt.data.source import Source, read_texts
+from zigpt.data.stored import encode
 from zigpt.errors import ModelFileError, TextError, TextMovedError
 from zigpt.formats.saved_model import SavedModel, load_model
 from zigpt.runs.training_text import find_again, text_of

@@ -4,7 +4,7 @@ import webbrowser
 from pathlib import Path
 
 from zigpt.cli.options import WebOptions
-from zigpt.data import read_texts
+from zigpt.data.source import read_texts
 from zigpt.errors import ModelFileError, UsageError
 from zigpt.formats.safetensors import MODEL_FILE, is_model_name, read_lazily
 from zigpt.runs.paths import RUN_FILE, newest_path

@@ -1,8 +1,8 @@
-"""Texts too large to hold: read in blocks, kept as ids in a file on disk, mapped into memory.
+"""Texts too large for memory: read in blocks, their ids kept on disk and mapped from there.
 
-A text is read twice, first for its vocabulary, then for its ids. What is kept is named by the
-paths, sizes and times of its files, so that the next training on the same text reads none of it.
-How much memory this takes does not depend on how long the text is.
+A text is read twice, first for its vocabulary, then for its ids. The ids are stored under the
+paths, sizes and times of the text's files, so that the next training on the same text need not
+read it. Memory use does not depend on the length of the text.
 """
 
 import hashlib
@@ -11,30 +11,32 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 
 from zigpt.data.decode import TextReader
 from zigpt.data.files import open_text, refuse, shown
-from zigpt.errors import StorageError, TextError, VocabularyError
+from zigpt.errors import TextError, VocabularyError
+from zigpt.storage import is_leftover, storage_errors, write_stream
 from zigpt.tokenizers.base import Ids, Tokenizer, Unknown
 from zigpt.tokenizers.char import CharacterSet, CharTokenizer
 
-_FORMAT = 1  # part of every name: what another version wrote is not found
-_KEPT = 3  # texts; each takes as much room as the text itself, or twice that
+_FORMAT = 1  # part of every name, so that files of another format are never found
+_KEPT = 3  # texts; each takes once or twice the space of the text itself
 _ABANDONED = 24 * 60 * 60  # seconds
 _PIECE = 1 << 20  # characters
+_FIX = "free some space for the ids of this text; on Linux, XDG_CACHE_HOME names another folder"
 
 
 @dataclass(frozen=True, eq=False)
 class StoredText:
-    """A text that lies on disk as ids; slices of it are str.
+    """A text stored on disk as ids; a slice of it is a str.
 
-    `encodings` and `notices` are those of each file; a notice lacks the file's name in front.
+    `encodings` and `notices` have an entry for each file; notices omit the file's name.
     """
 
     tokenizer: Tokenizer
@@ -55,19 +57,20 @@ Text = str | StoredText
 
 
 def encode(text: Text, tokenizer: Tokenizer, unknown: Unknown = "error") -> Ids:
-    """Turn a text of any size into the ids of `tokenizer`; those of a large one stay on disk.
+    """Turn a text of any size into the ids of `tokenizer`; those of a large text stay on disk.
 
     Raises:
-        VocabularyError: a character is not in the vocabulary; of a large text, those are named that
-            are near the first one.
+        VocabularyError: a character is not in the vocabulary; for a large text it names only those
+            near the first one.
         StorageError: there is no room for the ids.
     """
     if isinstance(text, str):
         return tokenizer.encode(text, unknown)
     if tokenizer.vocabulary == text.tokenizer.vocabulary:
         return text.ids
-    # In another vocabulary they serve this once: the file has no name and goes with the program.
-    with _storage_errors(text.path.parent), tempfile.TemporaryFile(dir=text.path.parent) as file:
+    # Ids in another vocabulary serve this program alone: their file has no name and ends with it.
+    folder = text.path.parent
+    with storage_errors(folder, fix=_FIX), tempfile.TemporaryFile(dir=folder) as file:
         for start in range(0, len(text), _PIECE):
             file.write(tokenizer.encode(text[start : start + _PIECE], unknown, start).tobytes())
         file.flush()
@@ -76,15 +79,15 @@ def encode(text: Text, tokenizer: Tokenizer, unknown: Unknown = "error") -> Ids:
 
 
 def store_texts(files: Sequence[Path]) -> StoredText:
-    """Find the ids of these files joined, or read the files and keep their ids.
+    """Join these files into one text: look its ids up, or read the files and store them.
 
-    Only the newest three texts are kept: older ones are deleted when another is added.
+    Only the three most recently used texts are kept.
 
     Raises:
         TextError: a file cannot be read as text, or changes while it is read.
         StorageError: there is no room for the ids.
     """
-    # Here, not above: it takes a tenth of a second to import, and few texts are large.
+    # Imported here because it takes a tenth of a second, and few texts are large.
     import pooch
 
     folder = Path(pooch.os_cache("zigpt"))
@@ -92,16 +95,15 @@ def store_texts(files: Sequence[Path]) -> StoredText:
     path = folder / f"text-{key}.ids"
     if found := _load(path):
         return found
-    with _storage_errors(folder):
+    with storage_errors(folder, fix=_FIX):
         folder.mkdir(parents=True, exist_ok=True)
         info = _encode_files(files, path)
         if _key(files) != key:
             path.unlink()
             raise _changed(files)
-        # Last, so that ids without it are known to be nobody's.
-        with _written(path.with_suffix(".json")) as file:
-            file.write(json.dumps(info).encode())
-        _forget_old(folder)
+        # Written last: ids without a description are incomplete.
+        write_stream(path.with_suffix(".json"), [json.dumps(info).encode()])
+        _delete_old(folder)
     stored = _load(path)
     assert stored
     return stored
@@ -119,7 +121,7 @@ def _key(files: Sequence[Path]) -> str:
 
 
 def _load(path: Path) -> StoredText | None:
-    """Map what was kept; None where nothing was, or not all of it."""
+    """Map the stored ids; None if there are none, or not all of them."""
     try:
         info = json.loads(path.with_suffix(".json").read_bytes())
         tokenizer = CharTokenizer(info["vocabulary"])
@@ -128,8 +130,8 @@ def _load(path: Path) -> StoredText | None:
             return None
         with path.open("rb") as file:
             ids = _mapped(file, tokenizer, info["characters"])
-        with suppress(OSError):  # a folder that cannot be written to can still be read
-            os.utime(path)  # the newest are kept, and to be used is to be new
+        with suppress(OSError):  # a read-only folder can still be used
+            os.utime(path)  # the most recently used texts are kept
         encodings = tuple(part["encoding"] for part in info["files"])
         notices = tuple(tuple(part["notices"]) for part in info["files"])
         return StoredText(tokenizer, ids, info["sha256"], encodings, notices, path)
@@ -138,29 +140,20 @@ def _load(path: Path) -> StoredText | None:
 
 
 def _mapped(file: Any, tokenizer: Tokenizer, count: int) -> Ids:
-    # A plain array: slices of a memmap object are slower, and it has nothing more to offer.
+    # As a plain array: slices of a memmap object are slower.
     return np.asarray(np.memmap(file, tokenizer.dtype, "r", shape=(count,)))
 
 
 def _encode_files(files: Sequence[Path], path: Path) -> dict[str, Any]:
-    """Write the ids of all files; return what has to be known besides."""
+    """Store the ids of all files; return their description."""
     sha256, characters, length = hashlib.sha256(), CharacterSet(), 0
     parts: list[dict[str, Any]] = []
     for text in _pieces(files, parts):
         sha256.update(text.encode())
         characters.add(text)
         length += len(text)
-    tokenizer, start = CharTokenizer(str(characters)), 0
-    with _written(path) as file:
-        for text in _pieces(files, []):
-            try:
-                ids = tokenizer.encode(text)
-            except VocabularyError:
-                raise _changed(files) from None
-            file.write(ids.data)
-            start += len(ids)
-        if start != length:
-            raise _changed(files)
+    tokenizer = CharTokenizer(str(characters))
+    write_stream(path, _encoded(files, tokenizer, length))
     return {
         "vocabulary": tokenizer.vocabulary,
         "characters": length,
@@ -169,8 +162,20 @@ def _encode_files(files: Sequence[Path], path: Path) -> dict[str, Any]:
     }
 
 
+def _encoded(files: Sequence[Path], tokenizer: CharTokenizer, length: int) -> Iterator[bytes]:
+    """Read the files once more, and check that they are still the same text."""
+    for text in _pieces(files, []):
+        try:
+            yield tokenizer.encode(text).tobytes()
+        except VocabularyError:
+            raise _changed(files) from None
+        length -= len(text)
+    if length != 0:
+        raise _changed(files)
+
+
 def _pieces(files: Sequence[Path], parts: list[dict[str, Any]]) -> Iterator[str]:
-    """Read all files, each from a line of its own; add to `parts` what is to be said of each."""
+    """Read all files, each starting on a line of its own; describe each in `parts`."""
     for number, file in enumerate(files, 1):
         name, last = shown(file), ""
         with open_text(file) as opened:
@@ -187,30 +192,16 @@ def _pieces(files: Sequence[Path], parts: list[dict[str, Any]]) -> Iterator[str]
             yield "\n"
 
 
-@contextmanager
-def _written(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which appears under its name when it is whole, or not at all."""
-    descriptor, beside = tempfile.mkstemp(".tmp", f"{path.stem}-", path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            yield cast(BinaryIO, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-
-
-def _forget_old(folder: Path) -> None:
-    """Delete all but the newest texts; a training that still has one of them mapped keeps it."""
+def _delete_old(folder: Path) -> None:
+    """Delete all but the newest texts; a training that has mapped one of the others keeps it."""
     newest = sorted(folder.glob("text-*.ids"), key=lambda path: -path.stat().st_mtime)
     for path in newest[_KEPT:]:
         with suppress(OSError):  # Windows deletes no file that is in use
             path.with_suffix(".json").unlink(missing_ok=True)
             path.unlink()
-    for path in folder.glob("text-*.tmp"):  # what a killed program left; others still write theirs
+    for path in filter(is_leftover, folder.glob("text-*")):
         with suppress(OSError):
+            # A recent one may belong to a program that is still writing it.
             if path.stat().st_mtime < time.time() - _ABANDONED:
                 path.unlink()
 
@@ -221,15 +212,3 @@ def _changed(files: Sequence[Path]) -> TextError:
         "another program wrote to it while it was read",
         "try again when the text is complete",
     )
-
-
-@contextmanager
-def _storage_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"cannot keep the ids of this large text in {folder}",
-            error.strerror or type(error).__name__,
-            "free some space there; where XDG_CACHE_HOME is known, it can name another place",
-        ) from error

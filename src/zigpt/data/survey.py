@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt
 
-from zigpt.data import Text
+from zigpt.data.stored import Text
 
 SPAN = 64  # characters: two texts rarely agree on so many in a row by accident
 MAX_COUNTED = 1 << 26  # characters: in a longer text, only those searched for repeats are counted

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from zigpt import __version__, untrusted_json
-from zigpt.data import Source
 from zigpt.data.baselines import Ladder, Rung
+from zigpt.data.source import Source
 from zigpt.errors import ConfigError, ModelFileError, RunBusyError, TextError
 from zigpt.formats import safetensors
 from zigpt.formats.safetensors import FORMAT, MODEL_FILE, damaged, require_format

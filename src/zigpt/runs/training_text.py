@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zigpt.data import Source, python_reference, read_texts
 from zigpt.data.files import shown
+from zigpt.data.source import Source, python_reference, read_texts
 from zigpt.errors import ModelFileError, TextMovedError
 from zigpt.storage import make_folder, write_file
 

@@ -1,6 +1,7 @@
 """Claim: the text is the one that was learned, and its characters are those of the model."""
 
-from zigpt.data import Source, StoredText
+from zigpt.data.source import Source
+from zigpt.data.stored import StoredText
 from zigpt.tokenizers.base import Tokenizer
 from zigpt.tokenizers.char import CharTokenizer
 from zigpt.verify.check import Check
