@@ -16,7 +16,7 @@ import safetensors.numpy as safetensors_numpy
 import torch
 
 from tests.conftest import story
-from zigpt.anatomy import inspect
+from zigpt.anatomy.activations import inspect
 from zigpt.cli.main import main
 from zigpt.data.baselines import build_ladder
 from zigpt.data.batches import Corpus

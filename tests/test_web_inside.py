@@ -13,7 +13,8 @@ from playwright.sync_api import expect
 import zigpt
 from tests.serving import Server, in_a_browser, number
 from tests.test_wish import wait_for
-from zigpt.anatomy import SHAPES, influence, trace
+from zigpt.anatomy.predictions import influence
+from zigpt.anatomy.trace import SHAPES, trace
 from zigpt.formats.saved_model import SavedModel, load_model, save_model
 from zigpt.gpt.config import GPTConfig
 from zigpt.gpt.model import GPT

@@ -7,7 +7,8 @@ import torch
 from playwright.sync_api import expect
 
 from tests.serving import GOLDEN, in_a_browser, number
-from zigpt.anatomy import inspect, lens, score_parts
+from zigpt.anatomy.activations import inspect
+from zigpt.anatomy.layers import lens, score_parts
 from zigpt.formats.saved_model import load_model
 
 pytestmark = in_a_browser

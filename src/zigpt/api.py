@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from zigpt.anatomy import Activations, Predictions, inspect, predict
+from zigpt.anatomy.activations import Activations, inspect
+from zigpt.anatomy.predictions import Predictions, predict
 from zigpt.data.batches import Corpus
 from zigpt.errors import UsageError
 from zigpt.formats import safetensors

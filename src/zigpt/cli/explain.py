@@ -4,7 +4,8 @@ import time
 
 import torch
 
-from zigpt.anatomy import influence, inspect, predict
+from zigpt.anatomy.activations import inspect
+from zigpt.anatomy.predictions import influence, predict
 from zigpt.cli.options import ExplainOptions
 from zigpt.cli.screen import column
 from zigpt.cli.terminal import harmless

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zigpt.anatomy import SHAPES, influence, trace
+from zigpt.anatomy.predictions import influence
+from zigpt.anatomy.trace import SHAPES, trace
 from zigpt.gpt.model import gelu
 from zigpt.web.guard import Refused
 from zigpt.web.looking import Looked, Question, numbers

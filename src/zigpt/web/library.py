@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zigpt.anatomy import Passage, TrainingText
+from zigpt.anatomy.copies import Passage, TrainingText
 from zigpt.errors import ZigptError
 from zigpt.formats.saved_model import SavedModel
 from zigpt.runs.training_text import find_again, text_of

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from zigpt.anatomy import Activations, Label, inspect, judge, lens, score_parts
+from zigpt.anatomy.activations import Activations, inspect
+from zigpt.anatomy.layers import Label, lens, score_parts
+from zigpt.anatomy.predictions import judge
 from zigpt.formats.saved_model import SavedModel
 from zigpt.web.guard import Refused
 from zigpt.web.questions import field, index, known
