@@ -7,7 +7,7 @@ run folder.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from functools import partial
 
@@ -45,7 +45,7 @@ _POLL = 0.05  # seconds between two checks for a new request
 
 def train_run(
     request: TrainRequest, should_stop: Callable[[], bool] = lambda: False
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Train, or resume a training, until it is finished or `should_stop`; yield what happens.
 
     From `Opened` on a stop loses nothing: the state is saved and the last event is `Stopped`.
