@@ -34,7 +34,9 @@ from zigpt.runs.checkpoint import list_checkpoints
 from zigpt.runs.events import Opened, Trained
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.preflight import is_blank
+from zigpt.runs.record import RunRecord
 from zigpt.runs.session import train_opened
+from zigpt.runs.training_text import fingerprint
 from zigpt.training import device
 from zigpt.training.loop import TrainState
 
@@ -94,9 +96,12 @@ class Life:
         """Begin, or go on, until the end; note in `said` every step that is reported as saved."""
         state = TrainState.initialise(self.model, self.config, CPU)
         configs = (self.model, self.config)
-        extra = {"prompt": "a ", "preset": "tiny", "device": "cpu"}
         if not path.exists() or is_blank(path):
-            run = RunFolder.create(path, configs, self.source, self.ladder, extra)
+            text = fingerprint(self.source)
+            record = RunRecord(
+                *configs, text, self.ladder, prompt="a ", preset="tiny", device="cpu"
+            )
+            run = RunFolder.create(path, record)
         else:
             run = RunFolder.open(path)
             run.lock()

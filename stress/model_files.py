@@ -178,7 +178,7 @@ def _config(choose: random.Random, parts: Parts) -> None:
 
 
 def _say(choose: random.Random, parts: Parts) -> None:
-    key = choose.choice(("format", "config", "characters", "about", "sha256", "more"))
+    key = choose.choice(("format", "config", "tokenizer", "about", "sha256", "more"))
     if choose.random() < 0.3:
         parts.inner.pop(key, None)
     else:
@@ -190,7 +190,8 @@ def _characters(choose: random.Random, parts: Parts) -> None:
     pool = "\0\x1b\r\n\x9b\u202e\ud800\udfff\U0010ffffabc字" + _CHARACTERS
     drawn = "".join(choose.choice(pool) for _ in range(number))
     odd = (drawn, "".join(sorted(set(drawn))), _CHARACTERS[::-1], _CHARACTERS * 2)
-    parts.inner["characters"] = choose.choice((*odd, "".join(sorted(choose.sample(pool[:14], 6)))))
+    chosen = choose.choice((*odd, "".join(sorted(choose.sample(pool[:14], 6)))))
+    parts.inner["tokenizer"]["vocabulary"] = chosen
 
 
 def _weights(choose: random.Random, parts: Parts) -> None:

@@ -92,13 +92,13 @@ class TestOneTrainingInAFolder:
         with locked(tmp_path) as lock:
             for step in (0, 12, 3):
                 assert waits_at(tmp_path) is None
-                lock.wait_at(step)
+                lock.report_waiting(step)
                 assert waits_at(tmp_path) == step
                 with pytest.raises(
                     RunBusyError, match=rf"pid {os.getpid()} .*, waiting at step {step}"
                 ):
                     require_unlocked(tmp_path)
-                lock.wait_at(None)
+                lock.report_waiting(None)
         assert waits_at(tmp_path) is None
 
     def test_the_lock_is_held_let_go_and_leaves_nothing(self, tmp_path):
@@ -188,8 +188,8 @@ def test_what_to_type_after_diverging_is_the_same_training_but_slower(
     words = spelled[spelled.index("train") :]
     monkeypatch.chdir("/")  # it can be typed anywhere
     assert main(words) in (0, 6)
-    model, config = RunFolder.open(run).configs
-    again, slower = RunFolder.open(tmp_path / "the run; 1-2").configs
+    model, config = RunFolder.open(run).record.configs
+    again, slower = RunFolder.open(tmp_path / "the run; 1-2").record.configs
     assert again == model
     assert slower.learning_rate == 33
     final = config.final_learning_rate

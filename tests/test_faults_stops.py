@@ -26,8 +26,10 @@ from zigpt.runs import session
 from zigpt.runs.checkpoint import list_checkpoints, read_checkpoint
 from zigpt.runs.events import Opened, Stepped, Trained
 from zigpt.runs.folder import RunFolder
+from zigpt.runs.record import RunRecord
 from zigpt.runs.session import train_opened
-from zigpt.runs.signals import Stopped, listening
+from zigpt.runs.signals import Interrupted, listening
+from zigpt.runs.training_text import fingerprint
 from zigpt.training import loop as training
 from zigpt.training.loop import TrainState
 
@@ -173,9 +175,9 @@ class TestSignals:
 
         with listening() as signals:
             Dying()
-            signals.gently = True
+            signals.graceful = True
             assert signals.obey_at_once() == 143
-            with pytest.raises(Stopped):
+            with pytest.raises(Interrupted):
                 os.kill(os.getpid(), signal.SIGTERM)
 
     @pytest.mark.parametrize(
@@ -278,9 +280,9 @@ def test_any_number_of_stops_anywhere_ends_bit_equal(tmp_path, monkeypatch, prec
                 run = RunFolder.open(path)
                 run.restore(state, pytest.fail)
             else:
-                about = {"prompt": "a ", "preset": "tiny"}
-                configs = (life.model, life.config)
-                run = RunFolder.create(path, configs, life.source, life.ladder, about)
+                text = fingerprint(life.source)
+                record = RunRecord(life.model, life.config, text, life.ladder, "a ", "tiny", "cpu")
+                run = RunFolder.create(path, record)
                 run.close()
             train_to(run, life, state, step)
             run.save(state)
@@ -345,7 +347,7 @@ class TestOtherSettings:
 
     def test_every_setting_but_the_length_is_refused_by_name(self, run, capsys):
         before = (run / "run.json").read_bytes()
-        configs = RunFolder.open(run).configs
+        configs = RunFolder.open(run).record.configs
         now = {f.name: getattr(config, f.name) for config in configs for f in fields(config)}
         del now["vocab_size"]  # not a setting: the text has it
         changed = {name: _other(name, value) for name, value in now.items()}

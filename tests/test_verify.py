@@ -109,7 +109,7 @@ def only(name, result="failed"):
 def windows_of(run):
     saved, folder = load_model(run, CPU), RunFolder.open(run)
     corpus = Corpus.from_text((run.parent / "book.txt").read_text(encoding="utf-8"))
-    return saved, take_windows(*folder.configs, corpus, CPU)
+    return saved, take_windows(*folder.record.configs, corpus, CPU)
 
 
 def see(monkeypatch, allowed):

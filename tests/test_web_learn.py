@@ -412,7 +412,7 @@ def test_one_waits_only_once_it_says_so(tmp_path):
     assert state_of(tmp_path) == "stopped"
     with locked(tmp_path) as lock:
         assert state_of(tmp_path) == "training"
-        lock.wait_at(5)
+        lock.report_waiting(5)
         assert state_of(tmp_path) == "waiting"
         Trainer(None).steer(tmp_path, "step")
         assert read_request(tmp_path) == Request(until=6)

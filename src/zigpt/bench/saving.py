@@ -14,7 +14,10 @@ from zigpt.data.baselines import build_ladder
 from zigpt.data.batches import Corpus
 from zigpt.data.source import read_texts
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
-from zigpt.runs.folder import SAVE_EVERY, RunFolder
+from zigpt.runs.folder import RunFolder
+from zigpt.runs.record import RunRecord
+from zigpt.runs.session import SAVE_EVERY
+from zigpt.runs.training_text import fingerprint
 from zigpt.storage import write_file
 from zigpt.training.loop import TrainState, train_step
 
@@ -37,7 +40,8 @@ def compare_saving(
         source = read_texts([text])
         corpus = Corpus.from_text(source.text)
         ladder = build_ladder(corpus.train, corpus.validation, model.vocab_size)
-        run = RunFolder.create(Path(place, "run"), (model, config), source, ladder, {})
+        record = RunRecord(model, config, fingerprint(source), ladder, "\n", "tiny", str(device))
+        run = RunFolder.create(Path(place, "run"), record)
         ids = corpus.batch(0, config.batch_size, model.block_size, 0)
         train_step(state, *map(torch.from_numpy, ids))  # from now on there are moments to save
 

@@ -19,8 +19,8 @@ from zigpt.bench.speed import measure_start, measure_text, measure_training, mea
 from zigpt.cli.options import BenchOptions, BenchPart
 from zigpt.cli.screen import Screen
 from zigpt.errors import UsageError
-from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import free_path
+from zigpt.runs.preflight import require_free
 from zigpt.storage import storage_errors, write_file
 from zigpt.training.device import (
     describe,
@@ -54,7 +54,7 @@ def run(options: BenchOptions) -> int:
         )
     device = pick_device(options.device)
     path = options.run or free_path("bench")
-    RunFolder.require_free(path)
+    require_free(path)
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()  # as a training does

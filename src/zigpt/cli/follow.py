@@ -46,7 +46,7 @@ def follow(request: TrainRequest, signals: Signals) -> int:
             for event in train_run(request, lambda: signals.code is not None):
                 printer.show(event)
                 if isinstance(event, Opened):
-                    signals.gently = True
+                    signals.graceful = True
                 elif isinstance(event, Stopped):
                     return signals.code or 128 + signal.SIGTERM
                 elif isinstance(event, Trained) and (code := signals.obey_at_once()):

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from zigpt.cli.spelling import command, option
 from zigpt.errors import DivergedError
@@ -21,16 +21,16 @@ def with_command(
     error: DivergedError, folder: RunFolder, state: TrainState, texts: Sequence[Path]
 ) -> DivergedError:
     """Say what was kept, and spell the same training with a lower learning rate."""
-    recorded = folder.info["preset"]
-    preset: PresetName = recorded if recorded in get_args(PresetName) else "seed"
+    recorded = folder.record.preset
+    preset = cast(PresetName, recorded) if recorded in get_args(PresetName) else "seed"
     rate = float(f"{state.config.learning_rate / 3:.2g}")
-    settings = overrides_of(preset, *folder.configs) | {"learning_rate": rate}
+    settings = overrides_of(preset, *folder.record.configs) | {"learning_rate": rate}
     if "final_learning_rate" in settings:  # it was not that of the preset's schedule
         settings["final_learning_rate"] = min(settings["final_learning_rate"], rate)
     if state.device != pick_device("auto"):
         settings["device"] = state.device
     # Whole paths: they hold in any folder, and none begins like an option.
-    words = [os.path.abspath(path) for path in texts or folder.info["text"]["paths"]]
+    words = [os.path.abspath(path) for path in texts or folder.record.text["paths"]]
     if len(words) > _MOST_SPELLED:
         words = ["TEXT"]
     words += [option("preset"), preset]

@@ -4,7 +4,7 @@ from zigpt.cli.options import TrainOptions, given
 from zigpt.runs.lock import require_unlocked
 from zigpt.runs.paths import newest_path
 from zigpt.runs.request import TrainRequest
-from zigpt.runs.signals import Stopped, listening
+from zigpt.runs.signals import Interrupted, listening
 
 
 def run(options: TrainOptions) -> int:
@@ -30,5 +30,5 @@ def run(options: TrainOptions) -> int:
             from zigpt.cli.follow import follow  # torch takes a second to load
 
             return follow(request, signals)
-        except Stopped as stop:
+        except Interrupted as stop:
             return stop.code

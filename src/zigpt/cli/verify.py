@@ -68,7 +68,7 @@ def _checks(path: Path, device: torch.device) -> Iterator[Check]:
             yield unchecked(name, "The model file cannot be used.")
         return
     saved = found.saved
-    config = found.run.configs[1] if found.run else TrainConfig()
+    config = found.run.record.training if found.run else TrainConfig()
     vocabulary, corpus = _text(found)
     yield vocabulary
     windows = take_windows(saved.model.config, config, corpus, device)
@@ -81,7 +81,7 @@ def _text(found: Found) -> tuple[Check, Corpus | None]:
     """Look for the text of a run; a corpus only where it is the right one."""
     assert found.saved
     try:
-        recorded = text_of(found.run.info if found.run else found.saved.about)
+        recorded = found.run.record.text if found.run else text_of(found.saved.about)
         source = find_again(recorded)
     except (TextError, ModelFileError) as error:
         return unchecked("vocabulary", f"{sentence(error)} To have it checked, {error.fix}."), None
@@ -96,7 +96,7 @@ def _resume(found: Found, corpus: Corpus | None, device: torch.device) -> Check:
         return unchecked("resume", "Without a run.json it is not known how to train.")
     if corpus is None:
         return unchecked("resume", "Without its text there is nothing to train on.")
-    return check_resume(*found.run.configs, corpus, device)
+    return check_resume(*found.run.record.configs, corpus, device)
 
 
 def _summary(checks: list[Check]) -> str:

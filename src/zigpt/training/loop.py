@@ -131,7 +131,7 @@ def train(
         started = time.perf_counter()
         batch = corpus.batch(state.step, config.batch_size, block_size, config.seed)
         inputs, targets = map(torch.from_numpy, batch)
-        loss = train_step(state, inputs, targets, check_stop)
+        loss = train_step(state, inputs, targets, check_stop=check_stop)
         elapsed = time.perf_counter() - started
         state.seconds += elapsed
         chars, seconds = chars + inputs.numel(), seconds + elapsed
@@ -142,6 +142,7 @@ def train_step(
     state: TrainState,
     inputs: Int[Tensor, "B T"],
     targets: Int[Tensor, "B T"],
+    *,
     check_stop: Callable[[], None] = never_stop,
 ) -> float:
     """Learn one batch: B x T predictions, one update. Return their mean loss before the update.

@@ -45,7 +45,7 @@ def check_files(path: Path, device: torch.device) -> Found:
     if run:
         _compare_with_log(run, faults)
     aside = sorted(bad.name for bad in (path / "checkpoints").glob("step-*.bad*"))
-    if run and saved and run.configs[0] != saved.model.config:
+    if run and saved and run.record.model != saved.model.config:
         faults.append("run.json and model.safetensors describe models of different shapes.")
     if saved and (names := _not_finite(saved)):
         faults.append(f"In model.safetensors {', '.join(names[:3])} is not finite everywhere.")

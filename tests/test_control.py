@@ -1,4 +1,4 @@
-"""A training that is told to wait, to make a step, to go on or to stop, through its folder."""
+"""A training is told through its folder to wait, to make a step, to resume or to stop."""
 
 import contextlib
 import itertools
@@ -41,7 +41,7 @@ def wait_for(holds):
         if holds():
             return
         time.sleep(0.05)
-    pytest.fail("it never came")
+    pytest.fail("it never happened")
 
 
 def pid_of(run):
@@ -56,7 +56,7 @@ def saved_steps(run):
     return [int(path.name[5:]) for path in list_checkpoints(run / "checkpoints")]
 
 
-def test_it_waits_steps_goes_on_and_stops_and_the_end_is_the_same(book, tmp_path):
+def test_waits_steps_and_stops_on_request_do_not_change_the_result(book, tmp_path):
     run, whole = tmp_path / "run", tmp_path / "whole"
     training = train(str(book), *SETTINGS, "--run", str(run))
     wait_for(lambda: run.exists())
@@ -69,20 +69,20 @@ def test_it_waits_steps_goes_on_and_stops_and_the_end_is_the_same(book, tmp_path
     send_request(run, Request())
     wait_for(lambda: 30 in list_snapshots(run))
     send_request(run, Request(stop=True))
-    said, _ = training.communicate(timeout=60)
+    printed, _ = training.communicate(timeout=60)
     assert training.returncode == 143
-    assert f"waiting at step 7, as {run / CONTROL_FILE} says" in said
-    assert "stopped and saved at step" in said
-    assert main(["train", "--resume", "--run", str(run)]) == 0  # an old wish holds nobody up
+    assert f"waiting at step 7, as {run / CONTROL_FILE} says" in printed
+    assert "stopped and saved at step" in printed
+    assert main(["train", "--resume", "--run", str(run)]) == 0  # an old request does not count
     assert main(["train", str(book), *SETTINGS, "--run", str(whole)]) == 0
     assert outcome(run) == outcome(whole)
 
 
-def test_one_that_waits_can_be_stopped_and_killed_like_any_other(book, tmp_path):
+def test_a_waiting_training_can_be_stopped_and_killed_like_any_other(book, tmp_path):
     run = tmp_path / "run"
     training = train(str(book), *SETTINGS, "--run", str(run))
     for number, step in zip((15, 9, 2), itertools.count(5, 2), strict=False):
-        wait_for(lambda own=training.pid: saved_steps(run) and pid_of(run) == own)
+        wait_for(lambda pid=training.pid: saved_steps(run) and pid_of(run) == pid)
         send_request(run, Request(until=step))
         wait_for(lambda step=step: saved_steps(run)[-1] >= step)
         training.send_signal(number)
@@ -93,26 +93,26 @@ def test_one_that_waits_can_be_stopped_and_killed_like_any_other(book, tmp_path)
     training.communicate()
 
 
-def test_an_old_wish_is_forgotten_and_one_made_since_is_kept(book, tmp_path):
+def test_an_old_request_is_ignored_and_one_made_since_counts(book, tmp_path):
     run = tmp_path / "run"
     assert main(["train", str(book), *SMALL, "--max-steps", "2", "--run", str(run)]) == 0
     send_request(run, Request(until=1))
     folder = RunFolder.open(run)
-    state = TrainState.initialise(*folder.configs, torch.device("cpu"))
-    assert folder.request == Request()
+    state = TrainState.initialise(*folder.record.configs, torch.device("cpu"))
+    assert folder.control.request == Request()
     send_request(run, Request(until=1))  # the same once more, while the training loads
     folder.restore(state, lambda line: None)
-    assert folder.request == Request(until=1)
-    assert RunFolder.open(run).request == Request()
+    assert folder.control.request == Request(until=1)
+    assert RunFolder.open(run).control.request == Request()
 
 
 @pytest.mark.parametrize("content", [b"", b"step", b"step -1", b"step x", b"\xff", b"1" * 10**6])
-def test_what_cannot_be_understood_is_no_wish(tmp_path, content):
+def test_what_cannot_be_understood_is_not_a_request(tmp_path, content):
     (tmp_path / CONTROL_FILE).write_bytes(content)
     assert read_request(tmp_path) == Request()
 
 
-def test_wishes_are_read_as_they_were_made(tmp_path):
-    for wish in (Request(), Request(until=0), Request(until=12), Request(stop=True)):
-        send_request(tmp_path, wish)
-        assert read_request(tmp_path) == wish
+def test_a_request_is_read_as_it_was_sent(tmp_path):
+    for request in (Request(), Request(until=0), Request(until=12), Request(stop=True)):
+        send_request(tmp_path, request)
+        assert read_request(tmp_path) == request

@@ -1,4 +1,4 @@
-"""A run that others touch: moved, replaced, mixed up or changed, while it is trained or after."""
+"""A run that is moved, replaced, mixed up or changed by others, during its training or after."""
 
 import contextlib
 import fcntl
@@ -25,7 +25,7 @@ from zigpt.runs import lock, session
 from zigpt.runs.checkpoint import list_checkpoints, save_checkpoint
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.lock import LOCK_FILE, locked
-from zigpt.training import loop as train
+from zigpt.training import loop
 from zigpt.training.loop import TrainState
 
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -40,35 +40,35 @@ def book(tmp_path_factory):
     return path
 
 
-def learn(book, run, *more):
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+def train(book, run, *more):
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert main(["train", str(book), *SETTINGS, *more, "--run", str(run)]) == 0
-    return said.getvalue()
+    return printed.getvalue()
 
 
-def go_on(run, *more):
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+def resume(run, *more):
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert main(["train", "--resume", "--run", str(run), *more]) == 0
-    return said.getvalue()
+    return printed.getvalue()
 
 
 @pytest.fixture(scope="module")
 def whole(book, tmp_path_factory):
     """An undisturbed training of six steps."""
     run = tmp_path_factory.mktemp("whole") / "run"
-    learn(book, run)
+    train(book, run)
     return run
 
 
 @pytest.fixture
 def run(whole, tmp_path):
-    """A run with two checkpoints: of step 5, where training can go on, and of step 6."""
+    """A run with two checkpoints: of step 5, from which steps are left, and of step 6."""
     shutil.copytree(whole, tmp_path / "run")
     return tmp_path / "run"
 
 
 def at_step(monkeypatch, step, act):
-    """Let something happen when a step has been made and nothing of it is saved yet."""
+    """Act when a step has been made and nothing of it is saved yet."""
 
     def status(progress, *rest):
         if progress.step == step:
@@ -83,24 +83,24 @@ def everything(folder):
 
 
 class TestMoved:
-    """I3: a training never writes into a folder that is not the one it began in."""
+    """I3: a training never writes into a folder that is not the one it started in."""
 
-    def test_it_stops_and_can_be_gone_on_with_where_it_is_now(
-        self, book, whole, tmp_path, monkeypatch
-    ):
+    def test_it_stops_and_can_be_resumed_where_it_is_now(self, book, whole, tmp_path, monkeypatch):
         run, moved = tmp_path / "run", tmp_path / "moved"
         with monkeypatch.context() as patched:
             at_step(patched, 4, lambda: run.rename(moved))
             code, what, why, fix = refusal("train", book, *SETTINGS, "--run", run)
         assert code == 5
-        assert what == f"{run} is no longer the folder that this training began in"
-        assert why == "it was moved, replaced or removed while the training went on"
-        assert fix == "put it back, or go on where it is now: add --resume --run"
+        assert what == f"{run} is no longer the folder that this training started in"
+        assert why == "it was moved, replaced or removed during the training"
+        assert fix == "put it back, or continue where it is now, with --resume and --run"
         assert not run.exists()
-        assert "going on at step 3" in go_on(moved)
+        assert "resuming at step 3" in resume(moved)
         assert outcome(moved) == outcome(whole)
 
-    def test_what_has_taken_its_place_is_left_alone(self, book, whole, tmp_path, monkeypatch):
+    def test_a_folder_that_has_taken_its_place_is_left_alone(
+        self, book, whole, tmp_path, monkeypatch
+    ):
         run, other = tmp_path / "run", tmp_path / "other"
         shutil.copytree(whole, other)
         (other / LOCK_FILE).write_text("pid 1 on another machine")
@@ -137,7 +137,7 @@ class TestLock:
         assert everything(run) == before
         assert precious.read_text() == "precious"
 
-    def test_one_that_its_holder_has_just_deleted_is_taken_anew(self, tmp_path, monkeypatch):
+    def test_one_that_its_holder_has_just_deleted_is_made_again(self, tmp_path, monkeypatch):
         seize, deleted = lock._seize, []
 
         def late(descriptor, path):
@@ -168,11 +168,11 @@ class TestLock:
         assert not (tmp_path / LOCK_FILE).exists()
 
 
-def test_what_a_person_calls_tmp_is_nobodys_leftover(run, book, tmp_path):
+def test_a_file_that_a_person_calls_tmp_is_never_deleted(run, book, tmp_path):
     kept = [run / "notes.tmp", run / "model.safetensors.tmp", run / "checkpoints" / "x.tmp"]
     for path in kept:
         path.write_text("mine")
-    go_on(run)
+    resume(run)
     assert [path.read_text() for path in kept] == ["mine"] * 3
     other = tmp_path / "other"
     other.mkdir()
@@ -196,21 +196,21 @@ class TestMixedUp:
         code, what, why, fix = refusal("train", "--resume", "--run", run)
         assert (code, what) == (3, f"{run} was trained with another {name}")
         newest = list_checkpoints(run / "checkpoints")[-1].name
-        assert why == f"run.json says {value}, its checkpoint {newest} says {was}"
+        assert why == f"run.json has {value}, its checkpoint {newest} has {was}"
         assert fix == "put the old run.json back, or train again into another folder"
         assert everything(run) == before
 
     def test_a_checkpoint_under_the_name_of_another_step_is_set_aside(self, run):
         newest = list_checkpoints(run / "checkpoints")[-1]
         shutil.copytree(newest, newest.with_name("step-00000099"))
-        said = go_on(run)
-        assert "step-00000099 is damaged (it is that of step 6): taking the one before" in said
-        assert "going on at step 6" in said
+        printed = resume(run)
+        assert "step-00000099 is damaged (it belongs to step 6): taking the one before" in printed
+        assert "resuming at step 6" in printed
         assert (run / "checkpoints" / "step-00000099.bad").exists()
 
     @pytest.mark.parametrize("name", ["metrics.jsonl", "samples.txt"])
     @pytest.mark.parametrize("change", ["flip", "cut", "another", "remove"])
-    def test_a_log_that_is_not_as_it_was_is_gone_on_with_and_said(self, run, name, change):
+    def test_an_altered_log_is_reported_and_continued(self, run, name, change):
         log = run / name
         data = log.read_bytes()
         if change == "flip":
@@ -221,9 +221,9 @@ class TestMixedUp:
             log.write_bytes(b"\n" * len(data))
         else:
             log.unlink()
-        said = go_on(run, "--max-steps", "9")
-        assert f"{name} is not as it was written: what can be read of it is kept" in said
-        assert go_on(run).count("not as it was written") == 0
+        printed = resume(run, "--max-steps", "9")
+        assert f"{name} was altered after writing: what can be read of it is kept" in printed
+        assert "altered after writing" not in resume(run)
         steps = [row["step"] for row in RunFolder.open(run).log.rows()]
         assert steps[-1] == 9
 
@@ -252,33 +252,33 @@ class TestMixedUp:
             described["counters.json"] = {"size": len(forged), "sha256": digest}
             manifest.write_text(json.dumps(described, indent=2) + "\n")
         code, what, _, _ = refusal("train", "--resume", "--run", run)
-        assert (code, what) == (3, f"no checkpoint to go on from in {run}")
+        assert (code, what) == (3, f"no checkpoint to resume from in {run}")
 
     @pytest.mark.parametrize("name", ["weights.safetensors", "counters.json", "MANIFEST.json"])
     def test_a_file_larger_than_the_memory_is_not_read(self, run, name):
         newest = list_checkpoints(run / "checkpoints")[-1]
         os.truncate(newest / name, 30 << 30)
         with bounded():
-            said = go_on(run)
-        assert f"{newest.name} is damaged" in said
-        assert "going on at step 5" in said
+            printed = resume(run)
+        assert f"{newest.name} is damaged" in printed
+        assert "resuming at step 5" in printed
 
-    def test_without_checkpoints_a_run_with_steps_is_not_begun_anew(self, run):
+    def test_a_run_with_steps_but_no_checkpoint_does_not_start_again(self, run):
         shutil.rmtree(run / "checkpoints")
         before = everything(run)
         code, what, why, fix = refusal("train", "--resume", "--run", run)
         assert (code, what) == (3, f"the checkpoints of {run} are gone")
-        assert why == "its log tells of steps, and there is nothing to go on from"
-        assert fix == "put them back, or train again into another folder with --run"
+        assert why == "its log has steps, and there is nothing to resume from"
+        assert fix == "put them back, or train again into another folder, as --run"
         assert everything(run) == before
 
 
 class TestSaves:
-    """I5: at most a minute of work is at stake, and two checkpoints are known to be good."""
+    """I5: at most a minute of work is at stake, and two checkpoints are intact."""
 
     @pytest.mark.parametrize("seconds", [1.0, 7.0, 20.0, 33.0, 58.0])
     def test_no_more_than_a_minute_is_ever_at_stake(self, book, tmp_path, monkeypatch, seconds):
-        now, saved, save, real = [0.0], [], RunFolder.save, train.train_step
+        now, saved, save, real = [0.0], [], RunFolder.save, loop.train_step
 
         def at(folder, state):
             saved.append(now[0])
@@ -290,14 +290,14 @@ class TestSaves:
 
         monkeypatch.setattr(RunFolder, "save", at)
         monkeypatch.setattr(session, "SAVE_EVERY", 50.0)
-        monkeypatch.setattr(train, "train_step", slow)
+        monkeypatch.setattr(loop, "train_step", slow)
         monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: now[0]))
-        learn(book, tmp_path / "run", "--max-steps", "130", "--eval-interval", "1000")
+        train(book, tmp_path / "run", "--max-steps", "130", "--eval-interval", "1000")
         apart = [later - earlier for earlier, later in itertools.pairwise(saved)]
         assert max(apart) <= 60
         assert min(apart[:-1]) > 50 - 2 * seconds  # no more often than that takes
 
-    def test_checkpoints_that_are_refused_three_times_end_it_whatever_else_is_taken(
+    def test_a_training_ends_when_three_checkpoints_in_a_row_are_refused(
         self, book, tmp_path, monkeypatch
     ):
         save, tried = RunFolder.save, []
@@ -317,7 +317,7 @@ class TestSaves:
     def test_a_damaged_one_does_not_count_among_the_two_that_are_kept(self, run, tmp_path):
         folder, state = (
             tmp_path / "checkpoints",
-            TrainState.initialise(*RunFolder.open(run).configs, CPU),
+            TrainState.initialise(*RunFolder.open(run).record.configs, CPU),
         )
 
         def save(step):
