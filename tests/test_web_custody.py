@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from tests.serving import GOLDEN, PARAMETERS, Server
-from zigpt.web.serve import own_token
+from zigpt.web.serve import read_token
 
 
 @pytest.fixture
@@ -26,24 +26,24 @@ class TestTheToken:
     def test_it_is_kept_where_only_its_owner_reads_it(self, kept):
         before = os.umask(0)
         try:
-            token = own_token()
+            token = read_token()
         finally:
             os.umask(before)
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-        assert kept.read_text() == token == own_token()
+        assert kept.read_text() == token == read_token()
 
     @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
     def test_one_that_others_may_read_or_write_is_not_trusted(self, kept, mode):
-        known = own_token()
+        known = read_token()
         kept.chmod(mode)
-        assert own_token() != known
+        assert read_token() != known
         assert kept.read_text() == known  # and no new one is told to them
 
     def test_one_that_is_no_token_is_replaced(self, kept):
-        own_token()
+        read_token()
         for odd in ("", "short", "x" * 33, "字" * 32, "../" * 11):
             kept.write_text(odd)
-            assert own_token() == kept.read_text() != odd
+            assert read_token() == kept.read_text() != odd
 
     def test_a_link_is_not_followed(self, kept, tmp_path):
         other = tmp_path / "other"
@@ -51,13 +51,13 @@ class TestTheToken:
         other.chmod(0o600)
         kept.parent.mkdir(parents=True)
         kept.symlink_to(other)
-        assert own_token() != "x" * 32
+        assert read_token() != "x" * 32
         assert other.read_text() == "x" * 32
 
     def test_where_it_cannot_be_kept_it_holds_for_one_server(self, kept):
         kept.parent.parent.mkdir(parents=True)
         kept.parent.write_text("no folder")
-        assert own_token() != own_token()
+        assert read_token() != read_token()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Nobody but the owner of the terminal is answered, however the request is made up."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -8,18 +9,21 @@ import time
 
 import pytest
 import torch
+import uvicorn
 from starlette.routing import Route
 
 from tests.serving import GOLDEN, PARAMETERS, Server
 from zigpt.cli.main import main
+from zigpt.cli.web import spell_training
 from zigpt.web import guard, protocol
 from zigpt.web.app import create_app
-from zigpt.web.site import Site
+from zigpt.web.app_state import AppState
 
 
 def routes():
     """Every route there is: a new one cannot be forgotten here."""
-    app = create_app(Site(GOLDEN, torch.device("cpu")), ["x"], "t")._app
+    state = AppState(GOLDEN, torch.device("cpu"), spell_training)
+    app = create_app(state, ["x"], "t")._app
     found = [
         (method, route.path)
         for route in app.routes
@@ -53,7 +57,9 @@ def test_without_the_token_nothing_is_said(server, method, path, offered):
     headers = {name: value and value.format(token=server.token) for name, value in offered.items()}
     status, _, body = server.ask(method, path, PARAMETERS, **headers)
     assert status == 401
-    assert json.loads(body) == {"error": "the address in the terminal has a token: open that one"}
+    assert json.loads(body) == {
+        "error": "open the address that the terminal shows: it holds a token"
+    }
 
 
 def test_the_token_is_traded_for_a_cookie_that_no_script_can_read(server):
@@ -233,6 +239,41 @@ def test_whoever_dawdles_is_closed(server):
         thread.join()
     assert protocol.DEADLINE <= 10
     assert max(ended.values()) < protocol.DEADLINE + 3
+
+
+def test_uvicorn_still_shows_when_a_request_is_complete():
+    broken = (
+        "uvicorn has changed H11Protocol.cycle, or its more_body: PunctualProtocol cannot see when "
+        "a request is complete; mend it before you raise the bound in pyproject.toml"
+    )
+
+    class Transport(asyncio.Transport):
+        def is_closing(self):
+            return False
+
+        def close(self):
+            pass
+
+    async def nothing(scope, receive, send):
+        pass
+
+    async def feed():
+        config = uvicorn.Config(nothing, lifespan="off")
+        config.load()
+        connection = protocol.PunctualProtocol(config, uvicorn.Server(config).server_state, {})
+        connection.connection_made(Transport())
+        try:
+            connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+            waits = connection._timer is not None and connection.cycle.more_body
+            connection.data_received(b"}")
+            assert (waits, connection.cycle.more_body) == (True, False), broken
+        except AttributeError as error:
+            raise AssertionError(broken) from error
+        assert connection._timer is None
+        connection.connection_lost(None)
+        await asyncio.sleep(0)
+
+    asyncio.run(feed())
 
 
 def test_what_is_written_is_what_sample_writes(server, capsys):

@@ -61,7 +61,7 @@ class Watched:
         wait_for(lambda: state_of(self.run) == "stopped")
         stopped = strings("en")["state.stopped"]
         expect(self.page.locator(".facts dd").first).to_have_text(stopped)
-        self.page.click("#wish-go", timeout=SOON)
+        self.page.click("#control-resume", timeout=SOON)
         wait_for(lambda: state_of(self.run) != "stopped")
 
     def kill_page(self):
@@ -112,7 +112,7 @@ def test_whatever_is_killed_the_others_go_on_and_the_end_is_the_same(browser, tm
             step = saved_steps(run)[-1]
             assert step >= max(saved, number * STRIDE)
             facts = watched.page.locator(".facts dd")
-            expect(facts.nth(0)).to_have_text("Waiting, all saved")
+            expect(facts.nth(0)).to_have_text(strings("en")["state.waiting"])
             expect(facts.nth(1)).to_have_text(f"{step:,} / {LAST:,}")
             measured = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
             assert step - measured <= 5  # it waits before it measures

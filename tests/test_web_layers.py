@@ -159,9 +159,9 @@ ODD = [
 @pytest.mark.parametrize("question", ["layers", "parts"])
 def test_odd_questions_are_refused_in_words(server, question):
     good = {"text": TEXT, "position": 0, "target": None, "at": None}
-    assert server.ask("POST", f"/api/look/{question}", good)[0] == 200
+    assert server.ask("POST", f"/api/window/{question}", good)[0] == 200
     odd = [{**good, **each} for each in ODD[1:]] + [{}, b"[]", b"null"]
     if question == "parts":
         odd += [{**good, "position": each} for each in (-1, 8, 1.5, "0", None, True, 10**30)]
     for body in odd:
-        assert server.refuses(f"/api/look/{question}", body), body
+        assert server.refuses(f"/api/window/{question}", body), body

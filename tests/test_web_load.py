@@ -21,9 +21,10 @@ import torch
 from starlette.routing import Route
 
 from tests.serving import GOLDEN, PARAMETERS, Server
-from zigpt.web import app, desk, serve, training
+from zigpt.cli.web import spell_training
+from zigpt.web import app, serve, training, worker
+from zigpt.web.app_state import AppState
 from zigpt.web.guard import Refused
-from zigpt.web.site import Site
 
 CYCLES = int(os.environ.get("ZIGPT_CYCLES", "200"))
 CASES = int(os.environ.get("ZIGPT_CASES", "300"))
@@ -107,7 +108,7 @@ def test_two_hundred_at_once_are_served_or_told_to_come_back_and_nobody_else_wai
         # Not a speed, which depends on the machine: nobody waits behind texts that are written.
         assert slowest < 5
         assert set(codes) == {b"200", b"429"}
-        assert codes[b"200"] >= 100 + desk.MOST_WAITING // 2
+        assert codes[b"200"] >= 100 + worker.MOST_WAITING // 2
         for head in crowd.heads.values():
             assert (b" 429 " in head) == (b"\r\nretry-after: 1\r\n" in head.lower())
     finally:
@@ -118,19 +119,19 @@ def test_more_watchers_than_there_is_room_for_are_told_to_come_back(monkeypatch)
     monkeypatch.setattr(app, "_MOST_WATCHING", 3)
     with in_a_thread() as here:
         crowd = Crowd(here, [("/api/watch", None)] * 3)
-        wait_for(lambda: here.site.watching == 3)
+        wait_for(lambda: here.state.watching == 3)
         status, headers, _ = here.ask("GET", "/api/watch")
         assert (status, headers["retry-after"]) == (503, "5")
         crowd.close()
-        wait_for(lambda: here.site.watching == 0)
+        wait_for(lambda: here.state.watching == 0)
         assert here.ask("GET", "/api/watch")[0] == 200
 
 
 class Here(Server):
     """A server in a thread of this process: what it holds can be counted."""
 
-    def __init__(self, site, address, token):
-        self.site, self.token = site, token
+    def __init__(self, state, address, token):
+        self.state, self.token = state, token
         self.port = int(address.split(":")[2].split("/")[0])
         self.host = f"127.0.0.1:{self.port}"
 
@@ -145,16 +146,16 @@ def in_a_thread():
             super().__init__(config)
             made.append(self)
 
-    site = Site(GOLDEN, torch.device("cpu"))
+    state = AppState(GOLDEN, torch.device("cpu"), spell_training)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serve.uvicorn, "Server", Noted)
         thread = threading.Thread(
-            target=serve.serve, args=(site, "127.0.0.1", 0, False, said.append)
+            target=serve.serve, args=(state, "127.0.0.1", 0, False, said.append)
         )
         thread.start()
         wait_for(lambda: said and made and made[0].started)
         try:
-            yield Here(site, said[0], said[0].partition("#")[2])
+            yield Here(state, said[0], said[0].partition("#")[2])
         finally:
             made[0].should_exit = True
             thread.join()
@@ -167,9 +168,9 @@ def wait_for(holds, seconds=30):
         time.sleep(0.02)
 
 
-def held(site):
+def held(state):
     """What a connection could leave behind: slots, descriptors, threads."""
-    return site.watching, site.desk._waiting, len(os.listdir("/proc/self/fd"))
+    return state.watching, state.worker._waiting, len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts what is in /proc")
@@ -194,16 +195,16 @@ def test_whoever_goes_away_leaves_nothing_behind():
 
         for number in range(16):  # whatever is made once is made now
             cycle(number)
-        wait_for(lambda: held(here.site)[:2] == (0, 0))
+        wait_for(lambda: held(here.state)[:2] == (0, 0))
         time.sleep(0.5)
-        before, threads = held(here.site), threading.active_count()
+        before, threads = held(here.state), threading.active_count()
         for number in range(CYCLES):
             cycle(number)
-        wait_for(lambda: held(here.site) == before)
+        wait_for(lambda: held(here.state) == before)
         # A pool of threads may still have been growing; it does not grow with the cycles.
         assert threading.active_count() <= threads + min(32, (os.cpu_count() or 1) + 4)
         assert here.ask("POST", "/api/write", PARAMETERS)[0] == 200
-        now = (*held(here.site), threading.active_count())
+        now = (*held(here.state), threading.active_count())
     took = time.monotonic() - began
     print(f"{CYCLES} cycles, {took:.0f} s: {(*before, threads)} before, {now} after")
 
@@ -238,8 +239,8 @@ class Asker:
     """Asks the application itself, without a network between."""
 
     def __init__(self, folder):
-        self.site = Site(folder, torch.device("cpu"))
-        self.guarded = app.create_app(self.site, ["here:1"], "t")
+        self.state = AppState(folder, torch.device("cpu"), spell_training)
+        self.guarded = app.create_app(self.state, ["here:1"], "t")
         self.loop = asyncio.new_event_loop()
 
     def ask(self, method, path, data, chunked=False):
@@ -278,8 +279,8 @@ class Asker:
         return told[0]["status"], body
 
     def close(self):
-        self.site.desk.close()
-        self.site.library_desk.close()
+        self.state.worker.close()
+        self.state.copy_worker.close()
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
 
@@ -302,7 +303,7 @@ RIGHT = {
     "target": ["a", " ", "the", None],
     "tensor": ["scores", "weights", "logits", "stream", "ids", "probabilities", "__class__"],
     "index": [[], [0], [0, 0], [0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]],
-    "do": ["start", "pause", "step", "go", "stop"],
+    "action": ["pause", "step", "resume", "stop"],
     "preset": ["tiny", "auto"],
     "minutes": [None, 0.1, 2000],
     "token": ["t", "x"],
@@ -368,9 +369,9 @@ def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch
     for number in range(CASES):
         method, path = choose.choice(routes)
         if choose.random() < 0.7:
-            method, path = "POST", choose.choice([*posts, *["/api/look/{question}"] * 5])
-        question = choose.choice([*app.QUESTIONS, *app.QUESTIONS, "none", "..", "%00", ""])
-        path = path.replace("{question}", question)
+            method, path = "POST", choose.choice([*posts, *["/api/window/{name}"] * 5])
+        name = choose.choice([*app.WINDOW_HANDLERS, *app.WINDOW_HANDLERS, "none", "..", "%00", ""])
+        path = path.replace("{name}", name)
         data = next(body)
         status, answer = asker.ask(method, path, data, chunked=number % 3 == 0)
         codes[status] += 1
@@ -380,30 +381,30 @@ def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch
         assert b'File "' not in answer, case
         if status >= 400 and path.startswith("/api/") and status not in (404, 405):
             assert list(json.loads(answer)) == ["error"], case
-        if asker.site.path.name != "golden":  # it was begun, as far as anybody knows
-            asker.site.show(tmp_path / "runs" / "golden")
+        if asker.state.path.name != "golden":  # it was begun, as far as anybody knows
+            asker.state.show(tmp_path / "runs" / "golden")
     assert asker.ask("GET", "/api/health", b"") == (200, b'{"ok":true}')
     wanted = json.dumps(PARAMETERS).encode()
     status, answer = asker.ask("POST", "/api/write", wanted)
     assert (status, len(answer.splitlines())) == (200, PARAMETERS["length"])
-    assert (asker.site.watching, asker.site.desk._waiting) == (0, 0)
-    if asker.site.trainer._said:
-        asker.site.trainer._said.close()
+    assert (asker.state.watching, asker.state.worker._waiting) == (0, 0)
+    if asker.state.trainer._stderr:
+        asker.state.trainer._stderr.close()
     asker.close()
     print(f"{CASES} cases, {time.monotonic() - began:.0f} s: {dict(sorted(codes.items()))}")
 
 
 def test_a_text_that_was_begun_is_written_to_its_end_however_many_come(monkeypatch):
     """D10"""
-    monkeypatch.setattr(desk, "MOST_WAITING", 1)
+    monkeypatch.setattr(worker, "MOST_WAITING", 1)
 
     async def crowd():
-        busy, gate = desk.Desk(), threading.Event()
-        first = asyncio.create_task(busy.do(gate.wait))
+        busy, gate = worker.Worker(), threading.Event()
+        first = asyncio.create_task(busy.run(gate.wait))
         await asyncio.sleep(0)
         with pytest.raises(Refused) as refused:
-            await busy.do(lambda: "new")
-        more = asyncio.create_task(busy.do(lambda: "more", is_begun=True))
+            await busy.run(lambda: "new")
+        more = asyncio.create_task(busy.run(lambda: "more", continues=True))
         gate.set()
         assert (await first, await more, refused.value.status) == (True, "more", 429)
         busy.close()

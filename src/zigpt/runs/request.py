@@ -9,7 +9,7 @@ from zigpt.errors import UsageError
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig
 
 Preset = Literal["auto", PresetName]
-_LONGEST = 100_000  # minutes
+LONGEST_MINUTES = 100_000
 _KINDS: Mapping[str, Any] = {
     setting.name: setting.type
     for setting in (*fields(GPTConfig), *fields(TrainConfig))
@@ -39,10 +39,10 @@ class TrainRequest:
         object.__setattr__(self, "settings", settings)
         if self.minutes is None:
             return
-        if not 0 < self.minutes < _LONGEST:
+        if not 0 < self.minutes < LONGEST_MINUTES:
             raise UsageError(
                 f"`minutes` {self.minutes} is not a time to train",
-                f"it must be above 0 and below {_LONGEST:,}",
+                f"it must be above 0 and below {LONGEST_MINUTES:,}",
                 "try `minutes` 3",
             )
         if self.resume or "max_steps" in self.settings:

@@ -1,4 +1,4 @@
-"""How one character was drawn: from the scores to the random number, stage by stage."""
+"""How one character was chosen: from the scores to the random number, stage by stage."""
 
 from typing import Any
 
@@ -8,26 +8,26 @@ from zigpt.formats.saved_model import SavedModel
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import Stages, next_probabilities, pick, stages
 from zigpt.gpt.config import SampleConfig
-from zigpt.web.guard import Refused
-from zigpt.web.questions import begun, field, sampling
+from zigpt.web.handlers.requests import RedrawRequest
+from zigpt.web.handlers.writing import start_ids
 
 CANDIDATES = 12
 _VISIBLE = 0.004  # of the strip of all probabilities: narrower parts could not be told apart
 
 
-def drawn(saved: SavedModel, asked: Any) -> dict[str, Any]:
-    """Draw again what was drawn after a text, with the same random number, and keep all stages.
+def redraw(saved: SavedModel, request: RedrawRequest) -> dict[str, Any]:
+    """Choose a character again with the same random number, keeping every stage of the choice.
 
-    The likeliest candidates come first; the one that was drawn is always among them.
+    The likeliest candidates come first; the chosen one is always among them.
+
+    Raises:
+        VocabularyError: the model does not know one of the characters.
     """
-    number = field(asked, "number", float)
-    if not 0 <= number < 1:
-        raise Refused(422, "number goes from 0 up to, and without, 1")
-    config, (ids, _) = sampling(asked), begun(saved, asked)
+    ids = start_ids(saved, request)
     scores = ReferenceDecoder(saved.model).next_scores(np.array([ids], np.int64))
-    found = stages(scores, config)
+    found = stages(scores, request.sampling)
     plain = next_probabilities(scores, SampleConfig())[0]
-    chosen = int(pick(found.probabilities, np.array([number]))[0])
+    chosen = int(pick(found.probabilities, np.array([request.number]))[0])
     shown = (-scores[0]).argsort(kind="stable")[:CANDIDATES].tolist()
     if chosen not in shown:
         shown.append(chosen)
@@ -43,7 +43,7 @@ def drawn(saved: SavedModel, asked: Any) -> dict[str, Any]:
                 "character": decode([i]),
                 "logit": float(scores[0, i]),
                 "probability": float(plain[i]),
-                **_way(found, i),
+                **_stages_of(found, i),
             }
             for i in shown
         ],
@@ -53,8 +53,8 @@ def drawn(saved: SavedModel, asked: Any) -> dict[str, Any]:
     }
 
 
-def _way(found: Stages, i: int) -> dict[str, Any]:
-    """What each stage made of one character, and which of them dropped it."""
+def _stages_of(found: Stages, i: int) -> dict[str, Any]:
+    """List what each stage made of one character, and which of them dropped it."""
     scaled = float(found.scaled[0, i])
     dropped = None
     if np.isinf(scaled):
@@ -64,7 +64,7 @@ def _way(found: Stages, i: int) -> dict[str, Any]:
     elif found.top_p[0, i] == 0 < found.softmax[0, i]:
         dropped = "top_p"
     return {
-        "scaled": None if np.isinf(scaled) else scaled,  # JSON knows no infinity
+        "scaled": None if np.isinf(scaled) else scaled,  # JSON has no infinity
         "softmax": float(found.softmax[0, i]),
         "drawn_with": float(found.probabilities[0, i]),
         "dropped": dropped,

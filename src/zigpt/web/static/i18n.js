@@ -1,4 +1,4 @@
-// Everything that is read: the strings of both languages, numbers, and characters one cannot see.
+// Text in both languages, numbers as text, and signs for characters that cannot be seen.
 
 /** @typedef {"zh" | "en"} Language */
 
@@ -7,8 +7,8 @@ const languages = {};
 /** @type {Record<string, string>} */
 let strings = {};
 
-/** Both, once: to turn from one to the other nobody has to be asked. */
-export async function learnLanguages() {
+/** Both at once: to change the language then needs no server. */
+export async function loadLanguages() {
   await Promise.all(["zh", "en"].map(async (each) => {
     languages[each] = await (await fetch(`strings.${each}.json`)).json();
   }));
@@ -20,17 +20,14 @@ export const language = () =>
   (navigator.language.startsWith("zh") ? "zh" : "en");
 
 /** @param {Language} chosen */
-export function speak(chosen) {
+export function useLanguage(chosen) {
   strings = languages[chosen];
   document.documentElement.lang = chosen === "zh" ? "zh-CN" : "en";
 }
 
-/** @param {string} key */
-export const knows = (key) => Object.hasOwn(strings, key);
-
-/** @param {string} key @param {Record<string, string | number>} [values] */
-export const say = (key, values = {}) =>
-  strings[key].replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+/** @param {string} key @param {Record<string, string | number>} [values] @param {string} [otherwise] */
+export const say = (key, values = {}, otherwise = key) =>
+  (strings[key] ?? strings[otherwise]).replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 
 /** @param {number} value */
 export const whole = (value) => value.toLocaleString(document.documentElement.lang);
@@ -52,19 +49,19 @@ export function percent(share) {
 /** @type {Record<string, string>} */
 const GLYPHS = { "\n": "⏎", "\t": "⇥", " ": "␣", "\u3000": "□" };
 
-/** A character as something that can be seen: those without a picture by their number. @param {string} character */
+/** A character as something that can be seen; one without a picture as its code. @param {string} character */
 export const glyph = (character) =>
   GLYPHS[character] ?? (/[\p{C}\p{Z}]/u.test(character) ? `⟨${code(character)}⟩` : character);
 
 /** As Unicode writes it, without the U+. @param {string} character */
 const code = (character) => (character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0");
 
-/** The first character of a text that a model has never seen. @param {{characters: string}} model @param {string} text */
-export function strangerTo(model, text) {
-  const known = new Set(model.characters);
-  return Array.from(text).find((character) => !known.has(character));
+/** The first character that is unknown to a model. @param {{characters: string}} model @param {string} text */
+export function unknownCharacter(model, text) {
+  const vocabulary = new Set(model.characters);
+  return Array.from(text).find((character) => !vocabulary.has(character));
 }
 
-/** A text as one line in which all can be seen. @param {string} text */
-export const plain = (text) =>
+/** A text on one line, with signs for what cannot be seen. @param {string} text */
+export const oneLine = (text) =>
   Array.from(text).map((character) => (character === " " ? character : glyph(character))).join("");

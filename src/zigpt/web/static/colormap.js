@@ -1,18 +1,9 @@
 // Numbers in rows and columns as colours: one pixel for each.
 
 import { element } from "./elements.js";
+/** @import { Field } from "./types.js" */
 
-/**
- * @typedef {object} Field
- * @property {ArrayLike<number>} values row by row
- * @property {number} rows
- * @property {number} columns
- * @property {keyof typeof RAMPS} kind numbers on both sides of 0, or shares of 1
- * @property {number} most the number that is as strong as it gets
- * @property {(row: number, column: number) => boolean} [hidden] cells that have no colour
- */
-
-// Orange and blue, dark at both ends: told apart by all eyes, and in grey by how far they are from 0.
+// Orange and blue, dark at both ends: distinct for all eyes, and in grey by how far they are from 0.
 const RAMPS = {
   signed: ["--minus-2", "--minus-1", "--zero", "--plus-1", "--plus-2"],
   share: ["--zero", "--plus-1", "--plus-2"],
@@ -28,21 +19,21 @@ export const tint = (name, percent) => `color-mix(in srgb, var(${name}) ${Math.r
 /** Red, green, blue and opacity of all shades, one after the other. @param {keyof typeof RAMPS} kind */
 function shades(kind) {
   const stops = RAMPS[kind].map((name) => [1, 3, 5].map((at) => parseInt(colour(name).slice(at, at + 2), 16)));
-  const found = new Uint8ClampedArray(4 * SHADES);
+  const table = new Uint8ClampedArray(4 * SHADES);
   for (let shade = 0; shade < SHADES; shade++) {
     const place = (shade / (SHADES - 1)) * (stops.length - 1);
     const from = Math.min(Math.floor(place), stops.length - 2);
     const mixed = stops[from].map((part, at) => part + (place - from) * (stops[from + 1][at] - part));
-    found.set([...mixed, 255], 4 * shade);
+    table.set([...mixed, 255], 4 * shade);
   }
-  return found;
+  return table;
 }
 
 /** A canvas with a pixel for each number; hidden ones are transparent. @param {Field} field */
 export function pixels({ values, rows, columns, kind, most, hidden }) {
-  const made = element("canvas", { width: columns, height: rows });
-  const pen = made.getContext("2d");
-  if (!pen) return made;
+  const canvas = element("canvas", { width: columns, height: rows });
+  const pen = canvas.getContext("2d");
+  if (!pen) return canvas;
   const image = pen.createImageData(columns, rows), table = shades(kind), data = image.data;
   const strength = 1 / (most || 1);
   for (let row = 0, at = 0; row < rows; row++) {
@@ -56,10 +47,10 @@ export function pixels({ values, rows, columns, kind, most, hidden }) {
     }
   }
   pen.putImageData(image, 0, 0);
-  return made;
+  return canvas;
 }
 
-/** Where the mask lies on queries as rows and keys as columns. @param {number} row @param {number} column */
+/** What the mask hides from queries in rows of keys in columns. @param {number} row @param {number} column */
 export const isFuture = (row, column) => column > row;
 
 /** The number furthest from 0. @param {ArrayLike<number>} values */
