@@ -276,15 +276,15 @@ class TestUnicode:
         assert refusal("sample", model, "--prompt", "a字b字\x1b") == (
             3,
             "not in this model's 7 characters: '字' (U+5B57) at 1, '\\x1b' (U+001B) at 4",
-            "the model has never seen them, so it has no number for them",
+            "the model never saw them in training, so they have no id",
             "leave them out, or use --unknown drop or --unknown replace",
         )
 
     @pytest.mark.parametrize(
         ("prompt", "place", "hint"),
         [
-            ("abe\u0301", "'\u0301' (U+0301) at 3", "; near: 'e\u0301' -> 'é'"),
-            ("ａ", "'ａ' (U+FF41) at 0", "; near: 'ａ' -> 'a'"),
+            ("abe\u0301", "'\u0301' (U+0301) at 3", "; near misses: 'e\u0301' -> 'é'"),
+            ("ａ", "'ａ' (U+FF41) at 0", "; near misses: 'ａ' -> 'a'"),
             ("a\udcff", "'\\udcff' (U+DCFF) at 1", "--unknown replace"),
             ("b\0", "'\\x00' (U+0000) at 1", "--unknown replace"),
         ],

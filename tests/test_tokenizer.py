@@ -10,7 +10,7 @@ from zigpt.tokenizers.char import CharTokenizer
 
 
 @given(st.text(min_size=1, alphabet=st.characters(codec="utf-8")))
-def test_decoding_what_was_encoded_gives_the_text_back(text):
+def test_decoding_inverts_encoding(text):
     tokenizer = CharTokenizer.from_text(text)
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
@@ -46,27 +46,38 @@ def test_unknown_characters_are_named_with_code_point_and_first_position():
     assert refusal.value.exit_code == 3
     assert "'字' (U+5B57) at 1, '!' (U+0021) at 4" in refusal.value.what
     assert "4 characters" in refusal.value.what
-    assert "--unknown drop" in refusal.value.fix
+    assert refusal.value.fix == "leave them out, or set `unknown` to drop or replace"
 
 
-def test_what_is_written_for_unknown_ascii_may_have_a_number_beyond_a_byte():
+def test_unknown_ascii_may_be_replaced_by_an_id_beyond_a_byte():
     tokenizer = CharTokenizer("".join(map(chr, range(0x4E00, 0x4E00 + 3000))) + "\ufffd")
     assert tokenizer.decode(tokenizer.encode("ab", "replace")) == "\ufffd\ufffd"
     assert len(tokenizer.encode("ab", "drop")) == 0
 
 
-def test_many_unknown_characters_are_counted_not_listed():
+def test_of_many_unknown_characters_five_are_named_and_the_rest_counted():
     with pytest.raises(VocabularyError, match="and 3 more"):
         CharTokenizer("a").encode("bcdefghi")
 
 
 @pytest.mark.parametrize(
-    ("strange", "twin"), [("Ａ", "A"), ("é", "e"), ("B", "b"), ("，", ",")], ids=str
+    ("typed", "meant"), [("Ａ", "A"), ("é", "e"), ("B", "b"), ("，", ",")], ids=str
 )
-def test_a_refusal_offers_the_character_that_was_probably_meant(strange, twin):
+def test_a_refusal_offers_the_character_that_was_probably_meant(typed, meant):
     with pytest.raises(VocabularyError) as refusal:
-        CharTokenizer(",Abe").encode(strange)
-    assert f"{strange!r} -> {twin!r}" in refusal.value.fix
+        CharTokenizer(",Abe").encode(typed)
+    assert f"{typed!r} -> {meant!r}" in refusal.value.fix
+
+
+def test_the_parts_of_a_composed_character_are_a_near_miss_of_it():
+    with pytest.raises(VocabularyError) as refusal:
+        CharTokenizer("ex\u00e9").encode("xe\u0301x")
+    assert "'e\u0301' -> '\u00e9'" in refusal.value.fix
+
+
+def test_a_position_counts_from_the_start_of_the_longer_text():
+    with pytest.raises(VocabularyError, match=r"'b' \(U\+0062\) at 1,001"):
+        CharTokenizer("a").encode("ab", start=1000)
 
 
 def test_a_typed_backslash_n_is_explained():

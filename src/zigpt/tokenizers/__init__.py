@@ -10,7 +10,7 @@ _KINDS = {CharTokenizer.kind: CharTokenizer}
 
 
 def to_record(tokenizer: Tokenizer) -> dict[str, Any]:
-    """Describe a tokenizer in JSON's types, so that `from_record` can build it again."""
+    """Describe a tokenizer in the types of JSON, for `from_record` to rebuild it."""
     return {"kind": tokenizer.kind, "vocabulary": tokenizer.vocabulary}
 
 
@@ -18,7 +18,7 @@ def from_record(record: Mapping[str, Any]) -> Tokenizer:
     """Build the tokenizer that `to_record` described.
 
     Raises:
-        ValueError: its kind is not known here, or its vocabulary is impossible.
+        ValueError: there is no such kind, or the vocabulary is not one of that kind.
     """
     if record["kind"] not in _KINDS:
         raise ValueError(f"there is no tokenizer of kind {record['kind']!r:.20}")

@@ -1,4 +1,4 @@
-"""What every tokenizer can do. Ids are numpy arrays of the smallest unsigned type that fits."""
+"""What every tokenizer does. Ids are numpy arrays of the smallest unsigned type that fits."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -15,11 +15,11 @@ class Tokenizer(Protocol):
     """Text to ids and back, with a fixed vocabulary."""
 
     kind: ClassVar[str]
-    """How files name this sort of tokenizer."""
+    """The name of this kind of tokenizer in files."""
 
     @property
     def vocabulary(self) -> Sequence[str]:
-        """The text of each id: all that has to be stored to build the tokenizer again."""
+        """The text of each id: all that a file needs to rebuild the tokenizer."""
         ...
 
     @property
@@ -37,11 +37,11 @@ class Tokenizer(Protocol):
     def encode(self, text: str, unknown: Unknown = "error", start: int = 0) -> Ids:
         """Turn text into ids.
 
-        `unknown` says what to do with text that has no id: raise, leave it out, or replace it. For
-        a piece of a longer text, `start` is its position there, for messages.
+        `unknown` says what to do about text that has no id: refuse it, drop it, or replace it.
+        Where `text` is part of a longer one, `start` is its position there, for messages.
 
         Raises:
-            VocabularyError: naming what has no id.
+            VocabularyError: naming the text that has no id.
         """
         ...
 
