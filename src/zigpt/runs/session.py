@@ -110,8 +110,8 @@ class _Training:
             raise
         if self._stops:
             folder.save(state)
-            yield Stopped(state.step)
             folder.log.draw(folder.ladder)
+            yield Stopped(state.step)  # the last event: the caller may leave now
             return
         yield Trained(state.step)
         folder.log.draw(folder.ladder)
