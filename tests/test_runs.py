@@ -15,7 +15,7 @@ import safetensors
 import safetensors.numpy as safetensors_numpy
 import torch
 
-from tests.conftest import story
+from tests.texts import story
 from zigpt.anatomy import inspect
 from zigpt.cli.main import main
 from zigpt.data import Corpus, read_texts

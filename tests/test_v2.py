@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import story
+from tests.texts import story
 
 V2 = Path(__file__).parent.parent / "v2.py"
 SOURCE = V2.read_text(encoding="utf-8")

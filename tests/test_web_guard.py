@@ -16,6 +16,8 @@ from zigpt.web import guard, protocol
 from zigpt.web.app import create_app
 from zigpt.web.site import Site
 
+pytest_plugins = ["tests.browser"]
+
 
 def routes():
     """Every route there is: a new one cannot be forgotten here."""

@@ -11,14 +11,15 @@ import torch
 from playwright.sync_api import expect
 
 import zigpt
+from tests.runs import wait_for
 from tests.serving import Server, in_a_browser, number
-from tests.test_wish import wait_for
 from zigpt.anatomy import SHAPES, influence, trace
 from zigpt.formats.saved_model import SavedModel, load_model, save_model
 from zigpt.gpt.config import GPTConfig
 from zigpt.gpt.model import GPT
 from zigpt.tokenizers.char import CharTokenizer
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 TEXT = "a lamp,\nthe sea"  # shorter than the window
 LENGTH = len(TEXT)

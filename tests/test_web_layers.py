@@ -10,6 +10,7 @@ from tests.serving import GOLDEN, in_a_browser, number
 from zigpt.anatomy import inspect, lens, score_parts
 from zigpt.formats.saved_model import load_model
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 TEXT = "the rive"
 SAVED = load_model(GOLDEN)
