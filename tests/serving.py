@@ -1,4 +1,4 @@
-"""A real server and a real browser, for whatever is tested of the page."""
+"""A real server for the tests of the page, and what they share about it."""
 
 import contextlib
 import http.client
@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
 
 from zigpt.web import guard
 
@@ -29,8 +28,6 @@ QUIET = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
-
-expect.set_options(timeout=SOON)
 
 
 def strings(language):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from stress.settings import shortened
-from tests.conftest import story
+from tests.texts import story
 from zigpt.cli.main import guarded, main
 from zigpt.formats.saved_model import load_model, save_model
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from stress.crashes import outcome
-from tests.conftest import story
-from tests.test_cli import SMALL
+from tests.runs import SMALL
+from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.runs.checkpoint import list_checkpoints
 from zigpt.runs.control import CONTROL_FILE, Request, read_request, send_request

@@ -28,8 +28,8 @@ import zigpt.cli.sample  # all of them: no refusal is to wait for an import  # n
 from stress import names, texts
 from stress.model_files import good_file
 from stress.settings import outcome, shortened
-from tests.conftest import story
 from tests.limits import bounded, campaign_alone
+from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.data.batches import Corpus
 from zigpt.data.source import read_texts

@@ -14,10 +14,9 @@ import pytest
 import torch
 
 from stress.crashes import outcome
-from tests.conftest import story
 from tests.limits import bounded
-from tests.test_cli import SMALL
-from tests.test_faults_places import refusal
+from tests.runs import SMALL, refusal, saving_at_every_step
+from tests.texts import story
 from zigpt.cli import follow
 from zigpt.cli.main import main
 from zigpt.errors import StorageError
@@ -28,9 +27,14 @@ from zigpt.runs.lock import LOCK_FILE, locked
 from zigpt.training import loop
 from zigpt.training.loop import TrainState
 
-pytestmark = pytest.mark.usefixtures("hurried")
 SETTINGS = [*SMALL, "--max-steps", "6", "--eval-interval", "3", "--dropout", "0.2"]
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hurried():
+    with saving_at_every_step():
+        yield
 
 
 @pytest.fixture(scope="module")

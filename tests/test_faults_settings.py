@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import zigpt.training.loop
 from stress.settings import BAD, CHOICES, GOOD, outcome, shortened
-from tests.conftest import story
 from tests.limits import bounded, resource
+from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.formats.safetensors import read_lazily
 from zigpt.gpt.config import GPTConfig, TrainConfig

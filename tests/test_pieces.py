@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import story
+from tests.texts import story
 from zigpt.data import pieces as subwords
 from zigpt.data.pieces import Subwords, merge_pairs
 

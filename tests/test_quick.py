@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import story
+from tests.texts import story
 from zigpt.data.batches import Corpus
 from zigpt.errors import ModelFileError
 from zigpt.formats.onnx_int8 import quantize

@@ -20,7 +20,7 @@ import torch
 
 from stress.crashes import in_a_process, outcome
 from stress.faulty_disk import KILLS, FaultyDisk
-from tests.conftest import story
+from tests.texts import story
 from zigpt import storage
 from zigpt.anatomy.activations import inspect
 from zigpt.cli.main import main

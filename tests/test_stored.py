@@ -16,8 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.conftest import story
-from tests.test_cli import SMALL
+from tests.runs import SMALL
+from tests.texts import story
 from zigpt import storage
 from zigpt.cli.main import main
 from zigpt.data import encodings

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.conftest import story
+from tests.texts import story
 from zigpt.data.batches import Corpus
 from zigpt.errors import DivergedError, TextError
 from zigpt.gpt.config import GPTConfig, TrainConfig

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.conftest import story
+from tests.texts import story
 from zigpt.bench.plain import load_textbook
 from zigpt.gpt.config import GPTConfig
 from zigpt.gpt.model import GPT

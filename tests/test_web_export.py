@@ -14,6 +14,7 @@ from zigpt.gpt.config import GPTConfig
 from zigpt.gpt.model import GPT
 from zigpt.tokenizers.char import CharTokenizer
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 TEXT = "the rive"
 LARGEST = 2 << 20  # bytes of one file

@@ -19,6 +19,8 @@ from zigpt.web import guard, protocol
 from zigpt.web.app import create_app
 from zigpt.web.app_state import AppState
 
+pytest_plugins = ["tests.browser"]
+
 
 def routes():
     """Every route there is: a new one cannot be forgotten here."""

@@ -11,8 +11,8 @@ import torch
 from playwright.sync_api import expect
 
 import zigpt
+from tests.runs import wait_for
 from tests.serving import Server, in_a_browser, number
-from tests.test_wish import wait_for
 from zigpt.anatomy.predictions import influence
 from zigpt.anatomy.trace import SHAPES, trace
 from zigpt.formats.saved_model import SavedModel, load_model, save_model
@@ -20,6 +20,7 @@ from zigpt.gpt.config import GPTConfig
 from zigpt.gpt.model import GPT
 from zigpt.tokenizers.char import CharTokenizer
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 TEXT = "a lamp,\nthe sea"  # shorter than the window
 LENGTH = len(TEXT)

@@ -13,14 +13,14 @@ import time
 from playwright.sync_api import expect
 
 from stress.crashes import outcome
-from tests.conftest import story
+from tests.runs import SMALL, pid_of, saved_steps, train, wait_for
 from tests.serving import SOON, Server, in_a_browser, strings
-from tests.test_cli import SMALL
-from tests.test_wish import pid_of, saved_steps, train, wait_for
+from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.runs.control import Request, send_request
 from zigpt.web.watch import state_of
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 KILLS = int(os.environ.get("ZIGPT_KILLS", "1"))
 STRIDE = 25  # steps between two kills

@@ -11,6 +11,7 @@ from zigpt.anatomy.activations import inspect
 from zigpt.anatomy.layers import lens, score_parts
 from zigpt.formats.saved_model import load_model
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 TEXT = "the rive"
 SAVED = load_model(GOLDEN)

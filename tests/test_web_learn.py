@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.conftest import story
+from tests.runs import saved_steps, wait_for
 from tests.serving import GOLDEN, Server, in_a_browser, strings
-from tests.test_wish import saved_steps, wait_for
+from tests.texts import story
 from zigpt.cli.web import spell_training
 from zigpt.runs.control import Request, read_request, send_request
 from zigpt.runs.lock import LOCK_FILE, locked
@@ -24,6 +24,7 @@ from zigpt.web.handlers.requests import StartRequest, parse
 from zigpt.web.training import Trainer
 from zigpt.web.watch import describe_run, state_of
 
+pytest_plugins = ["tests.browser"]
 TEXT = story(4000)
 MINUTES = "0.1"  # some 80 steps
 

@@ -13,10 +13,11 @@ import torch
 from playwright.sync_api import expect
 
 import zigpt
+from tests.runs import wait_for
 from tests.serving import GOLDEN, SOON, STATIC, Server, have_written, in_a_browser, strings
-from tests.test_wish import wait_for
 from zigpt.formats.saved_model import load_model
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 
 

@@ -7,8 +7,8 @@ import shutil
 import pytest
 import torch
 
-from tests.conftest import story
 from tests.serving import GOLDEN
+from tests.texts import story
 from zigpt.cli.web import spell_training
 from zigpt.data.batches import Corpus
 from zigpt.gpt.config import PRESETS, GPTConfig, TrainConfig

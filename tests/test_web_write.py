@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.conftest import story
+from tests.runs import wait_for
 from tests.serving import (
     GOLDEN,
     PARAMETERS,
@@ -18,7 +18,7 @@ from tests.serving import (
     number,
     strings,
 )
-from tests.test_wish import wait_for
+from tests.texts import story
 from zigpt.formats.saved_model import load_model, save_model
 from zigpt.generate.loop import write
 from zigpt.generate.reference import ReferenceDecoder
@@ -26,6 +26,7 @@ from zigpt.generate.sampling import pick, stages
 from zigpt.gpt.config import SampleConfig
 from zigpt.web.copy_finder import LARGEST, CopyFinder
 
+pytest_plugins = ["tests.browser"]
 PROMPT, LENGTH, SEED = "the ", 120, 5
 SETTINGS = {"temperature": 0.8, "top_k": 9, "top_p": 0.9}
 CONFIG = SampleConfig(seed=SEED, **SETTINGS)

@@ -22,9 +22,9 @@ from zigpt.runs.training_text import find_again, text_of
 from zigpt.training.device import keep_freed_memory, pick_device
 from zigpt.verify.causality import check_causality, take_windows
 from zigpt.verify.check import Check, Result, sentence, unchecked
-from zigpt.verify.precision import check_sampling
+from zigpt.verify.precision import check_precision
 from zigpt.verify.resume import check_resume
-from zigpt.verify.run_files import Found, check_files
+from zigpt.verify.run_files import Found, check_run_files
 from zigpt.verify.vocabulary import check_vocabulary
 
 _WORDS: dict[Result, str] = {
@@ -61,7 +61,7 @@ def run(options: VerifyOptions) -> int:
 
 
 def _checks(path: Path, device: torch.device) -> Iterator[Check]:
-    found = check_files(path, device)
+    found = check_run_files(path, device)
     yield found.check
     if found.saved is None:
         for name in ("vocabulary", "causality", "sampling", "resume"):
@@ -73,7 +73,7 @@ def _checks(path: Path, device: torch.device) -> Iterator[Check]:
     yield vocabulary
     windows = take_windows(saved.model.config, config, corpus, device)
     yield check_causality(saved, config, windows)
-    yield check_sampling(saved.model, read_lazily(path).weights, windows.inputs[0])
+    yield check_precision(saved.model, read_lazily(path).weights, windows.inputs[0])
     yield _resume(found, corpus, device)
 
 

@@ -107,8 +107,8 @@ class _Training:
             raise
         if self._stops:
             folder.save(state)
-            yield Stopped(state.step)
             self._draw()
+            yield Stopped(state.step)  # the last event: the caller may leave now
             return
         yield Trained(state.step)
         self._draw()
