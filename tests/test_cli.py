@@ -58,7 +58,7 @@ def test_a_training_says_what_it_does_from_the_text_to_the_next_command(trained)
     run, out, text = trained
     for part in (
         f"text    {text}: 6,001 characters, {len(set(text.read_text()))} distinct, UTF-8",
-        "split   5,400 characters to learn from, the last 601 to be tested on",
+        "split   5,400 characters to learn from, the last 601 held out for validation",
         "preset  tiny: 1 layers x 2 heads x 16 wide, block 16, batch 4: 64 predictions a step",
         "plan    60 steps, 0.7 times through the text, about",
         f"ladder  uniform {math.log(len(set(text.read_text()))):.3f} > unigram",
@@ -143,7 +143,7 @@ def test_an_unseen_character_is_refused_by_name_unless_told_otherwise(trained, r
     code, what, _, fix = refused("sample", run, "--prompt", "riv字er")
     assert code == 3
     assert "'字' (U+5B57) at 3" in what
-    assert "--unknown drop" in fix
+    assert "set --unknown to drop or replace" in fix
     dropped = sample(capsys, run, "--prompt", "riv字er", "--unknown", "drop", "--chars", 20)
     assert dropped == sample(capsys, run, "--prompt", "river", "--chars", 20)
 
@@ -154,7 +154,7 @@ def test_eval_prints_the_exact_loss_first_and_agrees_with_itself(trained, capsys
     shown = capsys.readouterr().out
     loss = float(shown.split()[0])
     assert shown.split()[1:4] == ["nats", "per", "character"]
-    assert f"test loss {loss:.4f} nats per character" in out
+    assert f"validation loss {loss:.4f} nats per character" in out
     assert main(["eval", str(run), str(text), "--json"]) == 0
     numbers = json.loads(capsys.readouterr().out)
     assert numbers["nats_per_char"] == pytest.approx(loss, abs=1e-6)
@@ -195,12 +195,12 @@ def test_a_text_that_has_moved_can_be_named_or_put_back(moved, refused, capsys, 
     code, what, why, fix = refused(*command.split(), run)
     assert code == 3
     assert what.startswith(f"cannot read {books / 'one.txt'}")
-    assert why == "the text of the model was there, and is not any longer"
+    assert why == "the training text is no longer there"
     assert fix.startswith("fix: put it back there, or name ")
     _, *spelled = shlex.split(fix[fix.index("zigpt ") :])
     assert main([str(away) if word == "TEXT" else word for word in spelled]) == 0
     said = capsys.readouterr().out
-    assert "the test split of" in said or "going on at step 3" in said
+    assert "the validation split of" in said or "resuming at step 3" in said
     (away.parent if away.is_file() else away).rename(books)
     assert main([*command.split(), str(run)]) == 0
 
@@ -284,7 +284,7 @@ def test_bad_texts_are_refused_each_for_its_own_reason(refused, tmp_path):
         assert code == 3
         assert said in f"{what} {why}", what
         assert not (tmp_path / "run").exists()
-    assert "--block-size 9" in fix
+    assert "use a --block-size of 9 or less" in fix
 
 
 def test_a_time_and_a_number_of_steps_cannot_both_decide(refused, trained, tmp_path):
@@ -456,7 +456,7 @@ def test_stopped_and_resumed_a_run_ends_bit_equal_to_an_uninterrupted_one(
     with zigpt("train", "--resume", "--run", tmp_path / "parts") as resumed:
         out, err = resumed.communicate(timeout=60)
     assert resumed.returncode == 0, err
-    assert "going on at step" in out
+    assert "resuming at step" in out
     weights = "checkpoints/step-00000400/weights.safetensors"
     for name in ("model.safetensors", weights, "samples.txt"):
         assert (tmp_path / "parts" / name).read_bytes() == (whole / name).read_bytes()

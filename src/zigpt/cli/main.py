@@ -21,6 +21,7 @@ from zigpt.cli.options import (
     VerifyOptions,
     WebOptions,
 )
+from zigpt.cli.spelling import with_options
 from zigpt.cli.terminal import harmless
 from zigpt.errors import OutOfMemoryError, StorageError, UsageError, ZigptError
 
@@ -151,5 +152,5 @@ def _translate(error: Exception) -> ZigptError:
 
 def _refuse(error: ZigptError) -> int:
     with contextlib.suppress(OSError):  # the reader has gone, or its disk is full
-        print(harmless(f"error: {error}"), file=sys.stderr)
+        print(harmless(f"error: {with_options(str(error))}"), file=sys.stderr)
     return error.exit_code
