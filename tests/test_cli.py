@@ -1,20 +1,29 @@
 """The command line as a person meets it: real runs, real refusals, exit codes."""
 
 import contextlib
+import inspect
 import json
 import math
 import os
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict, fields
+from importlib import import_module
+from typing import get_args
 
 import pytest
 import torch
 
 from stress.settings import shortened
 from tests.conftest import story
+from zigpt import __version__
+from zigpt.cli import commands
 from zigpt.cli.main import guarded, main
+from zigpt.cli.spelling import option, program
 from zigpt.formats.saved_model import load_model, save_model
+from zigpt.gpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig, configure
+from zigpt.tokenizers.base import Unknown
 
 SMALL = ["--preset", "tiny", "--n-layer", "1", "--n-embd", "16", "--block-size", "16",
          "--batch-size", "4", "--eval-interval", "10", "--eval-chars", "160"]  # fmt: skip
@@ -133,9 +142,18 @@ def test_several_texts_are_those_of_the_following_seeds(trained, capsys):
 def test_writing_ends_before_a_stop(trained, capsys):
     run, _, _ = trained
     whole = sample(capsys, run, "--chars", 200)
-    stopped = sample(capsys, run, "--chars", 200, "--stop", "e", " t")
+    stopped = sample(capsys, run, "--chars", 200, "--stop", "e", "--stop", " t")
     cut = min(whole.find(stop) for stop in ("e", " t") if stop in whole)
     assert stopped == whole[:cut] + "\n"
+
+
+def test_a_stop_that_can_never_be_reached_is_refused(trained, refused):
+    run, _, _ = trained
+    code, what, why, fix = refused("sample", run, "--stop", "e", "--stop", r"\n")
+    assert code == 3
+    assert what.startswith(r"--stop '\\n' can never be reached")
+    assert r"'\\' (U+005C) at 0" in why
+    assert fix.endswith(r"a line break is typed as $'\n' in bash")
 
 
 def test_an_unseen_character_is_refused_by_name_unless_told_otherwise(trained, refused, capsys):
@@ -342,15 +360,20 @@ def test_a_model_larger_than_the_machine_is_refused_before_it_is_built(refused, 
     ("arguments", "said"),
     [
         (["train", "--n-layr", "3"], "--n-layr"),
-        (["train", "--n-layer", "three"], "--n-layer cannot be 'three'"),
-        (["sample", "x", "--chars", "1.5"], "--chars cannot be '1.5'"),
-        (["sample", "x", "--temperature", "hot"], "--temperature cannot be 'hot'"),
-        (["bench", "--rounds", "it's"], '--rounds cannot be "it\'s"'),
+        (["train", "--n-layer", "three"], "--n-layer: 'three' is not a valid integer"),
+        (["sample", "x", "--chars", "1.5"], "--chars: '1.5' is not a valid integer"),
+        (["sample", "x", "--temperature", "hot"], "--temperature: 'hot' is not a valid float"),
+        (["bench", "--rounds", "it's"], '--rounds: "it\'s" is not a valid integer'),
         (["train", "--preset", "huge"], "huge"),
         (["train", "--minutes", "-1"], "--minutes"),
         (["train", "--device", "abacus"], "abacus"),
         (["nonsense"], "nonsense"),
-        (["sample"], "zigpt sample"),
+        (["train", "--preset"], "--preset"),
+        (["train", "--resume=yes"], "--resume"),
+        (["train", "--help=yes"], "--help"),
+        (["sample"], "zigpt sample needs RUN"),
+        (["sample", "x", "y"], "unexpected extra argument (y)"),
+        (["bench", "limitz"], "'limitz'"),
         (["sample", "x", "--temperature", "-1"], "impossible settings"),
         (["sample", "x", "--top-p", "nan"], "impossible settings"),
         (["sample", "x", "--count", "0"], "cannot write 0 texts"),
@@ -362,8 +385,42 @@ def test_a_command_that_makes_no_sense_is_a_usage_error(refused, arguments, said
     assert said in what
 
 
-def test_a_mistyped_option_is_answered_with_the_right_one(refused):
-    assert "did you mean --n-layer?" in refused("train", "--n-layr", "3")[3]
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["train", "--n-layr", "3"], "--n-layer"),
+        (["train", "--n-layers", "3"], "--n-layer"),
+        (["train", "--presett", "tiny"], "--preset"),
+        (["train", "--runs", "x"], "--run"),
+        (["sample", "x", "--promptt", "a"], "--prompt"),
+        (["train", "--preset", "lapto"], "laptop"),
+        (["explain", "windw"], "window"),
+        (["bench", "text", "limitz"], "limits"),
+        (["sampel", "x"], "sample"),
+    ],
+)
+def test_a_misspelled_word_is_answered_with_the_nearest(refused, arguments, meant):
+    assert f"fix: did you mean {meant}? see " in refused(*arguments)[3]
+
+
+def test_where_nothing_is_near_nothing_is_guessed(refused):
+    assert refused("train", "--zzz", "3")[3] == f"fix: see {program()} train --help"
+
+
+@pytest.mark.parametrize("name", commands.zigpt.commands)
+def test_each_command_takes_what_the_command_line_gives_it(name):
+    run = import_module(f"zigpt.cli.{name}").run
+    named = {
+        part.name
+        for part in inspect.signature(run).parameters.values()
+        if part.kind != part.VAR_KEYWORD
+    }
+    given = {param.name for param in commands.zigpt.commands[name].params}
+    settings = {
+        field.name for config in (GPTConfig, TrainConfig, SampleConfig) for field in fields(config)
+    }
+    assert named == given - settings
+    assert get_args(Unknown) == commands.UNKNOWN
 
 
 def test_a_folder_that_exists_is_never_overwritten(refused, trained):
@@ -390,7 +447,7 @@ def test_a_damaged_or_missing_model_is_refused(refused, tmp_path):
         (MemoryError(), 7, "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 7, "out of memory"),
         (torch.OutOfMemoryError("CUDA out of memory."), 7, "out of memory"),
-        (KeyError("x"), 1, "zigpt made a mistake: KeyError"),
+        (KeyError("x"), 1, "internal error: KeyError"),
     ],
 )
 def test_what_nobody_foresaw_still_ends_in_three_lines(capsys, error, code, said):
@@ -422,6 +479,32 @@ def test_help_does_not_load_torch():
     assert result.returncode == 0
     for command in (b"train", b"sample", b"eval", b"plan", b"explain"):
         assert command in result.stdout
+
+
+@pytest.mark.parametrize("columns", ["80", "100"])
+def test_help_shows_options_in_groups_and_what_each_preset_sets(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["train", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, lines_of(out))) <= int(columns)
+    titles = [line for line in lines_of(out) if line.endswith(":") and line[0] != " "]
+    assert titles == ["Positional arguments:", "Text and run:", "Model:", "Training:"]
+    head, *rows = [line.split() for line in out[out.index("What is left out") :].splitlines()[1:]]
+    assert head == list(PRESETS)
+    table = {row[0]: dict(zip(PRESETS, row[1:], strict=True)) for row in rows}
+    helps = {param.name: param.help for param in commands.zigpt.commands["train"].params}
+    for preset in PRESETS:
+        model, training = configure(65, preset, {})
+        for name, value in (asdict(model) | asdict(training)).items():
+            if option(name) in table:
+                assert type(value)(table[option(name)][preset]) == value
+            elif name != "vocab_size":
+                assert helps[name].endswith(f"[default: {value}]")
+
+
+def test_the_version_is_shown(capsys):
+    assert main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
 
 
 def wait_for(process, said):

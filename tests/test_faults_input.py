@@ -31,6 +31,7 @@ from stress.settings import outcome, shortened
 from tests.conftest import story
 from tests.limits import bounded, campaign_alone
 from zigpt.cli.main import main
+from zigpt.cli.spelling import program
 from zigpt.data import Corpus, read_texts
 from zigpt.errors import TextError
 from zigpt.formats.safetensors import read_lazily
@@ -368,7 +369,7 @@ class TestSampling:
     @pytest.mark.parametrize(("option", "value"), pairs(NO_NUMBERS))
     def test_what_is_no_number_is_told_so(self, model, option, value):
         code, what, _, fix = refusal("sample", model, f"{option}={value}")
-        assert (code, fix) == (2, "see zigpt sample --help")
+        assert (code, fix) == (2, f"see {program()} sample --help")
         assert option in what
         assert len(what) < 2000
 

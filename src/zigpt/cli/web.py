@@ -3,7 +3,6 @@
 import webbrowser
 from pathlib import Path
 
-from zigpt.cli.options import WebOptions
 from zigpt.data import read_texts
 from zigpt.errors import ModelFileError, UsageError
 from zigpt.formats.safetensors import MODEL_FILE, is_model_name, read_lazily
@@ -11,7 +10,9 @@ from zigpt.runs.paths import RUN_FILE, newest_path
 from zigpt.training.device import pick_device
 
 
-def run(options: WebOptions) -> int:
+def run(
+    shown: Path | None, port: int, host: str, allow_remote: bool, no_browser: bool, device: str
+) -> int:
     """Serve until Ctrl-C. Returns the exit code.
 
     Raises:
@@ -19,7 +20,7 @@ def run(options: WebOptions) -> int:
         TextError: it can be neither a model nor a text.
         UsageError: the web extra is not installed.
     """
-    path, text = _choose(options.shown)
+    path, text = _choose(shown)
     try:
         from zigpt.web.serve import serve
         from zigpt.web.site import Site
@@ -29,15 +30,15 @@ def run(options: WebOptions) -> int:
             "only `zigpt web` uses it, so it is an extra",
             "pip install 'zigpt[web]'",
         ) from error
-    site = Site(path, pick_device(options.device), text)
+    site = Site(path, pick_device(device), text)
 
     def say(address: str) -> None:
         print(f"{path or text or 'A page to begin with'} is shown at\n  {address}")
         print("Ctrl-C ends this.", flush=True)
-        if not options.no_browser:
+        if not no_browser:
             webbrowser.open(address)
 
-    serve(site, options.host, options.port, options.allow_remote, say)
+    serve(site, host, port, allow_remote, say)
     return 0
 
 
