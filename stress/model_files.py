@@ -23,7 +23,6 @@ import numpy as np
 from stress.report import Report, each_case
 from stress.watch import watched
 from zigpt.cli.main import guarded
-from zigpt.cli.options import SampleOptions
 from zigpt.cli.sample import run
 from zigpt.formats.safetensors import ModelFile, pack
 from zigpt.gpt.config import GPTConfig
@@ -298,14 +297,13 @@ def shrink(data: bytes, breaks: Callable[[bytes], bool], seconds: float = 20.0) 
 def _sample(path: Path) -> tuple[int, str]:
     """`zigpt sample` without the parser, which would take most of the time."""
     out, error = io.StringIO(), io.StringIO()
-    options = SampleOptions(run=path, chars=6)
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(error),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("error")
-        code = guarded(lambda: run(options))
+        code = guarded(lambda: run(path, chars=6))
     return code, error.getvalue()
 
 

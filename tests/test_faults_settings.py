@@ -111,7 +111,7 @@ class TestMemory:
         assert "parameters do not fit into" in what
         assert why.startswith("this training needs about ")
         assert fix == (
-            "use a smaller --n-embd, --n-layer, --block-size or --batch-size, or --preset laptop"
+            "lower --n-embd, --n-layer, --block-size or --batch-size, or use the --preset laptop"
         )
         assert not run.exists()
 

@@ -126,7 +126,7 @@ class TestSignals:
     @pytest.mark.parametrize(
         ("module", "number"),
         [
-            *itertools.product(["tyro", "torch"], [2, 15]),
+            *itertools.product(["click", "torch"], [2, 15]),
             ("zigpt.runs.session", 1),
             ("safetensors", 2),
         ],
@@ -146,7 +146,7 @@ class TestSignals:
         command = [sys.executable, "-c", program, "train", book, "--run", tmp_path / "run"]
         done = subprocess.run(command, capture_output=True, timeout=60, check=False)
         # A shell reports both as the same number.
-        assert done.returncode == (-number if module == "tyro" else 128 + number)
+        assert done.returncode == (-number if module == "click" else 128 + number)
         assert (done.stdout, done.stderr) == (b"", b"")
         assert not (tmp_path / "run").exists()
 

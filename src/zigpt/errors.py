@@ -73,7 +73,7 @@ class TextMovedError(TextError):
 
     def or_type(self, command: str) -> "TextMovedError":
         """Add a command that takes the text from another place."""
-        return TextMovedError(self.what, self.why, f"{self.fix}: {command}")
+        return TextMovedError(self.what, self.why, f"{self.fix}, or name it: {command}")
 
 
 class VocabularyError(TextError):

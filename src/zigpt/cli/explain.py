@@ -1,12 +1,12 @@
 """`zigpt explain`: the ideas behind a GPT, shown on the reader's own model and text."""
 
 import time
+from pathlib import Path
 
 import torch
 
 from zigpt.anatomy.activations import inspect
 from zigpt.anatomy.predictions import influence, predict
-from zigpt.cli.options import ExplainOptions
 from zigpt.cli.screen import column
 from zigpt.cli.terminal import harmless
 from zigpt.data.batches import Corpus
@@ -21,10 +21,10 @@ from zigpt.training.device import pick_device
 _VISIBLE = {"\n": "⏎", "\t": "⇥", " ": "␣"}
 
 
-def run(options: ExplainOptions) -> int:
+def run(topic: str, path: Path | None, text: str, device: str) -> int:
     """Print one explanation. Returns the exit code."""
-    path = options.run or newest_path()
-    saved = load_model(path, pick_device(options.device))
+    path = path or newest_path()
+    saved = load_model(path, pick_device(device))
     show = {
         "model": _model,
         "window": _window,
@@ -33,7 +33,7 @@ def run(options: ExplainOptions) -> int:
         "characters": _characters,
     }
     print(harmless(f"{path}: {saved.model.config.n_parameters:,} parameters\n"))
-    show[options.topic](saved, options.text)
+    show[topic](saved, text)
     return 0
 
 

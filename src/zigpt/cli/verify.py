@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from zigpt.cli.options import VerifyOptions
 from zigpt.cli.terminal import harmless
 from zigpt.data.batches import Corpus
 from zigpt.errors import ModelFileError, TextError
@@ -36,24 +35,23 @@ _WIDTH = 100
 _FAILED = 3  # the exit code of a run or model that is refused
 
 
-def run(options: VerifyOptions) -> int:
+def run(path: Path, device: str, as_json: bool) -> int:
     """Print each check as soon as it is made. Returns the exit code: 0 where nothing failed."""
     keep_freed_memory()
-    device = pick_device(options.device)
     checks: list[Check] = []
-    for check in _checks(options.run, device):
+    for check in _checks(path, pick_device(device)):
         checks.append(check)
-        if not options.json:
+        if not as_json:
             print(f"{check.name:<12}{_WORDS[check.result]}")
             detail = harmless(check.detail)  # a path may hold commands to terminals
             print(textwrap.fill(detail, _WIDTH, initial_indent="  ", subsequent_indent="  "))
             print(flush=True)
     failed = [check.name for check in checks if check.result == "failed"]
-    if options.json:
+    if as_json:
         parts = [
             {"name": c.name, "result": c.result, "detail": c.detail, **c.numbers} for c in checks
         ]
-        whole = {"run": str(options.run), "passed": not failed, "checks": parts}
+        whole = {"run": str(path), "passed": not failed, "checks": parts}
         print(harmless(json.dumps(whole, ensure_ascii=False)))
     else:
         print(_summary(checks))

@@ -4,7 +4,6 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from zigpt.cli.options import WebOptions
 from zigpt.cli.spelling import train_words
 from zigpt.data.source import read_texts
 from zigpt.errors import ModelFileError, UsageError
@@ -14,7 +13,9 @@ from zigpt.runs.request import TrainRequest
 from zigpt.training.device import pick_device
 
 
-def run(options: WebOptions) -> int:
+def run(
+    shown: Path | None, port: int, host: str, allow_remote: bool, no_browser: bool, device: str
+) -> int:
     """Serve until Ctrl-C. Returns the exit code.
 
     Raises:
@@ -22,7 +23,7 @@ def run(options: WebOptions) -> int:
         TextError: it is neither a model nor a text.
         UsageError: the web extra is not installed.
     """
-    path, text = _choose(options.shown)
+    path, text = _choose(shown)
     try:
         from zigpt.web.app_state import AppState
         from zigpt.web.serve import serve
@@ -32,15 +33,15 @@ def run(options: WebOptions) -> int:
             "only `zigpt web` uses it, so it is an extra",
             "pip install 'zigpt[web]'",
         ) from error
-    state = AppState(path, pick_device(options.device), spell_training, text)
+    state = AppState(path, pick_device(device), spell_training, text)
 
     def report(address: str) -> None:
         print(f"{path or text or 'Start page'}:\n  {address}")
         print("Press Ctrl-C to stop.", flush=True)
-        if not options.no_browser:
+        if not no_browser:
             webbrowser.open(address)
 
-    serve(state, options.host, options.port, options.allow_remote, report)
+    serve(state, host, port, allow_remote, report)
     return 0
 
 

@@ -66,10 +66,9 @@ def find_again(text: Mapping[str, Any]) -> Source:
     paths = [Path(path) for path in text["paths"]]
     if gone := [path for path in paths if not os.path.exists(path)]:
         more = f" and {len(gone) - 1:,} more" if len(gone) > 1 else ""
-        now = "name the folder of its files" if len(paths) > 1 else "name it"
         raise TextMovedError(
             f"cannot read {shown(gone[0])}{more}",
             "the training text is no longer there",
-            f"put it back there, or {now} where it is now",
+            "put it back there",
         )
     return read_texts(paths) if paths else python_reference()
