@@ -40,7 +40,7 @@ def number(text):
 
 
 def have_written(page, prompt, length):
-    """Let the page write so many characters; it begins to."""
+    """Start the page writing so many characters."""
     page.click("#tab-write")
     page.fill("#prompt", prompt)
     page.fill("[name=length]", str(length))
@@ -59,8 +59,8 @@ class Server:
             text=True,
             **process,
         )
-        self.told = [self.process.stdout.readline() for _ in range(3)]
-        self.address = self.told[1].strip()
+        self.printed = [self.process.stdout.readline() for _ in range(3)]
+        self.address = self.printed[1].strip()
         match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/#([\w-]{32})", self.address)
         self.port, self.token = int(match[1]), match[2]
         self.host = f"127.0.0.1:{self.port}"
@@ -115,6 +115,6 @@ class Server:
         self.process.communicate()
 
     def close(self):
-        """Ask it to end, as Ctrl-C does; what it said."""
+        """Interrupt it as Ctrl-C does; returns what it printed."""
         self.process.send_signal(signal.SIGINT)
         return self.process.communicate(timeout=30)

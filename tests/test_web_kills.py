@@ -48,7 +48,7 @@ class Watched:
         self.page.wait_for_selector(".facts")
 
     def kill_server(self):
-        """And begin another at the same place: the page finds it by itself."""
+        """And start another one at the same address: the page finds it by itself."""
         self.server.process.kill()
         self.server.process.communicate()
         expect(self.page.locator("#panel .trouble").first).to_be_visible()
@@ -56,7 +56,7 @@ class Watched:
         expect(self.page.locator("#panel .trouble").first).to_be_hidden()
 
     def kill_trainer(self):
-        """And have the page, once it shows that, begin another."""
+        """And have the page resume the training, once it shows that."""
         os.kill(pid_of(self.run), signal.SIGKILL)
         wait_for(lambda: state_of(self.run) == "stopped")
         stopped = strings("en")["state.stopped"]
@@ -82,12 +82,12 @@ class Watched:
             os.kill(pid, signal.SIGKILL)
 
 
-def test_whatever_is_killed_the_others_go_on_and_the_end_is_the_same(browser, tmp_path):
+def test_the_others_survive_a_kill_and_the_result_is_the_same(browser, tmp_path):
     began, choose = time.monotonic(), random.Random(7)
     book, run, whole = tmp_path / "book.txt", tmp_path / "run", tmp_path / "whole"
     book.write_text(story(3000), encoding="utf-8")
     assert main(["train", str(book), *SETTINGS, "--run", str(whole)]) == 0
-    # As the other one began, and waits: what is killed has still all of its steps to make.
+    # It starts as the other did, and waits: at the first kill all of its steps are still to come.
     trainer = train(str(book), *SETTINGS, "--run", str(run))
     wait_for(lambda: pid_of(run) is not None)
     send_request(run, Request(until=1))
@@ -125,7 +125,7 @@ def test_whatever_is_killed_the_others_go_on_and_the_end_is_the_same(browser, tm
         trainer.communicate()
     assert outcome(run) == outcome(whole)
     print(
-        f"{KILLS} kills each of server, trainer and page; {lost} of the trainer's in the midst of "
-        f"its work; {LAST} steps, the same end; {time.monotonic() - began:.0f} s"
+        f"{KILLS} kills each of server, trainer and page; {lost} of the trainer's within a "
+        f"step; {LAST} steps, the same end; {time.monotonic() - began:.0f} s"
     )
     shutil.rmtree(run)

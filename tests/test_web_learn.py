@@ -1,4 +1,4 @@
-"""A training from the page alone: begun, watched, paused, stepped, stopped and gone on with."""
+"""A training from the page alone: started, watched, paused, stepped, stopped and resumed."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ MINUTES = "0.1"  # some 80 steps
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where nothing is yet; whatever trains there in the end is killed."""
+    """An empty folder; trainings that are still running there at the end are killed."""
     folder = tmp_path_factory.mktemp("empty")
     yield folder
     for lock in folder.glob(f"runs/*/{LOCK_FILE}"):
@@ -53,12 +53,12 @@ def say(page, key):
 
 
 def newest_run(folder):
-    """The run that was begun last."""
+    """The run that was started last."""
     return max(folder.glob("runs/*"), key=lambda run: run.stat().st_ctime, default=None)
 
 
 def form(page):
-    """The form that begins a training, also where another one is shown."""
+    """The form that starts a training, also where another one is shown."""
     page.wait_for_selector("#starter", state="attached")
     if page.locator("#another").count():
         page.locator("#another > summary").click()
@@ -133,7 +133,7 @@ class Keys:
 
 
 @in_a_browser
-def test_what_cannot_be_trained_is_refused_where_it_was_asked(page, folder):
+def test_an_impossible_training_is_refused_beside_the_form(page, folder):
     shown, before = form(page), sorted(folder.rglob("*"))
     for odd in ("0", "-1", "100001"):
         shown.locator("[name=minutes]").fill(odd)
@@ -145,8 +145,8 @@ def test_what_cannot_be_trained_is_refused_where_it_was_asked(page, folder):
     shown.locator("button").click()
     trouble = page.locator("#panel .trouble").filter(has_text="error:")
     expect(trouble).to_be_visible()
-    said, what, why, fix = trouble.inner_text().splitlines()
-    assert said == say(page, "trouble.3")
+    lead, what, why, fix = trouble.inner_text().splitlines()
+    assert lead == say(page, "trouble.3")
     assert what.startswith("error: 5 characters are too few")
     assert why.startswith("why: ")
     assert fix.startswith("fix: give a text of at least")
@@ -154,18 +154,18 @@ def test_what_cannot_be_trained_is_refused_where_it_was_asked(page, folder):
 
 
 @in_a_browser
-def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
+def test_a_training_is_started_watched_and_controlled_from_the_page(page, folder):
     by = (Keys if say(page, "train.step") == strings("zh")["train.step"] else Pointer)(page)
     file = folder / "book.txt"
     file.write_text(TEXT, encoding="utf-8")
-    known = newest_run(folder)
+    older = newest_run(folder)
     by.begin(file)
     state = page.locator(".facts dd").first
 
     by.press("#control-pause")
     expect(state).to_have_text(say(page, "state.waiting"))
     run = newest_run(folder)
-    assert run != known
+    assert run != older
     assert json.loads((run / "run.json").read_text())["preset"] == "tiny"
     assert page.locator(".chart polyline.val").get_attribute("points")
     before = saved_steps(run)[-1]
@@ -174,12 +174,12 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
     assert saved_steps(run)[-1] == before + 1
     expect(page.locator(".facts dd").nth(1)).to_contain_text(f"{before + 1} / ")
 
-    by.turn("predictions")  # what looks inside hears of the next step as well
+    by.turn("predictions")  # the other panels hear of the next step as well
     by.write("#text", "the ri")
     page.wait_for_selector("#panel .letter[data-loss]")
     slider = page.locator("#moment")
     expect(slider).to_have_attribute("max", str(len(list_snapshots(run))))
-    send_request(run, Request(until=before + 2))  # whoever wishes it
+    send_request(run, Request(until=before + 2))  # from anywhere
     wait_for(lambda: before + 2 in list_snapshots(run))
     expect(slider).to_have_attribute("max", str(len(list_snapshots(run))))
     assert {before + 1, before + 2} <= set(list_snapshots(run))
@@ -216,7 +216,7 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
 
 @pytest.fixture(scope="module")
 def idle(tmp_path_factory):
-    """A server where nobody trains, and nothing is begun by what is refused."""
+    """A server without a training; refused requests start none."""
     folder = tmp_path_factory.mktemp("idle")
     with Server(cwd=folder) as server:
         yield server
@@ -224,7 +224,7 @@ def idle(tmp_path_factory):
 
 
 @in_a_browser
-def test_a_new_run_takes_over_once_it_is_there_and_with_a_text_of_its_own(browser, tmp_path):
+def test_a_new_run_is_shown_once_it_exists_and_with_its_own_text(browser, tmp_path):
     shutil.copytree(GOLDEN, tmp_path / "runs" / "old")
     with Server(cwd=tmp_path) as server:
         page = browser.new_page(locale="en-US")
@@ -232,20 +232,20 @@ def test_a_new_run_takes_over_once_it_is_there_and_with_a_text_of_its_own(browse
         page.click("#tab-predictions")
         page.fill("#text", "the song")
         expect(page.locator("#panel .letter[data-loss]")).to_have_count(7)
-        known = page.locator("#about").inner_text()
+        about = page.locator("#about").inner_text()
         page.click("#tab-train")
         shown = form(page)
         shown.locator("textarea").fill("abc")
         shown.locator("button").click()
         trouble = page.locator("#panel .trouble").filter(has_text="error:")
         expect(trouble).to_be_visible()
-        assert page.locator("#about").inner_text() == known  # the old one is still there
+        assert page.locator("#about").inner_text() == about  # the old one is still there
         assert shown.locator("textarea").input_value() == "abc"
         shown.locator("textarea").fill("清晨的河面很静，老灯还亮着。\n" * 400)
         shown.locator("select").select_option("tiny")
         shown.locator("[name=minutes]").fill(MINUTES)
         shown.locator("button").click()
-        expect(page.locator("#about")).not_to_have_text(known)
+        expect(page.locator("#about")).not_to_have_text(about)
         page.click("#tab-predictions")
         expect(page.locator("#panel .letter[data-loss]").first).to_be_visible()
         assert "song" not in page.input_value("#text")
@@ -259,23 +259,23 @@ class TestTheRoute:
     """POST /api/train and /api/control"""
 
     @pytest.fixture
-    def begun(self, tmp_path, monkeypatch):
-        """In a folder of its own; what would be started is only noted."""
+    def launched(self, tmp_path, monkeypatch):
+        """In a folder of its own; command lines are collected, not run."""
 
-        class Begun(list):
+        class Process:
             def __init__(self, command, **kinds):
                 assert isinstance(command, list)  # no shell reads it
                 assert not kinds.get("shell")
-                noted.append(command[4:])
+                commands.append(command[4:])
 
             def poll(self):
                 return 0
 
-        noted = []
+        commands = []
         monkeypatch.chdir(tmp_path)
         with monkeypatch.context() as patch:
-            patch.setattr(training.subprocess, "Popen", Begun)
-            yield noted
+            patch.setattr(training.subprocess, "Popen", Process)
+            yield commands
 
     @pytest.fixture
     def trainer(self):
@@ -324,31 +324,31 @@ class TestTheRoute:
         large = b"{" + b" " * guard.MOST_BODY + b"}"
         assert idle.ask("POST", "/api/write", large)[0] == 413  # only there
 
-    def test_a_text_is_only_ever_the_content_of_a_file(self, trainer, begun, tmp_path):
+    def test_a_text_is_only_ever_the_content_of_a_file(self, trainer, launched, tmp_path):
         for text in ("--help", "--run=/etc\n--resume", "; reboot", "$(reboot)", "/etc/passwd", ""):
             trainer.start(StartRequest(preset="tiny", text=text))
-            first, *rest = begun[-1]
+            first, *rest = launched[-1]
             assert os.path.isabs(first)
             assert os.path.dirname(first) == str(tmp_path / "texts")
             assert re.fullmatch(r"pasted-[0-9a-f]{8}\.txt", os.path.basename(first))
             assert Path(first).read_text(encoding="utf-8") == text
             assert rest[:2] == ["--preset", "tiny"]
 
-    def test_no_path_is_taken_from_the_request(self, trainer, begun, tmp_path):
+    def test_no_path_is_taken_from_the_request(self, trainer, launched, tmp_path):
         evil = {name: "/etc/x" for name in ("run", "path", "name", "file", "resume", "--run")}
         wanted = json.dumps({"preset": "tiny", "text": "a", **evil}).encode()
         run = trainer.start(parse(StartRequest, wanted))
         (text,) = (tmp_path / "texts").iterdir()
-        assert begun == [[str(text), "--preset", "tiny", "--run", str(run)]]
+        assert launched == [[str(text), "--preset", "tiny", "--run", str(run)]]
         trainer.start(StartRequest(preset="tiny", text="a"))
         assert list((tmp_path / "texts").iterdir()) == [text]  # it is kept once
-        assert "/etc" not in str(begun)
+        assert "/etc" not in str(launched)
 
-    def test_a_text_that_is_named_like_an_option_is_none(self, trainer, begun, tmp_path):
+    def test_a_text_that_is_named_like_an_option_is_not_one(self, trainer, launched, tmp_path):
         (tmp_path / "--help").write_text("a text")
         trainer._text = Path("--help")
         trainer.start(StartRequest(preset="auto", minutes=3.0))
-        assert begun[0][:3] == [str(tmp_path / "--help"), "--minutes", "3.0"]
+        assert launched[0][:3] == [str(tmp_path / "--help"), "--minutes", "3.0"]
 
     def test_a_folder_that_cannot_be_written_to_is_reported(self, tmp_path):
         (tmp_path / "texts").write_text("no folder")
@@ -359,22 +359,22 @@ class TestTheRoute:
         assert "texts" in json.loads(answer)["error"]
         assert list(tmp_path.iterdir()) == [tmp_path / "texts"]
 
-    def test_a_second_training_is_refused_while_one_is_at_work(self, trainer, begun):
+    def test_a_second_training_is_refused_while_one_is_running(self, trainer, launched):
         trainer.start(StartRequest(preset="tiny"))
         trainer._process.poll = lambda: None
         with pytest.raises(Refused) as refused:
             trainer.start(StartRequest(preset="tiny"))
         assert refused.value.status == 409
-        assert len(begun) == 1
+        assert len(launched) == 1
 
 
-def test_a_run_that_has_only_just_begun_is_shown_as_one(tmp_path):
+def test_a_run_that_has_just_started_is_shown(tmp_path):
     """Its first sample is written after its first model."""
     shutil.copy(GOLDEN / "run.json", tmp_path)
     assert describe_run(tmp_path)["example"] == ""
 
 
-def test_a_training_is_starting_until_it_has_come_and_never_after(tmp_path, monkeypatch):
+def test_a_training_is_starting_until_it_is_in_its_folder_and_never_after(tmp_path, monkeypatch):
     """Not while its process, with nothing left to do, only ends."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(GOLDEN, "old")
@@ -404,7 +404,7 @@ def test_a_training_is_starting_until_it_has_come_and_never_after(tmp_path, monk
         with pytest.raises(Refused, match="is running"):
             trainer.start(StartRequest(preset="tiny", text="b"))
     assert trainer.state(run) == "stopped"
-    trainer.control(run, "resume")  # waits until the one before has ended
+    trainer.control(run, "resume")  # waits until the process before it has ended
     assert trainer.started_run() is None
     assert trainer.state(run) == "starting"
     with locked(run):
@@ -413,8 +413,8 @@ def test_a_training_is_starting_until_it_has_come_and_never_after(tmp_path, monk
     trainer._stderr.close()
 
 
-def test_one_waits_only_once_it_says_so(tmp_path):
-    """Until then it may be in the midst of a step, and its newest checkpoint an older one."""
+def test_a_training_waits_only_once_it_says_so(tmp_path):
+    """Until then it may be within a step, and its newest checkpoint an older one."""
     send_request(tmp_path, Request(until=0))
     assert state_of(tmp_path) == "stopped"
     with locked(tmp_path) as lock:

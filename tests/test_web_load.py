@@ -1,4 +1,4 @@
-"""D8, D10, D13: many at once, many in a row, and requests that nobody would make.
+"""D8, D10, D13: many at once, many in a row, and odd requests.
 
 ZIGPT_CYCLES and ZIGPT_CASES say how many of them; `python -m pytest -s` shows what came of it.
 """
@@ -71,7 +71,7 @@ class Crowd:
 
     def _read(self):
         while not self._ends:
-            time.sleep(0.05)  # the questions are asked from this process as well
+            time.sleep(0.05)  # this process makes the requests as well
             for key, _ in self._selector.select(0.1):
                 with contextlib.suppress(OSError):
                     data = key.fileobj.recv(65536)
@@ -98,7 +98,7 @@ def slowest_of_a_hundred(server, count):
     return sorted(took)[int(count * 0.99) - 1]
 
 
-def test_two_hundred_at_once_are_served_or_told_to_come_back_and_nobody_else_waits(server):
+def test_two_hundred_at_once_are_served_or_sent_away_and_nobody_else_waits(server):
     watch, write = ("/api/watch", None), ("/api/write", LONG)
     crowd = Crowd(server, [watch, write] * 100)
     try:
@@ -115,7 +115,7 @@ def test_two_hundred_at_once_are_served_or_told_to_come_back_and_nobody_else_wai
         crowd.close()
 
 
-def test_more_watchers_than_there_is_room_for_are_told_to_come_back(monkeypatch):
+def test_more_watchers_than_there_is_room_for_are_sent_away(monkeypatch):
     monkeypatch.setattr(app, "_MOST_WATCHING", 3)
     with in_a_thread() as here:
         crowd = Crowd(here, [("/api/watch", None)] * 3)
@@ -139,7 +139,7 @@ class Here(Server):
 @contextlib.contextmanager
 def in_a_thread():
     """A server that can be ended."""
-    made, said = [], []
+    made, reported = [], []
 
     class Noted(serve.uvicorn.Server):
         def __init__(self, config):
@@ -150,12 +150,12 @@ def in_a_thread():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serve.uvicorn, "Server", Noted)
         thread = threading.Thread(
-            target=serve.serve, args=(state, "127.0.0.1", 0, False, said.append)
+            target=serve.serve, args=(state, "127.0.0.1", 0, False, reported.append)
         )
         thread.start()
-        wait_for(lambda: said and made and made[0].started)
+        wait_for(lambda: reported and made and made[0].started)
         try:
-            yield Here(state, said[0], said[0].partition("#")[2])
+            yield Here(state, reported[0], reported[0].partition("#")[2])
         finally:
             made[0].should_exit = True
             thread.join()
@@ -174,7 +174,7 @@ def held(state):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts what is in /proc")
-def test_whoever_goes_away_leaves_nothing_behind():
+def test_a_disconnected_client_leaves_nothing_behind():
     began, choose = time.monotonic(), random.Random(3)
     with in_a_thread() as here:
 
@@ -183,17 +183,17 @@ def test_whoever_goes_away_leaves_nothing_behind():
             data = request(here.port, here.token, path, body)
             with connect(here.port) as connection:
                 kind = number // 2 % 4
-                if kind == 0:  # in the midst of the question
+                if kind == 0:  # in the middle of the request
                     data = data[: choose.randrange(len(data))]
                 connection.sendall(data)
                 if kind == 1:
                     connection.recv(1)
-                if kind == 2:  # in the midst of the answer
+                if kind == 2:  # in the middle of the answer
                     connection.recv(choose.randrange(1, 2000))
                 if kind == 3:
                     time.sleep(choose.uniform(0, 0.01))
 
-        for number in range(16):  # whatever is made once is made now
+        for number in range(16):  # what is made only once is made now
             cycle(number)
         wait_for(lambda: held(here.state)[:2] == (0, 0))
         time.sleep(0.5)
@@ -262,7 +262,7 @@ class Asker:
             for at, part in enumerate(halves)
         ]
         gone = asyncio.Event()
-        told = []
+        sent = []
 
         async def receive():
             if messages:
@@ -272,11 +272,11 @@ class Asker:
             return {"type": "http.disconnect"}
 
         async def send(message):
-            told.append(message)
+            sent.append(message)
 
         await self.guarded(scope, receive, send)
-        body = b"".join(message.get("body", b"") for message in told)
-        return told[0]["status"], body
+        body = b"".join(message.get("body", b"") for message in sent)
+        return sent[0]["status"], body
 
     def close(self):
         self.state.worker.close()
@@ -326,19 +326,19 @@ def bodies(choose):
         elif kind < 0.12:
             yield json.dumps(choose.choice(ODD)).encode()
         else:
-            asked = {name: choose.choice(values) for name, values in RIGHT.items()}
+            wanted = {name: choose.choice(values) for name, values in RIGHT.items()}
             for _ in range(choose.choice((0, 1, 1, 1, 2, 4))):
                 name = choose.choice(list(RIGHT))
                 if choose.random() < 0.25:
-                    asked.pop(name, None)
+                    wanted.pop(name, None)
                 else:
-                    asked[name] = choose.choice(ODD)
-            yield json.dumps(asked).encode()
+                    wanted[name] = choose.choice(ODD)
+            yield json.dumps(wanted).encode()
 
 
-def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch):
-    class Begun:
-        """No training is begun by chance."""
+def test_any_request_is_answered_or_refused_in_words(tmp_path, monkeypatch):
+    class Process:
+        """No training is started by chance."""
 
         def __init__(self, *command, **kinds):
             pass
@@ -355,7 +355,7 @@ def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch
     began, choose, codes = time.monotonic(), random.Random(11), Counter()
     shutil.copytree(GOLDEN, tmp_path / "runs" / "golden")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training.subprocess, "Popen", Begun)
+    monkeypatch.setattr(training.subprocess, "Popen", Process)
     asker = Asker(tmp_path / "runs" / "golden")
     routes = [
         (method, route.path)
@@ -381,7 +381,7 @@ def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch
         assert b'File "' not in answer, case
         if status >= 400 and path.startswith("/api/") and status not in (404, 405):
             assert list(json.loads(answer)) == ["error"], case
-        if asker.state.path.name != "golden":  # it was begun, as far as anybody knows
+        if asker.state.path.name != "golden":  # a run was started, as it seems
             asker.state.show(tmp_path / "runs" / "golden")
     assert asker.ask("GET", "/api/health", b"") == (200, b'{"ok":true}')
     wanted = json.dumps(PARAMETERS).encode()
@@ -394,7 +394,7 @@ def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch
     print(f"{CASES} cases, {time.monotonic() - began:.0f} s: {dict(sorted(codes.items()))}")
 
 
-def test_a_text_that_was_begun_is_written_to_its_end_however_many_come(monkeypatch):
+def test_a_text_is_finished_however_many_requests_arrive(monkeypatch):
     """D10"""
     monkeypatch.setattr(worker, "MOST_WAITING", 1)
 

@@ -1,4 +1,4 @@
-"""Who may ask what: every request is checked here before any route is looked up.
+"""Who is answered: every request is checked here before its route is looked up.
 
 A server on 127.0.0.1 can be reached by every page that is open in the same browser, and by any name
 that someone else's DNS points there. So every request must name us as its host, must not come from

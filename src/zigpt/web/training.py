@@ -1,7 +1,7 @@
 """Trainings that the page starts and controls: processes of their own, which outlive this server.
 
-Only their run folder connects them to us: a training is watched and controlled in the same way
-whoever started it, also by a server that was started later.
+Only their run folder connects them to us: a training is watched and controlled in the same way no
+matter who started it, also by a server that was started later.
 """
 
 import contextlib
@@ -75,7 +75,7 @@ class Trainer:
         return run
 
     def started_run(self) -> Path | None:
-        """The run of the training that was started last, once: when it is in its folder."""
+        """Return the run of the training that was started last, once: when it is in its folder."""
         if self._run is None or not self._is_starting or not (self._run / RUN_FILE).exists():
             return None
         if self.is_busy and state_of(self._run) == "stopped":  # it resumes an old run, soon
@@ -84,7 +84,7 @@ class Trainer:
         return self._run
 
     def state(self, run: Path) -> State:
-        """What is going on in a folder, or that a training is about to start in one."""
+        """Tell what is going on in a folder, or that a training is about to start."""
         state = state_of(run)
         is_starting = state == "stopped" and self._is_starting and self.is_busy
         return "starting" if is_starting else state

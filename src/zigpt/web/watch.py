@@ -1,4 +1,4 @@
-"""A run as its folder shows it, whoever trains there."""
+"""A run as its folder shows it, no matter which process trains there."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ _LARGEST = 1e300  # JSON has no infinity and no NaN
 
 
 def describe_run(path: Path) -> dict[str, Any] | None:
-    """Read what a run says of itself; None for a model file alone."""
+    """Describe a run for the page; None for a model file alone."""
     try:
         record = RunFolder.open(path).record
         return {
@@ -47,12 +47,12 @@ def _last_sample(path: Path, length: int) -> str:
 def _read_samples(path: Path) -> list[dict[str, Any]]:
     try:
         return parse_samples((path / SAMPLES_FILE).read_text("utf-8", errors="replace"))
-    except OSError:  # a run that has only just begun
+    except OSError:  # the run has only just started
         return []
 
 
 def state_of(path: Path) -> State:
-    """What is going on in a run folder, whoever does it."""
+    """Tell what is going on in a run folder, in this process or any other."""
     try:
         require_unlocked(path)
     except RunBusyError:
@@ -64,7 +64,7 @@ def state_of(path: Path) -> State:
 
 
 def step_of_newest(path: Path) -> int:
-    """The step of a run's newest checkpoint, damaged or not; 0 where there is none."""
+    """Find the step of a run's newest checkpoint, damaged or not; 0 without one."""
     return max((int(found.name[5:]) for found in list_checkpoints(path / "checkpoints")), default=0)
 
 

@@ -12,7 +12,7 @@ from zigpt.web.handlers.requests import RedrawRequest
 from zigpt.web.handlers.writing import start_ids
 
 CANDIDATES = 12
-_VISIBLE = 0.004  # of the strip of all probabilities: narrower parts could not be told apart
+_VISIBLE = 0.004  # of the strip of all probabilities: narrower parts could not be seen
 
 
 def redraw(saved: SavedModel, request: RedrawRequest) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PageRequest:
-    """Any request; creating one of an impossible value raises Refused or a ZigptError."""
+    """Any request; an impossible value raises Refused or a ZigptError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class ModelRequest(PageRequest):
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingRequest(ModelRequest):
-    """Choose what follows `prompt` and the characters written `after` it."""
+    """Sample what follows `prompt` and the characters that were written `after` it."""
 
     prompt: str
     after: str = ""

@@ -72,7 +72,7 @@ class WindowCache:
 def predictions(window: Window, _: WindowRequest) -> Answer:
     """Give loss and rank of the character after each position, and the best guesses there.
 
-    After the last position no character is known: there are only guesses.
+    After the last position there is no character, and there are only guesses.
     """
     seen = window.activations
     judged = judge(seen.logits[:-1], seen.ids[1:], N_GUESSES)
