@@ -71,7 +71,7 @@ def test_it_waits_steps_goes_on_and_stops_and_the_end_is_the_same(book, tmp_path
     send_request(run, Request(stop=True))
     said, _ = training.communicate(timeout=60)
     assert training.returncode == 143
-    assert f"waiting at step 7, as {run / CONTROL_FILE} says" in said
+    assert f"paused at step 7 by {run / CONTROL_FILE}" in said
     assert "stopped and saved at step" in said
     assert main(["train", "--resume", "--run", str(run)]) == 0  # an old wish holds nobody up
     assert main(["train", str(book), *SETTINGS, "--run", str(whole)]) == 0

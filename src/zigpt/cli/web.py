@@ -16,8 +16,8 @@ def run(
     """Serve until Ctrl-C. Returns the exit code.
 
     Raises:
-        ModelFileError: what was named is meant to be a model, and is none.
-        TextError: it can be neither a model nor a text.
+        ModelFileError: what was named should be a model, and is not.
+        TextError: it is neither a model nor a text.
         UsageError: the web extra is not installed.
     """
     path, text = _choose(shown)
@@ -28,13 +28,13 @@ def run(
         raise UsageError(
             f"the page needs {error.name}, which is not installed",
             "only `zigpt web` uses it, so it is an extra",
-            "pip install 'zigpt[web]'",
+            "in the folder of zigpt: pip install '.[web]'",
         ) from error
     site = Site(path, pick_device(device), text)
 
     def say(address: str) -> None:
-        print(f"{path or text or 'A page to begin with'} is shown at\n  {address}")
-        print("Ctrl-C ends this.", flush=True)
+        print(f"{path or text or 'The start page'} is shown at\n  {address}")
+        print("Press Ctrl-C to stop.", flush=True)
         if not no_browser:
             webbrowser.open(address)
 
@@ -43,7 +43,7 @@ def run(
 
 
 def _choose(shown: Path | None) -> tuple[Path | None, Path | None]:
-    """Find what is to be shown, a run or model, or else a text to learn."""
+    """Find what to show: a run or model, or else a text to learn."""
     if shown is None:
         try:
             return newest_path(), None
@@ -52,7 +52,7 @@ def _choose(shown: Path | None) -> tuple[Path | None, Path | None]:
     if any((shown / name).exists() for name in (RUN_FILE, MODEL_FILE)):
         return shown, None
     if is_model_name(shown) or not shown.exists():
-        read_lazily(shown)  # refuses what is none
+        read_lazily(shown)  # refuses what is not a model
         return shown, None
     read_texts([shown])
     return None, shown
