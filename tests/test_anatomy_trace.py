@@ -1,6 +1,7 @@
-"""Any number traced: its terms make it, its line stands there, its snippet makes it again."""
+"""Any number traced: its terms add up to it, its line is there, its snippet computes it again."""
 
 import ast
+import inspect as python
 import itertools
 import json
 import math
@@ -16,13 +17,13 @@ from hypothesis import strategies as st
 import zigpt
 from tests import reference
 from zigpt.anatomy.activations import inspect
-from zigpt.anatomy.trace import SHAPES, source_line, trace
+from zigpt.anatomy.trace import SHAPES, line_of_call, trace
 from zigpt.formats.saved_model import SavedModel, save_model
 from zigpt.gpt.config import GPTConfig
 from zigpt.gpt.model import GPT, Block
 from zigpt.tokenizers.char import CharTokenizer
 
-VOCABULARY = "\0\n\r\"'\\a{}\u2028字"  # what could end a string or break a line
+VOCABULARY = "\0\n\r\"'\\a{}\u2028字"  # characters that could end a string or a line
 TEXT = "字'\\\n\"{a}"
 STATEMENTS = {
     "token": "x = self.token_embedding(ids)",
@@ -93,7 +94,7 @@ def run(snippets, folder):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_terms_of_every_cell_make_its_value(seen, name):
+def test_the_terms_of_every_cell_add_up_to_its_value(seen, name):
     if name not in names(seen):
         pytest.skip("the modern architecture has no learned positions")
     tensor = getattr(seen, name)
@@ -103,7 +104,7 @@ def test_the_terms_of_every_cell_make_its_value(seen, name):
         assert agree(combined(found), found.value, tensor, 1e-4), (index, found)
 
 
-def test_terms_are_sorted_by_size_and_each_has_a_label_of_its_own(seen):
+def test_terms_are_sorted_by_size_and_no_two_share_a_label(seen):
     for name in names(seen):
         found = trace(seen, name, corners(seen, name)[-1], TEXT)
         sizes = [abs(value) for _, value in found.terms]
@@ -112,7 +113,7 @@ def test_terms_are_sorted_by_size_and_each_has_a_label_of_its_own(seen):
         assert all(math.isfinite(value) for value in sizes)
 
 
-def test_terms_are_counted_in_what_they_are_terms_of(seen):
+def test_there_is_a_term_for_every_part_of_a_number(seen):
     counts = {
         "token": 1, "position": 1, "v": 17, "scores": 8, "weights": 8, "heads": 8, "hidden": 17,
         "logits": 16, "probabilities": 11,
@@ -123,7 +124,7 @@ def test_terms_are_counted_in_what_they_are_terms_of(seen):
             assert len(found.terms) == counts[name], name
 
 
-def test_a_share_says_whose_it_is_and_the_future_has_none(seen):
+def test_a_share_names_its_own_term_and_the_future_has_none(seen):
     past, future = (trace(seen, "weights", (1, 0, 3, column), TEXT) for column in (2, 5))
     assert past.own == ("position", 2)
     assert past.terms == future.terms
@@ -133,7 +134,7 @@ def test_a_share_says_whose_it_is_and_the_future_has_none(seen):
     assert trace(seen, "scores", (1, 0, 3, 2), TEXT).own is None
 
 
-def test_every_snippet_makes_the_value_again_from_the_model_file(saved, seen, tmp_path):
+def test_every_snippet_computes_its_value_again_from_the_model_file(saved, seen, tmp_path):
     save_model(tmp_path / "model.safetensors", saved)
     asked = [(name, index) for name in names(seen) for index in corners(seen, name)]
     found = [trace(seen, name, index, TEXT) for name, index in asked]
@@ -171,7 +172,7 @@ def test_a_snippet_does_not_read_the_tensor_that_it_explains(seen, name):
 @example("\"\"\"'''\\\\")
 @example("{text!r}")
 @example("\u202e\u2066\x1b[2J\0#")
-def test_whatever_the_text_holds_stays_one_string_on_one_line(text):
+def test_any_text_stays_one_string_on_one_line(text):
     config = GPTConfig(11, 8, n_layer=1, n_head=1, n_embd=2)
     seen = inspect(GPT(config, torch.Generator().manual_seed(0)), torch.arange(8))
     snippet = trace(seen, "scores", (0, 0, 1, 0), text).snippet
@@ -180,12 +181,12 @@ def test_whatever_the_text_holds_stays_one_string_on_one_line(text):
         for node in ast.walk(ast.parse(snippet))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
-    assert sorted(strings) == sorted(["model.safetensors", text])
+    assert sorted(strings) == sorted(["model.safetensors", "cpu", text])
     assert len(snippet.splitlines()) == 4
     assert all(line.isprintable() for line in snippet.splitlines())
 
 
-def test_the_line_stands_in_the_source_where_the_trace_says(seen):
+def test_the_line_is_in_the_source_where_the_trace_says(seen):
     for name in names(seen):
         for index in corners(seen, name):
             line = trace(seen, name, index, TEXT).source
@@ -193,10 +194,10 @@ def test_the_line_stands_in_the_source_where_the_trace_says(seen):
             assert lines[line.number - 1].strip() == line.code
 
 
-def test_the_line_is_the_one_that_makes_the_number(seen):
-    turned = "return x * cos.to(x.dtype) + x.roll(half, dims=-1) * sin.to(x.dtype)"
-    made = STATEMENTS["v"] if seen.position is not None else turned
-    for name, statement in {**STATEMENTS, "q": made, "k": made}.items():
+def test_the_line_is_the_one_that_computes_the_number(seen):
+    rotated = "return x * cos.to(x.dtype) + x.roll(half, dims=-1) * sin.to(x.dtype)"
+    q_and_k = STATEMENTS["v"] if seen.position is not None else rotated
+    for name, statement in {**STATEMENTS, "q": q_and_k, "k": q_and_k}.items():
         if name in names(seen):
             line = trace(seen, name, corners(seen, name)[-1], TEXT).source
             assert line.code == statement
@@ -210,10 +211,32 @@ def test_the_line_is_the_one_that_makes_the_number(seen):
         assert trace(seen, "stream", (state, 3, 4), TEXT).source.code == statement
 
 
-@pytest.mark.parametrize("statement", ["x = x * self.attn(", "self.layer"])
-def test_a_line_that_is_gone_or_one_of_several_is_not_made_up(statement):
-    with pytest.raises(LookupError, match=r"lines of Block\.forward"):
-        source_line(Block.forward, statement)
+def test_of_none_or_several_calls_the_first_line_is_shown():
+    for name in ("gone", "shift"):  # Block.forward calls shift twice
+        line = line_of_call(Block.forward, name)
+        assert line.code == "def forward("
+        assert line.number == python.unwrap(Block.forward).__code__.co_firstlineno
+
+
+@pytest.mark.parametrize(
+    ("edited", "shown"),
+    [
+        (["def edited(self):\n", "    return 0\n"], "def edited(self):"),
+        (["    )(\n"], ""),
+        ([], ""),
+    ],
+)
+def test_no_edit_of_the_source_stops_a_trace(monkeypatch, seen, edited, shown):
+    def getsourcelines(function):
+        if not edited:
+            raise OSError("there is no source")
+        return edited, 7
+
+    monkeypatch.setattr(python, "getsourcelines", getsourcelines)
+    for name in names(seen):
+        line = trace(seen, name, corners(seen, name)[-1], TEXT).source
+        assert line.path.startswith("zigpt/")
+        assert line.code == shown
 
 
 def test_shapes_are_named_in_letters_that_hold(seen):
@@ -224,7 +247,7 @@ def test_shapes_are_named_in_letters_that_hold(seen):
 
 
 @pytest.mark.parametrize("name", ["", "model", "__class__", "masked", "Q"])
-def test_what_is_no_tensor_to_trace_is_refused(seen, name):
+def test_a_name_that_cannot_be_traced_is_refused(seen, name):
     with pytest.raises(ValueError, match=r"no tensor .* to trace: choose from token"):
         trace(seen, name, (0, 0), TEXT)
 
@@ -251,8 +274,10 @@ def test_an_index_outside_the_tensor_is_refused(seen, name):
 
 
 @pytest.mark.parametrize("text", ["", TEXT[1:], TEXT + "a"])
-def test_a_text_that_was_not_looked_at_is_refused(seen, text):
-    with pytest.raises(ValueError, match=f"the text has {len(text)} characters, but 8"):
+def test_a_text_that_was_not_inspected_is_refused(seen, text):
+    with pytest.raises(
+        ValueError, match=f"the text has {len(text)} characters, the activations are those of 8"
+    ):
         trace(seen, "scores", (0, 0, 1, 0), text)
 
 

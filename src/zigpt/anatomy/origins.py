@@ -1,7 +1,7 @@
-"""What every number of a model is made of, as the model makes it.
+"""How each number in `Activations` is computed.
 
-Each function here takes what was seen and a full index, and says the terms of that cell, the line
-that made it, and the Python that makes it again.
+Each function here takes the activations and the full index of a cell, and returns the terms of its
+value, the call in the model that computes it, and the Python that computes it again.
 """
 
 from collections.abc import Callable
@@ -22,16 +22,14 @@ from zigpt.gpt.model import GPT, Block, FeedForward, SelfAttention
 Rule = Literal["sum", "share", "gelu"]
 Terms = dict[Label, float]
 
-_POSITION_LINE = "x = x + self.position_embedding(positions)"
-
 
 @dataclass(frozen=True)
 class Origin:
-    """How one number is made; for a share, there is a term for each number of its row."""
+    """How one number is computed; a share has a term for each number of its row."""
 
     terms: Terms
-    made_in: Callable[..., Any]
-    statement: str  # stands in one line of `made_in`
+    computed_in: Callable[..., Any]  # a function of the model
+    call: str  # the name of what it calls to compute the number
     code: str  # prints the number, given `seen`
     imports: str = ""
     rule: Rule = "sum"
@@ -51,7 +49,7 @@ def _token(seen: Activations, position: int, channel: int) -> Origin:
     return Origin(
         {("token",): float(table[seen.ids[position], channel])},
         GPT.forward,
-        "x = self.token_embedding(ids)",
+        "token_embedding",
         "table = seen.model.token_embedding.weight\n"
         f"print(table[seen.ids[{position}], {channel}].item())",
     )
@@ -62,7 +60,7 @@ def _position(seen: Activations, position: int, channel: int) -> Origin:
     return Origin(
         {("position",): float(table[position, channel])},
         GPT.forward,
-        _POSITION_LINE,
+        "position_embedding",
         f"table = seen.model.position_embedding.weight\nprint(table[{position}, {channel}].item())",
     )
 
@@ -79,7 +77,7 @@ def _stream(seen: Activations, state: int, position: int, channel: int) -> Origi
     return Origin(
         {label: float(part[channel]) for label, part in parts.items()},
         Block.forward,
-        f"x + self.{branch}(",
+        branch,
         f"project, read = seen.model.blocks[{layer}].{branch}.project, {read}\n"
         f"added = project.weight[{channel}] @ read + project.bias[{channel}]\n"
         f"print((seen.stream[{state - 1}, {position}, {channel}] + added).item())",
@@ -93,7 +91,7 @@ def _first_state(seen: Activations, position: int, channel: int) -> Origin:
     return Origin(
         token.terms | _position(seen, position, channel).terms,
         GPT.forward,
-        _POSITION_LINE,
+        "position_embedding",
         "tokens, positions = seen.model.token_embedding, seen.model.position_embedding\n"
         f"x = tokens.weight[seen.ids[{position}]] + positions.weight[{position}]\n"
         f"print(x[{channel}].item())",
@@ -104,7 +102,7 @@ def _qkv(
     part: int, seen: Activations, layer: int, head: int, position: int, channel: int
 ) -> Origin:
     if part < 2 and seen.position is None:
-        return _turned(part, seen, layer, head, position, channel)
+        return _rotated(part, seen, layer, head, position, channel)
     width, size = seen.token.size(-1), seen.q.size(-1)
     row = part * width + head * size + channel
     weight, bias = _linear(seen, f"blocks.{layer}.attn.qkv")
@@ -112,7 +110,7 @@ def _qkv(
     return Origin(
         {**_each("channel", weight[row] * inputs), ("bias",): float(bias[row])},
         SelfAttention.forward,
-        "self.qkv(x)",
+        "qkv",
         f"qkv, x = seen.model.blocks[{layer}].attn.qkv, seen.attention_inputs[{layer}, {position}]"
         f"\nrow = {part} * {width} + {head} * {size} + {channel}"
         f"  # {'qkv'[part]}, head {head}, channel {channel}\n"
@@ -120,10 +118,10 @@ def _qkv(
     )
 
 
-def _turned(
+def _rotated(
     part: int, seen: Activations, layer: int, head: int, position: int, channel: int
 ) -> Origin:
-    """As `_qkv`; but two rows, the coordinates of a point, make the number when it is turned."""
+    """As `_qkv`, where q and k are rotated: two rows of the weight make one number."""
     size = seen.q.size(-1)
     half = size // 2
     pair = channel % half
@@ -131,21 +129,22 @@ def _turned(
     rows = [first, first + half]
     weight, bias = _linear(seen, f"blocks.{layer}.attn.qkv")
     inputs = seen.attention_inputs[layer, position]
-    # What each channel adds to a and b, and the bias last: (2, C + 1)
+    # What each channel adds to the coordinates a and b, and the bias last: (2, C + 1)
     a, b = torch.cat([weight[rows] * inputs, bias[rows].unsqueeze(-1)], dim=-1)
     angle = position * (ROTARY_BASE ** (-torch.arange(half, device=a.device) / half))[pair]
+    cos, sin = angle.cos(), angle.sin()
     if channel < half:
-        shares, turned = a * angle.cos() - b * angle.sin(), "a * angle.cos() - b * angle.sin()"
+        values, formula = a * cos - b * sin, "a * angle.cos() - b * angle.sin()"
     else:
-        shares, turned = b * angle.cos() + a * angle.sin(), "b * angle.cos() + a * angle.sin()"
+        values, formula = b * cos + a * sin, "b * angle.cos() + a * angle.sin()"
     return Origin(
-        {**_each("channel", shares[:-1]), ("bias",): float(shares[-1])},
+        {**_each("channel", values[:-1]), ("bias",): float(values[-1])},
         rotated,
-        "return x * cos",
+        "roll",
         f"a, b = seen.model.blocks[{layer}].attn.qkv(seen.attention_inputs[{layer}, {position}])"
         f"[{rows}]\n"
         f"angle = {position} * ({ROTARY_BASE:_.0f} ** (-torch.arange({half}) / {half}))[{pair}]\n"
-        f"print(({turned}).item())",
+        f"print(({formula}).item())",
         imports="import torch\n",
     )
 
@@ -155,7 +154,7 @@ def _scores(seen: Activations, layer: int, head: int, row: int, column: int) -> 
     return Origin(
         _each("channel", q * k / len(q) ** 0.5),
         attention_scores,
-        "q @ k.transpose(-2, -1)",
+        "transpose",
         f"q, k = seen.q[{layer}, {head}, {row}], seen.k[{layer}, {head}, {column}]\n"
         "print((q @ k / len(q) ** 0.5).item())",
     )
@@ -166,7 +165,7 @@ def _weights(seen: Activations, layer: int, head: int, row: int, column: int) ->
     return Origin(
         _each("position", (scores - scores.max()).exp()),
         attention_weights,
-        "F.softmax(",
+        "softmax",
         f"scores = seen.masked[{layer}, {head}, {row}]\n{_softmax('scores', column)}",
         rule="share",
     )
@@ -181,7 +180,7 @@ def _heads(seen: Activations, layer: int, head: int, row: int, channel: int) -> 
     return Origin(
         _each("position", weights * v),
         readable_attention,
-        "attention_weights(q, k) @ v",
+        "attention_weights",
         f"weights, v = seen.weights[{layer}, {head}, {row}], seen.v[{layer}, {head}, :, {channel}]"
         "\nprint((weights @ v).item())",
     )
@@ -193,7 +192,7 @@ def _hidden(seen: Activations, layer: int, position: int, unit: int) -> Origin:
     return Origin(
         {**_each("channel", weight[unit] * inputs), ("bias",): float(bias[unit])},
         FeedForward.forward,
-        "gelu(self.expand(x))",
+        "gelu",
         f"expand, x = seen.model.blocks[{layer}].ffn.expand, seen.ffn_inputs[{layer}, {position}]\n"
         f"print(gelu(expand.weight[{unit}] @ x + expand.bias[{unit}]).item())",
         imports="from zigpt.gpt.model import gelu\n",
@@ -206,7 +205,7 @@ def _logits(seen: Activations, position: int, character: int) -> Origin:
     return Origin(
         _each("channel", normed * seen.model.head.weight[character]),
         GPT.forward,
-        "self.head(self.ln_f(x))",
+        "head",
         f"x = seen.model.ln_f(seen.stream[-1, {position}])\n"
         f"print((seen.model.head.weight[{character}] @ x).item())",
     )
@@ -216,8 +215,8 @@ def _probabilities(seen: Activations, position: int, character: int) -> Origin:
     logits = seen.logits[position]
     return Origin(
         _each("character", (logits - logits.max()).exp()),
-        Activations,
-        "self.logits.softmax(-1)",
+        vars(Activations)["probabilities"].func,
+        "softmax",
         f"logits = seen.logits[{position}]\n{_softmax('logits', character)}",
         rule="share",
     )

@@ -1,19 +1,22 @@
-"""Where a number comes from: its terms, the line that made it, and how to make it again."""
+"""Where a number comes from: its terms, the line that computes it, and how to compute it again."""
 
+import ast
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import torch
 
-import zigpt
 from zigpt.anatomy.activations import Activations
 from zigpt.anatomy.layers import Label
 from zigpt.anatomy.origins import ORIGINS, Rule
 
-# The tensors of `Activations` that can be traced, in its letters.
+_PACKAGE = Path(__file__).parents[1]
+
+# The tensors of `Activations` that can be traced, and their shapes in its letters.
 SHAPES = {
     "token": "(T, C)", "position": "(T, C)", "stream": "(S, T, C)",
     "q": "(L, H, T, D)", "k": "(L, H, T, D)", "v": "(L, H, T, D)",
@@ -24,7 +27,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Line:
-    """A line of zigpt's source; the path starts at the package."""
+    """A line of zigpt's source; the path starts with the package's name."""
 
     path: str
     number: int
@@ -33,19 +36,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Trace:
-    """One number of a model and what it is made of.
+    """One number in a model's activations, and how it is computed.
 
-    The rule says how: the sum of the terms, GELU of that sum, or the share that the term called
-    `own` has in it.
+    By `rule` it is the sum of the terms, GELU of that sum, or the share of the term `own` in it.
     """
 
     value: float
     shape: str  # of the tensor, as in `SHAPES`
     rule: Rule
     terms: list[tuple[Label, float]]  # the largest first, whatever their sign
-    own: Label | None  # for a share: whose it is
-    source: Line
-    snippet: str  # Python that makes the number again from the model's file
+    own: Label | None  # of a share: the term whose share it is
+    source: Line  # of the model, where the number is computed
+    snippet: str  # Python that computes it again from the model's file
 
 
 @torch.no_grad()
@@ -56,14 +58,14 @@ def trace(
     text: str,
     file: str = "model.safetensors",
 ) -> Trace:
-    """Trace the cell at `index` of a tensor in `seen`, which was made from `text`.
+    """Trace the cell at `index` of the tensor `name` in `seen`, the activations on `text`.
 
-    The index is a full one: (layer, head, row, column) where there are layers and heads. The
-    snippet reads the model from `file`.
+    The index is complete: (layer, head, row, column) where there are layers and heads. The snippet
+    loads the model from `file`.
 
     Raises:
-        ValueError: there is no such tensor, it has not that many dimensions, or the text is
-            another.
+        ValueError: no such tensor, an index of another length than its shape, or a text of another
+            length than the one in `seen`.
         IndexError: the tensor has no such cell.
     """
     _check(seen, name, index, text)
@@ -74,7 +76,7 @@ def trace(
         rule=origin.rule,
         terms=sorted(origin.terms.items(), key=lambda term: -abs(term[1])),
         own=list(origin.terms)[index[-1]] if origin.rule == "share" else None,
-        source=source_line(origin.made_in, origin.statement),
+        source=line_of_call(origin.computed_in, origin.call),
         snippet=f"""{origin.imports}\
 import zigpt
 seen = zigpt.load({file!r}, "cpu").inspect({text!r})
@@ -83,23 +85,29 @@ seen = zigpt.load({file!r}, "cpu").inspect({text!r})
     )
 
 
-def source_line(function: Callable[..., Any], statement: str) -> Line:
-    """Find the line of a function where a statement stands.
+def line_of_call(function: Callable[..., Any], name: str) -> Line:
+    """Find the line of a zigpt function that calls `name`: its first line if not just one does.
 
-    Raises:
-        LookupError: it stands there no more, or more than once.
+    The source may have been edited since this was written, and even since it was imported.
     """
-    lines, first = inspect.getsourcelines(function)
-    found = [number for number, line in enumerate(lines) if statement in line]
-    if len(found) != 1:
-        raise LookupError(f"{len(found)} lines of {function.__qualname__} have {statement!r}")
-    path = Path(inspect.getfile(inspect.unwrap(function)))
-    package = Path(zigpt.__file__).parent
-    return Line(
-        path=path.relative_to(package.parent).as_posix(),
-        number=first + found[0],
-        code=lines[found[0]].strip(),
-    )
+    function = inspect.unwrap(function)
+    path = Path(inspect.getfile(function)).relative_to(_PACKAGE.parent).as_posix()
+    try:
+        lines, first = inspect.getsourcelines(function)
+        tree = ast.parse(dedent("".join(lines)))
+    except (OSError, SyntaxError):
+        return Line(path, function.__code__.co_firstlineno, "")
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    found = [expression.end_lineno or 1 for expression in called if _last_name(expression) == name]
+    number = found[0] if len(found) == 1 else 1
+    return Line(path, first + number - 1, lines[number - 1].strip())
+
+
+def _last_name(expression: ast.expr) -> str | None:
+    """Return `c` for `a.b.c` as for `c` alone."""
+    if isinstance(expression, ast.Attribute):
+        return expression.attr
+    return expression.id if isinstance(expression, ast.Name) else None
 
 
 def _check(seen: Activations, name: str, index: tuple[int, ...], text: str) -> None:
@@ -111,9 +119,9 @@ def _check(seen: Activations, name: str, index: tuple[int, ...], text: str) -> N
     if len(index) != tensor.ndim:
         raise ValueError(f"{name} is {SHAPES[name]}: expected {tensor.ndim} numbers, got {index}")
     if not all(0 <= n < size for n, size in zip(index, tensor.shape, strict=True)):
-        raise IndexError(f"{name} is {tuple(tensor.shape)}: there is no cell {index}, from 0 on")
+        raise IndexError(f"{name} is {tuple(tensor.shape)}: there is no cell {index}")
     if len(text) != len(seen.ids):
         raise ValueError(
-            f"the text has {len(text)} characters, but {len(seen.ids)} have been seen: "
-            "give the text that was looked at"
+            f"the text has {len(text)} characters, the activations are those of {len(seen.ids)}: "
+            "give the text that was inspected"
         )
