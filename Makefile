@@ -24,9 +24,10 @@ test: .venv/dev ## run the tests, but for the page
 test-web: .venv/dev ## run those of the page, in a real browser (ZIGPT_BROWSER, or chromium in the path)
 	$(PYTEST) tests/test_web_*.py
 
-check: .venv/dev ## check format, lint, types
+check: .venv/dev ## check format, lint, imports, types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/lint-imports --no-logo
 	.venv/bin/mypy
 
 types: $(TSC) ## check the types of the page's JavaScript (needs npm; the only one that asks its registry)

@@ -1,7 +1,7 @@
-"""Trainings that are killed, or whose disk fails, and what must be true of their folder afterwards.
+"""Trainings that are killed or whose disk fails, and what must be true of their folder afterwards.
 
-The training is the one behind `zigpt train`, on a text and a model small enough for a life of a
-tenth of a second. Each runs in a forked process of its own: killed is killed.
+The training is the one behind `zigpt train`, with a text and a model so small that it takes a tenth
+of a second. Each runs in a forked process of its own, so that a kill is a real one.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from stress.faulty_disk import FaultyDisk
-from tests.conftest import story
+from tests.texts import story
 from zigpt import storage
 from zigpt.data.baselines import Ladder, build_ladder
 from zigpt.data.batches import Corpus
@@ -34,20 +34,22 @@ from zigpt.runs.checkpoint import list_checkpoints
 from zigpt.runs.events import Opened, Trained
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.preflight import is_blank
+from zigpt.runs.record import RunRecord
 from zigpt.runs.session import train_opened
+from zigpt.runs.training_text import fingerprint
 from zigpt.training import device
 from zigpt.training.loop import TrainState
 
 CPU = torch.device("cpu")
 SIGKILLED = -9
-PATIENCE = 60  # seconds until a process that should have ended is taken for hung
+PATIENCE = 60  # seconds until a process counts as hung
 
 
 @dataclass(frozen=True)
 class Life:
-    """One training on a text, to be lived through in as many parts as it takes."""
+    """One training on a text, lived through in as many processes as it takes."""
 
-    folder: Path  # its text, and how it goes undisturbed
+    folder: Path  # holds its text and an undisturbed run of it
     source: Source
     corpus: Corpus
     ladder: Ladder
@@ -56,7 +58,7 @@ class Life:
 
     @classmethod
     def small(cls, folder: Path, architecture: Architecture = "classic", **settings: Any) -> "Life":
-        """Dropout, Muon and AdamW, a look at every other step."""
+        """Dropout, Muon and AdamW, an evaluation every other step."""
         folder.mkdir(exist_ok=True)
         file = folder / "book.txt"
         file.write_text(story(2000), encoding="utf-8")
@@ -80,7 +82,7 @@ class Life:
 
     @classmethod
     def several(cls, folder: Path) -> list["Life"]:
-        """Longer ones: accumulation, bfloat16, the other architecture, patience that ends."""
+        """Longer ones: accumulation, bfloat16, the other architecture, early stopping."""
         folder.mkdir(exist_ok=True)
         return [
             cls.small(folder / "a", max_steps=7, batch_size=21, precision="bfloat16"),
@@ -90,25 +92,28 @@ class Life:
             ),
         ]
 
-    def live(self, path: Path, said: Path) -> None:
-        """Begin, or go on, until the end; note in `said` every step that is reported as saved."""
+    def live(self, path: Path, notes: Path) -> None:
+        """Start or resume, and finish; note every step that is reported as saved."""
         state = TrainState.initialise(self.model, self.config, CPU)
         configs = (self.model, self.config)
-        extra = {"prompt": "a ", "preset": "tiny", "device": "cpu"}
         if not path.exists() or is_blank(path):
-            run = RunFolder.create(path, configs, self.source, self.ladder, extra)
+            text = fingerprint(self.source)
+            record = RunRecord(
+                *configs, text, self.ladder, prompt="a ", preset="tiny", device="cpu"
+            )
+            run = RunFolder.create(path, record)
         else:
             run = RunFolder.open(path)
             run.lock()
-            run.restore(state, lambda line: _note(said, f"said {line}"))
-            _note(said, f"resumed {state.step}")
+            run.restore(state, lambda line: _note(notes, f"notice {line}"))
+            _note(notes, f"resumed {state.step}")
         save = run.save
 
-        def save_and_tell(state: TrainState) -> None:
+        def save_and_note(state: TrainState) -> None:
             save(state)
-            _note(said, f"saved {state.step}")
+            _note(notes, f"saved {state.step}")
 
-        run.save = save_and_tell  # type: ignore[method-assign]
+        run.save = save_and_note  # type: ignore[method-assign]
         with closing(run):
             for event in train_opened(Opened(run, self.corpus, state)):
                 if isinstance(event, Trained):
@@ -121,7 +126,7 @@ def _note(path: Path, line: str) -> None:
 
 
 def in_a_process(action: Callable[[], object], kill_after: float | None = None) -> int:
-    """Fork, act, and report the exit code, negative for a signal. Output goes nowhere.
+    """Fork and act; return the exit code, negative for a signal. Output goes nowhere.
 
     Raises:
         TimeoutError: the process hung; it was killed.
@@ -133,7 +138,9 @@ def in_a_process(action: Callable[[], object], kill_after: float | None = None) 
             torch.set_num_threads(1)
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             session.SAVE_EVERY, session._SAMPLE_CHARS = 0.0, 10
-            device._CACHE_FRIENDLY = 500  # seven windows of eight letters: larger batches add up
+            device._CACHE_FRIENDLY = (
+                500  # seven windows of eight characters: larger batches accumulate
+            )
             action()
             code = 0
         except StorageError as error:
@@ -157,18 +164,18 @@ def in_a_process(action: Callable[[], object], kill_after: float | None = None) 
         time.sleep(0.002)
 
 
-def with_faults(life: Life, path: Path, said: Path, disk: storage.Disk) -> Callable[[], None]:
-    """Live on a disk of another kind."""
+def with_faults(life: Life, path: Path, notes: Path, disk: storage.Disk) -> Callable[[], None]:
+    """Live on another disk."""
 
     def act() -> None:
         storage.disk = disk
-        life.live(path, said)
+        life.live(path, notes)
 
     return act
 
 
 def outcome(path: Path) -> dict[str, str]:
-    """What must not differ from an undisturbed training: model, last state, log and samples."""
+    """What must equal that of an undisturbed training: model, last state, log and samples."""
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
         del row["seconds"], row["chars_per_second"]  # the clock may differ
@@ -179,26 +186,26 @@ def outcome(path: Path) -> dict[str, str]:
     return found
 
 
-def steps(said: Path, word: str) -> list[int]:
-    """Numbers after a word in what was noted."""
-    lines = said.read_text().splitlines() if said.exists() else []
+def steps(notes: Path, word: str) -> list[int]:
+    """The numbers after a word in the notes."""
+    lines = notes.read_text().splitlines() if notes.exists() else []
     return [int(line.split()[1]) for line in lines if line.startswith(f"{word} ")]
 
 
-def check_next_start(life: Life, path: Path, said: Path, expected: dict[str, str]) -> None:
-    """After any fault: the next start needs no help, loses nothing acknowledged, ends the same.
+def check_next_start(life: Life, path: Path, notes: Path, expected: dict[str, str]) -> None:
+    """Check that the next start after a fault needs no help, loses nothing and ends the same.
 
     Raises:
-        AssertionError: one of the promises is broken.
+        AssertionError: a promise is broken.
     """
-    before = steps(said, "saved")
-    resumed = len(steps(said, "resumed"))
-    code = in_a_process(with_faults(life, path, said, FaultyDisk()))
+    before = steps(notes, "saved")
+    resumed = len(steps(notes, "resumed"))
+    code = in_a_process(with_faults(life, path, notes, FaultyDisk()))
     assert code == 0, f"the next start ended with {code}"
     if before:
-        now = steps(said, "resumed")[resumed]
-        assert now >= before[-1], f"went on at {now} though {before[-1]} was saved"
-    lines = said.read_text() if said.exists() else ""
+        now = steps(notes, "resumed")[resumed]
+        assert now >= before[-1], f"resumed at {now} though {before[-1]} was saved"
+    lines = notes.read_text() if notes.exists() else ""
     assert "damaged" not in lines, lines
     assert outcome(path) == expected
     left = [file for file in path.rglob("*") if storage.is_leftover(file)]
@@ -207,13 +214,13 @@ def check_next_start(life: Life, path: Path, said: Path, expected: dict[str, str
 
 
 def undisturbed(life: Life) -> tuple[dict[str, str], int]:
-    """The outcome of a training that nothing happens to, and its number of disk operations."""
-    path, said = life.folder / "undisturbed", life.folder / "undisturbed.said"
+    """The outcome of an undisturbed training, and its number of disk operations."""
+    path, notes = life.folder / "undisturbed", life.folder / "undisturbed.notes"
     counted = life.folder / "undisturbed.count"
     disk = FaultyDisk()
 
     def act() -> None:
-        with_faults(life, path, said, disk)()
+        with_faults(life, path, notes, disk)()
         counted.write_text(str(disk.count))
 
     assert in_a_process(act) == 0
@@ -221,8 +228,8 @@ def undisturbed(life: Life) -> tuple[dict[str, str], int]:
 
 
 @contextmanager
-def initialise(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Names for a run and for what it reports; gone afterwards, if all went well."""
+def fresh(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Paths for a run and for its notes; removed afterwards, if all went well."""
     place = Path(tempfile.mkdtemp(dir=folder))
-    yield place / "run", place / "said"
+    yield place / "run", place / "notes"
     shutil.rmtree(place)

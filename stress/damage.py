@@ -1,4 +1,4 @@
-"""Checkpoints of which one file is no longer what was written."""
+"""Checkpoints with one damaged file."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ KINDS = ("flip", "flip", "flip", "flip", "cut", "swap", "zeros", "longer", "gone
 def campaign(
     folder: Path, seed: int, cases: int | None = None, seconds: float | None = None
 ) -> Report:
-    """Damage the newest checkpoint; it must be found out, kept aside, and the one before taken."""
+    """Damage the newest checkpoint: it must be detected and set aside, the previous one loaded."""
     life = Life.small(folder / "life")
     undisturbed(life)
     *_, before, newest = list_checkpoints(life.folder / "undisturbed" / "checkpoints")
@@ -43,10 +43,10 @@ def campaign(
         damaged = place / newest.name
         (damaged / file).unlink() if kind == "gone" else (damaged / file).write_bytes(data)
         with report.failing(f"{name} ({kind} in {file} at {at})"):
-            said: list[str] = []
-            restore_newest(place, state, said.append)
-            assert state.step == int(before.name[5:]), f"went on at {state.step}"
-            assert "".join(said).startswith(f"{newest.name} is damaged"), said
+            notices: list[str] = []
+            restore_newest(place, state, notices.append)
+            assert state.step == int(before.name[5:]), f"resumed at {state.step}"
+            assert "".join(notices).startswith(f"{newest.name} is damaged"), notices
             assert (place / f"{newest.name}.bad").is_dir()
         shutil.rmtree(place)
     return report

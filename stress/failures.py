@@ -1,4 +1,4 @@
-"""Every operation of a training on its disk, gone wrong in every way."""
+"""Every disk operation of a training, failing in every way."""
 
 import random
 from pathlib import Path
@@ -25,7 +25,7 @@ _FAULTS = (
 def campaign(
     folder: Path, seed: int, cases: int | None = None, seconds: float | None = None
 ) -> Report:
-    """Go through lives, operations and faults in an order of its own; then again."""
+    """Go through lives, operations and faults in random order; then again."""
     lives = [
         (life, *undisturbed(life)) for life in (Life.small(folder / "s"), *Life.several(folder))
     ]
@@ -41,11 +41,11 @@ def campaign(
         life, expected, n, fault, lasting = all_faults[report.cases % len(all_faults)]
         report.count(f"{fault}{' for good' * lasting}")
         case = f"{name} ({life.folder.name}: {fault} at {n}{' for good' * lasting})"
-        with report.failing(case), fresh(folder) as (path, said):
+        with report.failing(case), fresh(folder) as (path, notes):
             disk = FaultyDisk(n, fault, lasting)
-            code = in_a_process(with_faults(life, path, said, disk))
+            code = in_a_process(with_faults(life, path, notes, disk))
             assert code == SIGKILLED if fault in KILLS else code in (0, 5), f"ended with {code}"
             if code == 0:
                 assert outcome(path) == expected
-            check_next_start(life, path, said, expected)
+            check_next_start(life, path, notes, expected)
     return report

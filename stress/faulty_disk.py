@@ -1,4 +1,4 @@
-"""A disk that fails, or ends the process, at the n-th operation; or that remembers them all."""
+"""A disk that fails, or kills the process, at the n-th operation."""
 
 import errno
 import os
@@ -13,9 +13,9 @@ KILLS = ("kill", "kill halfway")
 
 
 class FaultyDisk(storage.Disk):
-    """Carries out every operation but the n-th, counted from 0, which goes wrong as `fault` says.
+    """Carries out every operation except the n-th, counted from 0, which fails as `fault` says.
 
-    With `lasting`, so do all after it: a disk that is full stays full.
+    With `lasting`, so do all that follow: a full disk stays full.
     """
 
     def __init__(self, n: int = -1, fault: str = "", lasting: bool = False) -> None:
@@ -32,9 +32,7 @@ class FaultyDisk(storage.Disk):
                  lambda: super(FaultyDisk, self).append(path, start, half))  # fmt: skip
 
     def sync(self, path: Path) -> None:
-        self._do(
-            path.stat
-        )  # really waiting for the disk would only take time: nobody pulls the plug
+        self._do(path.stat)  # a real sync would only take time: no test loses power
 
     def rename(self, old: Path, new: Path) -> None:
         self._do(lambda: super(FaultyDisk, self).rename(old, new))

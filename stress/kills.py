@@ -1,4 +1,4 @@
-"""Trainings killed at random instants, again and again, until one of their lives gets through."""
+"""Trainings killed at random instants, again and again, until they finish."""
 
 from pathlib import Path
 
@@ -22,20 +22,20 @@ def campaign(
     seconds: float | None = None,
     kills: int | None = None,
 ) -> Report:
-    """Kill until the budget is spent; a case is one run with all of its deaths."""
+    """Kill until the budget is spent; a case is one run with all of its kills."""
     lives = [(life, *undisturbed(life)) for life in Life.several(folder)]
     report = Report()
     for name, choose in each_case(report, seed, cases, seconds):
         life, expected, _ = choose.choice(lives)
-        # Short lives get no further than they began: now and then one has to be longer.
+        # A short time may not be enough for any progress: now and then it has to be longer.
         longest = choose.choice((0.05, 0.1, 0.2, 0.4))
-        with report.failing(name), fresh(folder) as (path, said):
-            live = with_faults(life, path, said, FaultyDisk())
+        with report.failing(name), fresh(folder) as (path, notes):
+            live = with_faults(life, path, notes, FaultyDisk())
             while (code := in_a_process(live, choose.uniform(0, longest))) == SIGKILLED:
                 report.count("killed")
                 longest *= 1.05
             assert code == 0, f"ended with {code}"
-            check_next_start(life, path, said, expected)
+            check_next_start(life, path, notes, expected)
         if kills and report.outcomes.get("killed", 0) >= kills:
             break
     return report

@@ -1,7 +1,7 @@
-"""Model files that are damaged or mean harm, and what `sample` makes of them.
+"""Damaged and malicious model files, given to `sample`.
 
-The promise: it writes, or refuses with exit code 3 in three lines; within 2 seconds and 256 MB; and
-nothing that the file holds is run.
+The promise: it writes, or refuses with exit code 3 in three lines, within 2 seconds and 256 MB; and
+no code in the file is run.
 """
 
 import contextlib
@@ -23,15 +23,14 @@ import numpy as np
 from stress.report import Report, each_case
 from stress.watch import watched
 from zigpt.cli.main import guarded
-from zigpt.cli.options import SampleOptions
 from zigpt.cli.sample import run
 from zigpt.formats.safetensors import ModelFile, pack
 from zigpt.gpt.config import GPTConfig
 from zigpt.tokenizers.char import CharTokenizer
 
 MOST_MEMORY = 256 << 20
-FOUND = Path(__file__).parent / "found"  # files that once broke a promise, and are tried ever since
-_KEEP = 5  # files of one campaign: most break the same promise
+FOUND = Path(__file__).parent / "found"  # files that once broke a promise; a test tries each
+_KEEP = 5  # files of one campaign: most of them break the same promise
 _CHARACTERS = "\n abé字"
 _NUMBERS = (0, 1, -1, 2, 3, 255, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**63, 2**64 - 1, 10**30)
 _ODD: tuple[Any, ...] = (
@@ -41,15 +40,15 @@ _ODD: tuple[Any, ...] = (
 
 
 def _odd(choose: random.Random) -> Any:
-    return copy.deepcopy(choose.choice(_ODD))  # the next mutation may change what is in it
+    return copy.deepcopy(choose.choice(_ODD))  # the next mutation may change it
 
 
 @dataclass
 class Parts:
-    """A model file taken apart, so that each part can be made wrong by itself."""
+    """The parts of a model file, so that each can be damaged by itself."""
 
     tensors: dict[str, Any]
-    inner: Any  # what zigpt says of the model: JSON within the JSON of the header
+    inner: Any  # zigpt's description of the model: JSON within the JSON of the header
     body: bytearray
     header: bytes | None = None  # instead of the JSON of `tensors` and `inner`
     length: int | None = None  # instead of the true length of the header
@@ -59,7 +58,7 @@ class Parts:
 def good_file(
     folder: Path, architecture: Any = "classic", characters: str = _CHARACTERS, text: Any = None
 ) -> Path:
-    """Write the smallest model there is, of these characters; `text` is what it was trained on."""
+    """Write a tiny model of these characters; `text` describes what it was trained on."""
     config = GPTConfig(
         len(characters), 4, n_layer=1, n_head=2, n_embd=8, dropout=0.0, architecture=architecture
     )
@@ -75,7 +74,7 @@ def good_file(
 
 
 def take_apart(data: bytes) -> Parts:
-    """Read a whole model file into its parts."""
+    """Split a model file into its parts."""
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
     inner = json.loads(header.pop("__metadata__")["zigpt"])
@@ -83,7 +82,7 @@ def take_apart(data: bytes) -> Parts:
 
 
 def put_together(parts: Parts) -> bytes:
-    """Write the parts as a file, wrong as they are."""
+    """Join the parts to a file, damaged as they are."""
     if parts.whole is not None:
         return parts.whole
     inner = parts.inner if isinstance(parts.inner, str) else json.dumps(parts.inner)
@@ -162,7 +161,7 @@ def _names(choose: random.Random, parts: Parts) -> None:
 
 
 def _repeat(choose: random.Random, parts: Parts) -> None:
-    """A key twice: which one counts must not matter."""
+    """Repeat a key: which one counts must not matter."""
     name = choose.choice(sorted(parts.tensors))
     inner = json.dumps(json.dumps(parts.inner))
     twice = f'{{"__metadata__":{{"zigpt":{inner},"zigpt":"{{}}"}},'
@@ -177,8 +176,8 @@ def _config(choose: random.Random, parts: Parts) -> None:
         config[choose.choice([*config, "n_experts"])] = _odd(choose)
 
 
-def _say(choose: random.Random, parts: Parts) -> None:
-    key = choose.choice(("format", "config", "characters", "about", "sha256", "more"))
+def _description(choose: random.Random, parts: Parts) -> None:
+    key = choose.choice(("format", "config", "tokenizer", "about", "sha256", "more"))
     if choose.random() < 0.3:
         parts.inner.pop(key, None)
     else:
@@ -190,7 +189,8 @@ def _characters(choose: random.Random, parts: Parts) -> None:
     pool = "\0\x1b\r\n\x9b\u202e\ud800\udfff\U0010ffffabc字" + _CHARACTERS
     drawn = "".join(choose.choice(pool) for _ in range(number))
     odd = (drawn, "".join(sorted(set(drawn))), _CHARACTERS[::-1], _CHARACTERS * 2)
-    parts.inner["characters"] = choose.choice((*odd, "".join(sorted(choose.sample(pool[:14], 6)))))
+    chosen = choose.choice((*odd, "".join(sorted(choose.sample(pool[:14], 6)))))
+    parts.inner["tokenizer"]["vocabulary"] = chosen
 
 
 def _weights(choose: random.Random, parts: Parts) -> None:
@@ -201,7 +201,7 @@ def _weights(choose: random.Random, parts: Parts) -> None:
 
 
 def _bomb(choose: random.Random, parts: Parts) -> None:
-    """JSON that is deep or long, inside or outside; long ones are rare, they take time to make."""
+    """Deep or long JSON, inside or outside; long ones are rare because they are slow to make."""
     piece = choose.choice(("[", '{"a":', "[],", "{},", '"ab",', "1e5,", "1" * 50, '"\\u0000",'))
     size = choose.choice(
         (100, 1000, 100_000, 1_000_000, 30_000_000 if choose.random() < 0.1 else 9)
@@ -225,25 +225,25 @@ def _other_format(choose: random.Random, parts: Parts) -> None:
 
 
 MUTATIONS: tuple[Callable[[random.Random, Parts], None], ...] = (
-    _flip, _cut, _append, _claim, _dtype, _shape, _offsets, _swap, _names, _repeat, _config, _say,
-    _characters, _weights, _bomb, _other_format,
+    _flip, _cut, _append, _claim, _dtype, _shape, _offsets, _swap, _names, _repeat, _config,
+    _description, _characters, _weights, _bomb, _other_format,
 )  # fmt: skip
 
 
 def mutate(choose: random.Random, data: bytes) -> tuple[str, bytes]:
-    """Make a good file wrong in one or two ways; what was done, and the file."""
+    """Damage a good file in one or two ways; return what was done, and the file."""
     parts = take_apart(data)
     done = choose.sample(MUTATIONS, choose.choice((1, 1, 1, 2)))
     for mutation in done:
         with contextlib.suppress(TypeError, LookupError, AttributeError, ValueError, struct.error):
-            mutation(choose, parts)  # what the one made wrong, the other may not know to change
+            mutation(choose, parts)  # the second may not fit what the first left
     return "+".join(mutation.__name__.strip("_") for mutation in done), put_together(parts)
 
 
 def campaign(
     folder: Path, seed: int, cases: int | None = None, seconds: float | None = None
 ) -> Report:
-    """Let `sample` loose on wrong files; those that break the promise are shrunk and kept."""
+    """Run `sample` on damaged files; those that break the promise are shrunk and kept."""
     good = [good_file(folder, kind).read_bytes() for kind in ("classic", "modern")]
     get_ready(folder)
     report, found = Report(), dict[str, bytes]()
@@ -264,14 +264,14 @@ def campaign(
 
 
 def get_ready(folder: Path) -> None:
-    """Write and refuse once, so that nothing has to be imported while it is watched."""
+    """Write and refuse once, so that nothing is imported while it is watched."""
     for kind in ("classic", "modern"):
         assert outcome(folder, good_file(folder, kind).read_bytes(), watch=False) == (0, None)
     assert outcome(folder, b"x", watch=False) == (3, None)
 
 
 def outcome(folder: Path, data: bytes, watch: bool = True) -> tuple[int, str | None]:
-    """The exit code of `sample` on a file of these bytes, and which promise it broke, if any."""
+    """The exit code of `sample` on these bytes, and the promise it broke, if any."""
     path = folder / "case.safetensors"
     path.write_bytes(data)
     with watched(folder) if watch else contextlib.nullcontext([]) as seen:
@@ -280,7 +280,7 @@ def outcome(folder: Path, data: bytes, watch: bool = True) -> tuple[int, str | N
 
 
 def shrink(data: bytes, breaks: Callable[[bytes], bool], seconds: float = 20.0) -> bytes:
-    """Leave out pieces, large ones first, as long as what is left still breaks the promise."""
+    """Remove pieces, large ones first, while the rest still breaks the promise."""
     end, size = time.monotonic() + seconds, len(data) // 2
     while size:
         at = 0
@@ -297,14 +297,13 @@ def shrink(data: bytes, breaks: Callable[[bytes], bool], seconds: float = 20.0) 
 def _sample(path: Path) -> tuple[int, str]:
     """`zigpt sample` without the parser, which would take most of the time."""
     out, error = io.StringIO(), io.StringIO()
-    options = SampleOptions(run=path, chars=6)
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(error),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("error")
-        code = guarded(lambda: run(options))
+        code = guarded(lambda: run(path, chars=6))
     return code, error.getvalue()
 
 
@@ -315,8 +314,8 @@ def _broken(code: int, error: str, seen: list[str]) -> str | None:
     if code == 0 and not lines:
         return None
     starts = ("error: ", "why: ", "fix: ")
-    told = len(lines) == 3 and all(map(str.startswith, lines, starts))
-    return None if code == 3 and told else f"exit code {code}, said {error[:300]!r}"
+    is_refusal = len(lines) == 3 and all(map(str.startswith, lines, starts))
+    return None if code == 3 and is_refusal else f"exit code {code}, printed {error[:300]!r}"
 
 
 def _tensor(choose: random.Random, parts: Parts) -> dict[str, Any]:

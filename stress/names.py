@@ -1,7 +1,7 @@
 """Files with odd names, and the run folders that are named after them.
 
-The promise: a usable folder name on any system, that no shell takes for an option and no terminal
-for a command; and the folder lies in runs/.
+The promise: a folder name that works on any system, looks like an option to no shell and like a
+command to no terminal; and the folder is in runs/.
 """
 
 import os
@@ -25,7 +25,7 @@ _WINDOWS = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9¹²³]|LPT[0-9¹²³])(\..*)?",
 
 
 def any_name(choose: random.Random) -> str:
-    """Draw a file name that this system allows: no slash, no NUL, 255 bytes."""
+    """Draw a file name that this system allows: no slash, no NUL, at most 255 bytes."""
     pool = ("-.", "CONnul", "a字é \n\x1b\u202e\udcff\u0301", "".join(map(chr, range(1, 0x250))))
     drawn = "".join(
         choose.choice(choose.choice(pool)) for _ in range(choose.choice((1, 4, 40, 90)))
@@ -39,7 +39,7 @@ def any_name(choose: random.Random) -> str:
 def campaign(
     folder: Path, seed: int, cases: int | None = None, seconds: float | None = None
 ) -> Report:
-    """Make a file of each name, and the run folder that a training would make."""
+    """Create a file of each name, and the run folder that a training would create."""
     report = Report()
     place, runs = folder / "files", folder / "runs"
     for case, choose in each_case(report, seed, cases, seconds):
@@ -57,7 +57,7 @@ def campaign(
 
 
 def wrong_about(name: str, runs: Path) -> str | None:
-    """Say what is wrong with a folder name, if anything."""
+    """Describe what is wrong with a folder name, if anything."""
     if not re.fullmatch(r"\w[\w.-]*\w", name) or not name.isprintable():
         return f"{name!r} is not made of letters, digits, dots and dashes"
     if _WINDOWS.fullmatch(name):

@@ -1,8 +1,8 @@
-"""What a loss of power may leave on a disk: only what was synced is sure to be there.
+"""What a power loss may leave on a disk: only what was synced is sure to survive.
 
-A training is recorded operation by operation. What may be found after a loss of power before any
-one of them is then built from the record, as LevelDB's tests do: unsynced bytes may be lost or
-torn, and unsynced names missing, each by itself and in any order.
+The disk operations of a training are recorded. The states that a power loss before any of them may
+leave are then built from the record, as in the tests of LevelDB: unsynced bytes may be lost or torn
+and unsynced names missing, independently and in any order.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ from stress.crashes import (
 from stress.faulty_disk import FaultyDisk
 from stress.report import Report, each_case
 
-Chance = Mapping[str, float]  # how likely unsynced "names" and "bytes" were kept
-Operation = tuple[int, str, tuple[Path | int | bytes, ...]]  # lines said before, name, arguments
+Chance = Mapping[str, float]  # how likely unsynced "names" and "bytes" survive
+Operation = tuple[int, str, tuple[Path | int | bytes, ...]]  # lines noted before, name, arguments
 
 CHANCES: tuple[Chance, ...] = (
     {"names": 0, "bytes": 0},
@@ -39,12 +39,12 @@ CHANCES: tuple[Chance, ...] = (
 
 
 class Recorder(FaultyDisk):
-    """Writes down every operation that succeeds, with the number of lines in `said` by then."""
+    """Records every operation that succeeds, with the number of lines noted by then."""
 
-    def __init__(self, said: Path, fail_at: int) -> None:
+    def __init__(self, notes: Path, fail_at: int) -> None:
         super().__init__(fail_at, "EIO")
         self.trace: list[Operation] = []
-        self._said = said
+        self._notes = notes
 
     def write(self, path: Path, data: bytes) -> None:
         super().write(path, data)
@@ -71,7 +71,7 @@ class Recorder(FaultyDisk):
         self._note("make_folder", path)
 
     def _note(self, what: str, *about: Path | int | bytes) -> None:
-        lines = self._said.read_text().count("\n") if self._said.exists() else 0
+        lines = self._notes.read_text().count("\n") if self._notes.exists() else 0
         self.trace.append((lines, what, about))
 
 
@@ -94,7 +94,7 @@ class File:
 
 @dataclass
 class Folder:
-    """Its names, those that are sure to survive, and what has happened to them since the sync."""
+    """Its names, those that are sure to survive, and the changes since the last sync."""
 
     now: dict[str, "File | Folder"] = field(default_factory=dict)
     safe: dict[str, "File | Folder"] = field(default_factory=dict)
@@ -121,7 +121,7 @@ def _apply(names: dict[str, File | Folder], change: dict[str, File | Folder | No
 
 
 class Model:
-    """A disk that knows what of it is safe. `root` is there from the start."""
+    """A disk that knows which of its contents are safe. `root` exists from the start."""
 
     def __init__(self, root: Path) -> None:
         self._root, self._top = root, Folder()
@@ -148,7 +148,7 @@ class Model:
             node.safe, node.unsure = dict(node.now), []
 
     def rename(self, old: Path, new: Path) -> None:
-        assert old.parent == new.parent, "a name is only ever changed within a folder"
+        assert old.parent == new.parent, "a rename stays within one folder"
         folder = self._folder(old.parent)
         folder.change({old.name: None, new.name: folder.now[old.name]})
 
@@ -161,13 +161,13 @@ class Model:
             parent.change({path.name: Folder()})
 
     def left(self, chance: Chance, dice: random.Random) -> dict[str, bytes | None]:
-        """What is found afterwards: every path, with its bytes, or None for a folder."""
+        """What is left afterwards: every path, with its bytes, or None for a folder."""
         return dict(_walk(self._top, "", chance, dice))
 
     def _find(self, path: Path) -> File | Folder | None:
         node: File | Folder | None = self._top
         if path == self._root.parent:
-            return None  # outside of what is looked at
+            return None  # outside the recorded folder
         for name in path.relative_to(self._root).parts:
             node = node.now.get(name) if isinstance(node, Folder) else None
         return node
@@ -200,59 +200,61 @@ def _walk(
 def campaign(
     folder: Path, seed: int, cases: int | None = None, seconds: float | None = None
 ) -> Report:
-    """Let lives be cut short by losses of power, up to three times each; then see them end.
+    """Interrupt lives by power losses, up to three times each; then let them finish.
 
-    Before some of the losses one operation fails, so that what it did is done again elsewhere.
+    Before some of the power losses one operation fails, so that its work is done again elsewhere.
     """
     lives = [(life, undisturbed(life)[0]) for life in Life.several(folder)]
     report = Report()
     for name, choose in each_case(report, seed, cases, seconds):
         life, expected = choose.choice(lives)
-        with report.failing(name), fresh(folder) as (root, said):
+        with report.failing(name), fresh(folder) as (root, notes):
             root.mkdir()
             for _ in range(choose.choice((1, 1, 2, 3))):
                 disk, operations = _record(
-                    life, root, said, choose.choice((-1, choose.randrange(150)))
+                    life, root, notes, choose.choice((-1, choose.randrange(150)))
                 )
                 moment = choose.randint(0, len(operations))
                 lines = next(itertools.islice(_carry_out(disk, operations), moment, None))
                 _put_back(disk.left(choose.choice(CHANCES), choose), root)
-                said.write_text(_first_lines(said, lines))
-                report.count("without power")
-            check_next_start(life, root / "run", said, expected)
+                notes.write_text(_first_lines(notes, lines))
+                report.count("power losses")
+            check_next_start(life, root / "run", notes, expected)
     return report
 
 
 def check_all(life: Life, folder: Path, expected: dict[str, str]) -> int:
-    """Cut the power before every operation of a life; count the different disks that were left.
+    """Cut the power before every operation of a life; return the number of different disks left.
 
     Raises:
-        AssertionError: one of them did not go on as promised.
+        AssertionError: a training does not resume from one of them as promised.
     """
     seen, dice = set(), random.Random(1)
-    with fresh(folder) as (root, said):
+    with fresh(folder) as (root, notes):
         root.mkdir()
-        disk, operations = _record(life, root, said)
+        disk, operations = _record(life, root, notes)
         for lines in _carry_out(disk, operations):
             for chance in CHANCES:
                 left = disk.left(chance, dice)
                 state = lines, hashlib.sha256(pickle.dumps(sorted(left.items()))).digest()
                 if state not in seen:
                     seen.add(state)
-                    with fresh(folder) as (other, told):
+                    with fresh(folder) as (other, other_notes):
                         _put_back(left, other)
-                        told.write_text(_first_lines(said, lines))
-                        check_next_start(life, other / "run", told, expected)
+                        other_notes.write_text(_first_lines(notes, lines))
+                        check_next_start(life, other / "run", other_notes, expected)
     return len(seen)
 
 
-def _record(life: Life, root: Path, said: Path, fail_at: int = -1) -> tuple[Model, list[Operation]]:
-    """Live in `root`: the disk as it was before, and everything that was done to it."""
-    before, recorder, trace = Model(root), Recorder(said, fail_at), said.with_suffix(".trace")
+def _record(
+    life: Life, root: Path, notes: Path, fail_at: int = -1
+) -> tuple[Model, list[Operation]]:
+    """Live in `root`; return the disk before, and every operation on it."""
+    before, recorder, trace = Model(root), Recorder(notes, fail_at), notes.with_suffix(".trace")
 
     def act() -> None:
         try:
-            with_faults(life, root / "run", said, recorder)()
+            with_faults(life, root / "run", notes, recorder)()
         finally:
             trace.write_bytes(pickle.dumps(recorder.trace))
 
@@ -261,7 +263,7 @@ def _record(life: Life, root: Path, said: Path, fail_at: int = -1) -> tuple[Mode
 
 
 def _carry_out(disk: Model, operations: list[Operation]) -> Iterator[int]:
-    """Do to the disk what was done; before each, and at the end, how many lines had been said."""
+    """Repeat the operations; before each, and at the end, yield the number of lines noted."""
     for lines, what, about in operations:
         yield lines
         getattr(disk, what)(*about)
@@ -269,7 +271,7 @@ def _carry_out(disk: Model, operations: list[Operation]) -> Iterator[int]:
 
 
 def _put_back(left: dict[str, bytes | None], root: Path) -> None:
-    """Make the files and folders that are left, and no others."""
+    """Create the files and folders that are left, and no others."""
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
     for name, data in left.items():
@@ -280,5 +282,5 @@ def _put_back(left: dict[str, bytes | None], root: Path) -> None:
 
 
 def _first_lines(file: Path, number: int) -> str:
-    said = file.read_text() if file.exists() else ""
-    return "".join(said.splitlines(keepends=True)[:number])
+    notes = file.read_text() if file.exists() else ""
+    return "".join(notes.splitlines(keepends=True)[:number])

@@ -1,4 +1,4 @@
-"""What all campaigns share: a budget, a random generator for each case, and a report."""
+"""Shared by all campaigns: a budget, a random generator for each case, and a report."""
 
 import random
 import resource
@@ -13,17 +13,17 @@ SLOWEST_ALLOWED = 2.0  # seconds of a processor for one case, whatever the input
 
 @dataclass
 class Report:
-    """What came of a campaign; `failures` name the seed and case that make each again."""
+    """The result of a campaign; `failures` name the seed and case that reproduce each."""
 
     cases: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
     slowest: float = 0.0  # seconds of a processor
-    most_memory: int = 0  # bytes that one case needed more than there were before it
+    most_memory: int = 0  # bytes that one case added to those in use before it
     failures: list[str] = field(default_factory=list)
-    before: int = 0  # bytes, when the present case began
+    before: int = 0  # bytes in use when the present case started
 
     def forget_memory(self) -> None:
-        """Let the memory of this case count from here: making it took some too."""
+        """Count the memory of this case from here: creating it took some too."""
         self.before = _forget_peak()
 
     def count(self, outcome: str, times: int = 1) -> None:
@@ -32,7 +32,7 @@ class Report:
 
     @contextmanager
     def failing(self, name: str) -> Iterator[None]:
-        """Note it, if a case breaks a promise, and go on with the next."""
+        """Record a broken promise and continue with the next case."""
         try:
             yield
         except (AssertionError, LookupError, ValueError, OSError) as error:
@@ -42,7 +42,7 @@ class Report:
 def each_case(
     report: Report, seed: int, cases: int | None = None, seconds: float | None = None
 ) -> Iterator[tuple[str, random.Random]]:
-    """Yield the name and generator of every case within the budget; measure each."""
+    """Yield the name and generator of each case within the budget; measure it."""
     began = time.monotonic()
     while (cases is None or report.cases < cases) and (
         seconds is None or time.monotonic() - began < seconds
@@ -60,14 +60,14 @@ def each_case(
 
 
 def _forget_peak() -> int:
-    """Let the peak begin at what is held now, where the system can (Linux); says how much it is."""
+    """Reset the peak to the memory in use, where possible (Linux); return that memory."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     return _peak_memory()
 
 
 def _peak_memory() -> int:
-    with suppress(OSError):  # what getrusage says cannot be reset
+    with suppress(OSError):  # the peak of getrusage cannot be reset
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,7 +1,7 @@
 """Settings, possible and impossible, drawn from the config dataclasses themselves.
 
-The promise: a training makes its steps, or exit code 2 names all that is wrong at once; a model too
-large for the machine is exit code 7, one too long for the text 3, absurd steps diverge with 6.
+The promise: a training makes its steps, or exit code 2 names everything that is wrong at once. A
+model too large for the machine is exit code 7, a block too long for the text 3, divergence 6.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ CHOICES = {
 
 @contextlib.contextmanager
 def shortened() -> Iterator[None]:
-    """Leave out of a training what only takes time: timed steps, samples, the picture."""
+    """Leave out of a training what only takes time: timed steps, samples, the plot."""
     with (
         patch("zigpt.runs.session._Training._write", lambda *arguments: "It writes."),
         patch("zigpt.training.plan.time_step", lambda *arguments: 0.001),
@@ -63,7 +63,7 @@ def shortened() -> Iterator[None]:
 
 
 def outcome(text: Path, run: Path, good: Mapping[str, str], bad: Mapping[str, str]) -> str:
-    """Train two steps with these settings: how it ended, or "wrong: ..." where it must not."""
+    """Train two steps with these settings; return how it ended, or "wrong: ..." for a bug."""
     shutil.rmtree(run, ignore_errors=True)
     settings = {"n_layer": "1", "n_embd": "16", "n_head": "2", "block_size": "8", "max_steps": "2"}
     settings |= {"batch_size": "2", "eval_interval": "1", "eval_chars": "40", **good, **bad}
@@ -76,7 +76,9 @@ def outcome(text: Path, run: Path, good: Mapping[str, str], bad: Mapping[str, st
     lines = error.getvalue().splitlines()
     if code == 0 and not bad and not lines:
         return "trained"
-    if code == 6 and not bad and "diverged in step" in lines[0]:  # some decay by 1e12 a step
+    if (
+        code == 6 and not bad and "diverged in step" in lines[0]
+    ):  # for example a weight decay of 1e12
         return "diverged"
     if len(lines) != 3 or run.exists() or [line.split()[0] for line in lines] != _HEADS:
         return f"wrong: exit code {code}, {error.getvalue()[:500]!r}"
@@ -84,10 +86,10 @@ def outcome(text: Path, run: Path, good: Mapping[str, str], bad: Mapping[str, st
         named = {problem.split()[0] for problem in lines[1].removeprefix("why: ").split("; ")}
         complete = code == 2 and named - {"n_embd"} == set(bad) - {"n_embd"}
         return "refused" if complete else f"wrong: exit code {code}, {named} for {set(bad)}"
-    known = {
+    expected = {
         2: "must be divisible by", 3: "the largest is", 7: "this training needs about",
     }  # fmt: skip
-    if code in known and known[code] in lines[1]:
+    if code in expected and expected[code] in lines[1]:
         return f"refused with {code}"
     return f"wrong: exit code {code}, {lines}"
 
@@ -96,7 +98,7 @@ _HEADS = ["error:", "why:", "fix:"]
 
 
 def any_settings(choose: random.Random) -> tuple[dict[str, str], dict[str, str]]:
-    """Draw possible settings, and with them, half of the time, a few impossible ones."""
+    """Draw possible settings and, half of the time, a few impossible ones as well."""
     names = choose.sample(sorted(GOOD), choose.randrange(6))
     good = {name: choose.choice(GOOD[name]) for name in names}
     good |= {name: choose.choice(CHOICES[name]) for name in CHOICES if choose.random() < 0.3}
@@ -107,7 +109,7 @@ def any_settings(choose: random.Random) -> tuple[dict[str, str], dict[str, str]]
 def campaign(
     folder: Path, seed: int, cases: int | None = None, seconds: float | None = None
 ) -> Report:
-    """Train, or be refused, with settings of every kind."""
+    """Train with settings of every kind, or be refused."""
     text = folder / "book.txt"
     text.write_text("a stone in the river, a lamp on the old bridge\n" * 20)
     outcome(text, folder / "run", {}, {})  # so that no case waits for torch

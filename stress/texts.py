@@ -1,7 +1,7 @@
-"""Texts in every script, prompts with strangers, bytes of no kind.
+"""Texts in every script, prompts with unknown characters, arbitrary bytes.
 
-The promises: decoding what was encoded gives the text back; a character the model has never seen is
-named with its position; any bytes become a text or a refusal.
+The promises: encoding and decoding gives the text back; an unknown character is named with its
+position; any bytes become a text or a refusal.
 """
 
 import random
@@ -15,12 +15,12 @@ from zigpt.tokenizers.char import CharTokenizer
 
 _ALPHABETS = (
     range(0x00, 0x80),
-    range(0x80, 0x250),  # Latin with accents, controls of their own
-    range(0x300, 0x370),  # accents alone
+    range(0x80, 0x250),  # Latin with accents, more control characters
+    range(0x300, 0x370),  # combining accents
     range(0x4E00, 0xA000),  # hanzi
-    range(0x1100, 0x1200),  # parts of hangul
-    range(0x1F300, 0x1FAFF),  # pictures
-    range(0x2000, 0x2070),  # marks of direction, joiners, spaces
+    range(0x1100, 0x1200),  # hangul jamo
+    range(0x1F300, 0x1FAFF),  # emoji
+    range(0x2000, 0x2070),  # direction marks, joiners, spaces
     range(0xD7F0, 0xE010),  # around and among the surrogates
     range(0xFFF0, 0x10010),  # where 16 bits end
     range(0x20000, 0x32000),  # rare hanzi
@@ -40,7 +40,7 @@ def any_text(choose: random.Random) -> str:
 
 
 def any_bytes(choose: random.Random) -> bytes:
-    """Draw a text's bytes in some encoding, damaged more or less, or no text at all."""
+    """Draw the bytes of a text in some encoding, often damaged, or random bytes."""
     codec = choose.choice(("utf-8", "utf-16", "utf-16-le", "utf-32", "gb18030", "latin-1"))
     data = bytearray((any_text(choose) * choose.choice((1, 1, 50))).encode(codec, "replace"))
     for _ in range(choose.choice((0, 0, 1, 5))):
@@ -59,26 +59,26 @@ def campaign(
         tokenizer = CharTokenizer.from_text(text)
         if tokenizer.decode(tokenizer.encode(text)) != text:
             report.failures.append(f"{name}: {text!r:.100} did not come back")
-        if wrong := _wrong_about_strangers(tokenizer, text[:3] + prompt):
+        if wrong := _wrong_about_unknown(tokenizer, text[:3] + prompt):
             report.failures.append(f"{name}: {wrong}")
-        # Guessing an encoding takes as long as all the rest.
+        # Guessing an encoding takes as long as everything else together.
         if choose.random() < 0.1 and (wrong := _wrong_about_bytes(any_bytes(choose))):
             report.failures.append(f"{name}: {wrong}")
         report.count(str(tokenizer.dtype))
     return report
 
 
-def _wrong_about_strangers(tokenizer: CharTokenizer, prompt: str) -> str | None:
-    strangers = [place for place, c in enumerate(prompt) if c not in tokenizer.vocabulary]
+def _wrong_about_unknown(tokenizer: CharTokenizer, prompt: str) -> str | None:
+    unknown = [place for place, c in enumerate(prompt) if c not in tokenizer.vocabulary]
     try:
         ids = tokenizer.encode(prompt)
     except VocabularyError as error:
-        if not strangers:
+        if not unknown:
             return f"{prompt!r} was refused"
-        place = strangers[0]
+        place = unknown[0]
         first = f"{prompt[place]!r} (U+{ord(prompt[place]):04X}) at {place}"
         return None if f"characters: {first}" in error.what else f"{first} was called {error.what}"
-    if strangers or tokenizer.decode(ids) != prompt:
+    if unknown or tokenizer.decode(ids) != prompt:
         return f"{prompt!r} was taken for {tokenizer.decode(ids)!r}"
     return None
 
@@ -95,7 +95,7 @@ def _wrong_about_bytes(data: bytes) -> str | None:
 
 
 def composed_and_not() -> list[tuple[str, str]]:
-    """Every character that can be written in two ways: as one, and in parts."""
+    """Every character that has two forms: composed, and decomposed."""
     everything = map(chr, [*range(0xD800), *range(0xE000, 0x110000)])
     pairs = ((c, unicodedata.normalize("NFD", c)) for c in everything)
     return [(c, parts) for c, parts in pairs if unicodedata.normalize("NFC", parts) == c != parts]

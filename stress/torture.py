@@ -1,6 +1,6 @@
-"""`make torture MINUTES=30 SEED=1`: all campaigns for their shares of a time, two at once.
+"""`make torture MINUTES=30 SEED=1`: every campaign for its share of the time, two at once.
 
-What breaks a promise is printed with the seed and case that make it again, and ends this with 1.
+A broken promise is printed with the seed and case that reproduce it; the exit code is then 1.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-# One after the other in each row, and the share of the time that each may take.
+# The campaigns of a row run one after the other, each for its share of the time.
 ROWS = (
     {"model_files": 1.0},
     {"kills": 0.35, "failures": 0.3, "power": 0.15, "damage": 0.05, "texts": 0.05,
@@ -19,7 +19,7 @@ ROWS = (
 
 
 def main(minutes: float, seed: int) -> int:
-    """Run all campaigns; how many of them failed."""
+    """Run all campaigns; return how many of them failed."""
     print(f"seed {seed}, {minutes:g} minutes on {os.cpu_count()} processors", flush=True)
     rows = [list(row.items()) for row in ROWS]
     running: list[tuple[str, subprocess.Popen[str]] | None] = [None] * len(rows)
@@ -28,7 +28,7 @@ def main(minutes: float, seed: int) -> int:
         for place, row in enumerate(rows):
             now = running[place]
             if now and now[1].poll() is not None:
-                failed += not _tell(*now)
+                failed += not _print_report(*now)
                 running[place] = now = None
             if row and not now:
                 name, share = row.pop(0)
@@ -40,13 +40,13 @@ def main(minutes: float, seed: int) -> int:
 
 def _start(name: str, seed: int, seconds: float) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "stress", name, str(seed), f"{seconds}s"]
-    # In memory, where there is room: these many small files would only wear out a disk.
+    # In memory if possible: so many small files would only wear out a disk.
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
     environment = {**os.environ, "TMPDIR": place, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def _tell(name: str, process: "subprocess.Popen[str]") -> bool:
+def _print_report(name: str, process: "subprocess.Popen[str]") -> bool:
     out, _ = process.communicate()
     if not out:
         print(f"{name}: ended with {process.returncode}", flush=True)

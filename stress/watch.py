@@ -1,4 +1,4 @@
-"""Notice what reading data must never do: run code, start programs, connect, open other files."""
+"""Detect what reading data must never do: run code, start programs, connect, open other files."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ _FORBIDDEN = {
     "import", "ctypes.dlopen", "os.remove", "os.rename", "os.chmod", "os.symlink", "os.link",
 }  # fmt: skip
 
-_allowed: str | None = None  # the folder that may be read; None: nobody watches
+_allowed: str | None = None  # the folder that may be read; None: not watching
 _seen: list[str] = []
 
 
@@ -31,9 +31,9 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def watched(folder: Path) -> Iterator[list[str]]:
-    """Collect what is done inside the block that is forbidden; only `folder` may be read."""
+    """Collect the forbidden operations inside the block; only `folder` may be read."""
     global _allowed
-    if not getattr(sys, "_zigpt_watches", False):  # a hook can never be taken back
+    if not getattr(sys, "_zigpt_watches", False):  # a hook cannot be removed
         sys.addaudithook(_hook)
         sys._zigpt_watches = True
     _seen.clear()

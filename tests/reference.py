@@ -1,4 +1,4 @@
-"""The textbook, spelled out: one head, one query, one number at a time: our oracle."""
+"""The model spelled out, one head and one query at a time: the oracle of the tests."""
 
 import cmath
 import math
@@ -31,14 +31,14 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def turn(x: Tensor) -> Tensor:
-    """One head of one window (T, D): each pair of channels as a complex number, turned."""
+def rotate(x: Tensor) -> Tensor:
+    """One head of one window (T, D): each pair of channels is a complex number, rotated."""
     half = x.size(-1) // 2
     rows = []
     for t, row in enumerate(x):
         pairs = [complex(row[i], row[i + half]) for i in range(half)]
-        turned = [pair * cmath.exp(1j * t * 10_000 ** (-i / half)) for i, pair in enumerate(pairs)]
-        rows.append(torch.tensor([z.real for z in turned] + [z.imag for z in turned]))
+        rotated = [pair * cmath.exp(1j * t * 10_000 ** (-i / half)) for i, pair in enumerate(pairs)]
+        rows.append(torch.tensor([z.real for z in rotated] + [z.imag for z in rotated]))
     return torch.stack(rows)
 
 
@@ -72,7 +72,7 @@ def logits(model: GPT, ids: list[int]) -> Tensor:
         heads = []
         for c in range(0, config.n_embd, size):
             one, two, three = (part[:, c : c + size] for part in (q, k, v))
-            heads.append(attention(*((turn(one), turn(two)) if modern else (one, two)), three))
+            heads.append(attention(*((rotate(one), rotate(two)) if modern else (one, two)), three))
         x = x + linear(torch.cat(heads, dim=-1), "attn.project")
         h = layer_norm(x, w[at + "ln_2.weight"], w[at + "ln_2.bias"])
         h = shift(h) if modern else h

@@ -1,4 +1,4 @@
-"""A real server and a real browser, for whatever is tested of the page."""
+"""A real server for the tests of the page, and what they share about it."""
 
 import contextlib
 import http.client
@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
 
 from zigpt.web import guard
 
@@ -30,8 +29,6 @@ QUIET = [
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 
-expect.set_options(timeout=SOON)
-
 
 def strings(language):
     return json.loads((STATIC / f"strings.{language}.json").read_text())
@@ -43,7 +40,7 @@ def number(text):
 
 
 def have_written(page, prompt, length):
-    """Let the page write so many characters; it begins to."""
+    """Start the page writing so many characters."""
     page.click("#tab-write")
     page.fill("#prompt", prompt)
     page.fill("[name=length]", str(length))
@@ -62,8 +59,8 @@ class Server:
             text=True,
             **process,
         )
-        self.told = [self.process.stdout.readline() for _ in range(3)]
-        self.address = self.told[1].strip()
+        self.printed = [self.process.stdout.readline() for _ in range(3)]
+        self.address = self.printed[1].strip()
         match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/#([\w-]{32})", self.address)
         self.port, self.token = int(match[1]), match[2]
         self.host = f"127.0.0.1:{self.port}"
@@ -118,6 +115,6 @@ class Server:
         self.process.communicate()
 
     def close(self):
-        """Ask it to end, as Ctrl-C does; what it said."""
+        """Interrupt it as Ctrl-C does; returns what it printed."""
         self.process.send_signal(signal.SIGINT)
         return self.process.communicate(timeout=30)

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from tests import reference
-from zigpt.anatomy import influence, inspect, predict
+from zigpt.anatomy.activations import inspect
+from zigpt.anatomy.predictions import influence, predict
 from zigpt.gpt.attention import fused_attention
 from zigpt.gpt.model import GPT
 

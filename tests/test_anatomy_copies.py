@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import story
-from zigpt.anatomy import Passage, TrainingText
+from tests.texts import story
+from zigpt.anatomy.copies import Passage, TrainingText
 
 TEXTS = st.text("ab字", max_size=40)
 

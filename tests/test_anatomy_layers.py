@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from zigpt.anatomy import contributions, inspect, lens, predict, score_parts
+from zigpt.anatomy.activations import inspect
+from zigpt.anatomy.layers import contributions, lens, score_parts
+from zigpt.anatomy.predictions import predict
 from zigpt.gpt.model import GPT
 
 IDS = [3, 0, 7, 7, 10, 2, 5, 1, 4]

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import zigpt
 from tests import reference
-from zigpt.anatomy import SHAPES, inspect, trace
-from zigpt.anatomy.trace import source_line
+from zigpt.anatomy.activations import inspect
+from zigpt.anatomy.trace import SHAPES, source_line, trace
 from zigpt.formats.saved_model import SavedModel, save_model
 from zigpt.gpt.config import GPTConfig
 from zigpt.gpt.model import GPT, Block

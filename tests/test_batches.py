@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import story
+from tests.texts import story
 from zigpt.data.batches import Corpus, Split
 from zigpt.errors import TextError, VocabularyError
 from zigpt.tokenizers.char import CharTokenizer

@@ -1,20 +1,31 @@
 """The command line as a person meets it: real runs, real refusals, exit codes."""
 
 import contextlib
+import inspect
 import json
 import math
 import os
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict, fields
+from importlib import import_module
+from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from stress.settings import shortened
-from tests.conftest import story
+from tests.texts import story
+from zigpt import __version__
+from zigpt.cli import commands, spelling
 from zigpt.cli.main import guarded, main
+from zigpt.cli.screen import Screen
+from zigpt.cli.spelling import option, program
 from zigpt.formats.saved_model import load_model, save_model
+from zigpt.gpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig, configure
+from zigpt.tokenizers.base import Unknown
 
 SMALL = ["--preset", "tiny", "--n-layer", "1", "--n-embd", "16", "--block-size", "16",
          "--batch-size", "4", "--eval-interval", "10", "--eval-chars", "160"]  # fmt: skip
@@ -58,8 +69,8 @@ def test_a_training_says_what_it_does_from_the_text_to_the_next_command(trained)
     run, out, text = trained
     for part in (
         f"text    {text}: 6,001 characters, {len(set(text.read_text()))} distinct, UTF-8",
-        "split   5,400 characters to learn from, the last 601 to be tested on",
-        "preset  tiny: 1 layers x 2 heads x 16 wide, block 16, batch 4: 64 predictions a step",
+        "split   5,400 characters to learn from, the last 601 held out for validation",
+        "preset  tiny: layers 1, heads 2, width 16, block 16, batch 4: 64 predictions per step",
         "plan    60 steps, 0.7 times through the text, about",
         f"ladder  uniform {math.log(len(set(text.read_text()))):.3f} > unigram",
         "step      0  train ",
@@ -133,9 +144,18 @@ def test_several_texts_are_those_of_the_following_seeds(trained, capsys):
 def test_writing_ends_before_a_stop(trained, capsys):
     run, _, _ = trained
     whole = sample(capsys, run, "--chars", 200)
-    stopped = sample(capsys, run, "--chars", 200, "--stop", "e", " t")
+    stopped = sample(capsys, run, "--chars", 200, "--stop", "e", "--stop", " t")
     cut = min(whole.find(stop) for stop in ("e", " t") if stop in whole)
     assert stopped == whole[:cut] + "\n"
+
+
+def test_a_stop_that_can_never_be_reached_is_refused(trained, refused):
+    run, _, _ = trained
+    code, what, why, fix = refused("sample", run, "--stop", "e", "--stop", r"\n")
+    assert code == 3
+    assert what.startswith(r"--stop '\\n' can never be reached")
+    assert r"'\\' (U+005C) at 0" in why
+    assert fix.endswith(r"a line break is typed as $'\n' in bash")
 
 
 def test_an_unseen_character_is_refused_by_name_unless_told_otherwise(trained, refused, capsys):
@@ -143,7 +163,7 @@ def test_an_unseen_character_is_refused_by_name_unless_told_otherwise(trained, r
     code, what, _, fix = refused("sample", run, "--prompt", "riv字er")
     assert code == 3
     assert "'字' (U+5B57) at 3" in what
-    assert "--unknown drop" in fix
+    assert "set --unknown to drop or replace" in fix
     dropped = sample(capsys, run, "--prompt", "riv字er", "--unknown", "drop", "--chars", 20)
     assert dropped == sample(capsys, run, "--prompt", "river", "--chars", 20)
 
@@ -154,7 +174,7 @@ def test_eval_prints_the_exact_loss_first_and_agrees_with_itself(trained, capsys
     shown = capsys.readouterr().out
     loss = float(shown.split()[0])
     assert shown.split()[1:4] == ["nats", "per", "character"]
-    assert f"test loss {loss:.4f} nats per character" in out
+    assert f"validation loss {loss:.4f} nats per character" in out
     assert main(["eval", str(run), str(text), "--json"]) == 0
     numbers = json.loads(capsys.readouterr().out)
     assert numbers["nats_per_char"] == pytest.approx(loss, abs=1e-6)
@@ -195,12 +215,12 @@ def test_a_text_that_has_moved_can_be_named_or_put_back(moved, refused, capsys, 
     code, what, why, fix = refused(*command.split(), run)
     assert code == 3
     assert what.startswith(f"cannot read {books / 'one.txt'}")
-    assert why == "the text of the model was there, and is not any longer"
+    assert why == "the training text is no longer there"
     assert fix.startswith("fix: put it back there, or name ")
     _, *spelled = shlex.split(fix[fix.index("zigpt ") :])
     assert main([str(away) if word == "TEXT" else word for word in spelled]) == 0
     said = capsys.readouterr().out
-    assert "the test split of" in said or "going on at step 3" in said
+    assert "the validation split of" in said or "resuming at step 3" in said
     (away.parent if away.is_file() else away).rename(books)
     assert main([*command.split(), str(run)]) == 0
 
@@ -231,8 +251,8 @@ def test_plan_tells_people_and_programs_the_same(trained, capsys):
     ("topic", "expected"),
     [
         ("model", "position embedding 16 x 16"),
-        ("window", "One window is 16 training examples"),
-        ("mask", "moves the scores before it by 0,"),
+        ("window", "One window gives 16 training examples"),
+        ("mask", "changes the scores before it by 0,"),
         ("batch", "64 windows x 256 characters = 16,384 predictions"),
         ("characters", "50,257"),
     ],
@@ -241,6 +261,14 @@ def test_every_idea_is_shown_on_the_readers_own_model(trained, capsys, topic, ex
     run, _, _ = trained
     assert main(["explain", topic, str(run)]) == 0
     assert expected in capsys.readouterr().out
+
+
+def test_the_tables_are_given_the_share_that_they_have_in_this_model(trained, capsys):
+    run, _, _ = trained
+    assert main(["explain", "characters", str(run)]) == 0
+    table = load_model(run, torch.device("cpu")).model.config.parameter_table()
+    share = (table["token embedding"] + table["head"]) / sum(table.values())
+    assert f"they hold {share:.1%} of all parameters" in capsys.readouterr().out
 
 
 def test_the_modern_architecture_is_trained_kept_and_written_with(trained, tmp_path, capsys):
@@ -284,7 +312,7 @@ def test_bad_texts_are_refused_each_for_its_own_reason(refused, tmp_path):
         assert code == 3
         assert said in f"{what} {why}", what
         assert not (tmp_path / "run").exists()
-    assert "--block-size 9" in fix
+    assert "use a --block-size of 9 or less" in fix
 
 
 def test_a_time_and_a_number_of_steps_cannot_both_decide(refused, trained, tmp_path):
@@ -302,7 +330,7 @@ def test_a_model_that_scores_nothing_is_refused_by_eval(refused, trained, tmp_pa
     save_model(tmp_path / "model.safetensors", saved)
     code, what, _, _ = refused("eval", tmp_path, text)
     assert code == 3
-    assert "the loss is not a number" in what
+    assert "the loss is not finite" in what
 
 
 def test_a_text_of_white_space_trains_to_the_end(tmp_path, capsys):
@@ -342,15 +370,20 @@ def test_a_model_larger_than_the_machine_is_refused_before_it_is_built(refused, 
     ("arguments", "said"),
     [
         (["train", "--n-layr", "3"], "--n-layr"),
-        (["train", "--n-layer", "three"], "--n-layer cannot be 'three'"),
-        (["sample", "x", "--chars", "1.5"], "--chars cannot be '1.5'"),
-        (["sample", "x", "--temperature", "hot"], "--temperature cannot be 'hot'"),
-        (["bench", "--rounds", "it's"], '--rounds cannot be "it\'s"'),
+        (["train", "--n-layer", "three"], "--n-layer: 'three' is not a valid integer"),
+        (["sample", "x", "--chars", "1.5"], "--chars: '1.5' is not a valid integer"),
+        (["sample", "x", "--temperature", "hot"], "--temperature: 'hot' is not a valid float"),
+        (["bench", "--rounds", "it's"], '--rounds: "it\'s" is not a valid integer'),
         (["train", "--preset", "huge"], "huge"),
         (["train", "--minutes", "-1"], "--minutes"),
         (["train", "--device", "abacus"], "abacus"),
         (["nonsense"], "nonsense"),
-        (["sample"], "zigpt sample"),
+        (["train", "--preset"], "--preset"),
+        (["train", "--resume=yes"], "--resume"),
+        (["train", "--help=yes"], "--help"),
+        (["sample"], "zigpt sample needs RUN"),
+        (["sample", "x", "y"], "unexpected extra argument (y)"),
+        (["bench", "limitz"], "'limitz'"),
         (["sample", "x", "--temperature", "-1"], "impossible settings"),
         (["sample", "x", "--top-p", "nan"], "impossible settings"),
         (["sample", "x", "--count", "0"], "cannot write 0 texts"),
@@ -362,8 +395,42 @@ def test_a_command_that_makes_no_sense_is_a_usage_error(refused, arguments, said
     assert said in what
 
 
-def test_a_mistyped_option_is_answered_with_the_right_one(refused):
-    assert "did you mean --n-layer?" in refused("train", "--n-layr", "3")[3]
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["train", "--n-layr", "3"], "--n-layer"),
+        (["train", "--n-layers", "3"], "--n-layer"),
+        (["train", "--presett", "tiny"], "--preset"),
+        (["train", "--runs", "x"], "--run"),
+        (["sample", "x", "--promptt", "a"], "--prompt"),
+        (["train", "--preset", "lapto"], "laptop"),
+        (["explain", "windw"], "window"),
+        (["bench", "text", "limitz"], "limits"),
+        (["sampel", "x"], "sample"),
+    ],
+)
+def test_a_misspelled_word_is_answered_with_the_nearest(refused, arguments, meant):
+    assert f"fix: did you mean {meant}? see " in refused(*arguments)[3]
+
+
+def test_where_nothing_is_near_nothing_is_guessed(refused):
+    assert refused("train", "--zzz", "3")[3] == f"fix: see {program()} train --help"
+
+
+@pytest.mark.parametrize("name", commands.zigpt.commands)
+def test_each_command_takes_what_the_command_line_gives_it(name):
+    run = import_module(f"zigpt.cli.{name}").run
+    named = {
+        part.name
+        for part in inspect.signature(run).parameters.values()
+        if part.kind != part.VAR_KEYWORD
+    }
+    given = {param.name for param in commands.zigpt.commands[name].params}
+    settings = {
+        field.name for config in (GPTConfig, TrainConfig, SampleConfig) for field in fields(config)
+    }
+    assert named == given - settings
+    assert get_args(Unknown) == commands.UNKNOWN
 
 
 def test_a_folder_that_exists_is_never_overwritten(refused, trained):
@@ -390,7 +457,7 @@ def test_a_damaged_or_missing_model_is_refused(refused, tmp_path):
         (MemoryError(), 7, "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 7, "out of memory"),
         (torch.OutOfMemoryError("CUDA out of memory."), 7, "out of memory"),
-        (KeyError("x"), 1, "zigpt made a mistake: KeyError"),
+        (KeyError("x"), 1, "internal error: KeyError"),
     ],
 )
 def test_what_nobody_foresaw_still_ends_in_three_lines(capsys, error, code, said):
@@ -422,6 +489,38 @@ def test_help_does_not_load_torch():
     assert result.returncode == 0
     for command in (b"train", b"sample", b"eval", b"plan", b"explain"):
         assert command in result.stdout
+
+
+@pytest.mark.parametrize("columns", ["80", "100"])
+def test_help_shows_options_in_groups_and_what_each_preset_sets(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["train", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, lines_of(out))) <= int(columns)
+    titles = [line for line in lines_of(out) if line.endswith(":") and line[0] != " "]
+    assert titles == ["Positional arguments:", "Text and run:", "Model:", "Training:"]
+    head, *rows = [line.split() for line in out[out.index("What is left out") :].splitlines()[1:]]
+    assert head == list(PRESETS)
+    table = {row[0]: dict(zip(PRESETS, row[1:], strict=True)) for row in rows}
+    helps = {param.name: param.help for param in commands.zigpt.commands["train"].params}
+    for preset in PRESETS:
+        model, training = configure(65, preset, {})
+        for name, value in (asdict(model) | asdict(training)).items():
+            if option(name) in table:
+                assert type(value)(table[option(name)][preset]) == value
+            elif name != "vocab_size":
+                assert helps[name].endswith(f"[default: {value}]")
+
+
+def test_a_printed_command_can_be_typed_back():
+    words = ["sample", Path("-run"), "--prompt", "-it's", Path("a b")]
+    _, *typed = shlex.split(spelling.command(*words).removeprefix(program()[:-5]))
+    assert typed == ["sample", "./-run", "--prompt", "-it's", "a b"]
+
+
+def test_the_version_is_shown(capsys):
+    assert main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
 
 
 def wait_for(process, said):
@@ -456,7 +555,7 @@ def test_stopped_and_resumed_a_run_ends_bit_equal_to_an_uninterrupted_one(
     with zigpt("train", "--resume", "--run", tmp_path / "parts") as resumed:
         out, err = resumed.communicate(timeout=60)
     assert resumed.returncode == 0, err
-    assert "going on at step" in out
+    assert "resuming at step" in out
     weights = "checkpoints/step-00000400/weights.safetensors"
     for name in ("model.safetensors", weights, "samples.txt"):
         assert (tmp_path / "parts" / name).read_bytes() == (whole / name).read_bytes()
@@ -509,6 +608,21 @@ def test_a_training_whose_reader_goes_away_still_finishes(tmp_path):
         assert process.stderr.read() == ""
     assert load_model(tmp_path / "run", torch.device("cpu")).about["step"] > 0
     assert (tmp_path / "run" / "checkpoints" / "step-00000050").is_dir()
+
+
+@pytest.mark.parametrize("broken", ["reader", "disk"])
+def test_a_screen_that_nobody_can_read_stops_no_work(monkeypatch, broken):
+    if broken == "disk" and not os.path.exists("/dev/full"):
+        pytest.skip("no device that is always full")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer if broken == "reader" else "/dev/full", "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with Screen() as screen:
+            for step in range(100):
+                screen.say("a line " * 200)
+                screen.show(step, "a status")
+        stream.write("left for the end")
 
 
 def test_a_sample_whose_reader_goes_away_ends_quietly(trained):

@@ -17,20 +17,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import zigpt.cli.learning
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import zigpt.cli.eval
 import zigpt.cli.explain
+import zigpt.cli.follow
 import zigpt.cli.plan
 import zigpt.cli.sample  # all of them: no refusal is to wait for an import  # noqa: F401
 from stress import names, texts
 from stress.model_files import good_file
 from stress.settings import outcome, shortened
-from tests.conftest import story
 from tests.limits import bounded, campaign_alone
+from tests.texts import story
 from zigpt.cli.main import main
+from zigpt.cli.spelling import program
 from zigpt.data.batches import Corpus
 from zigpt.data.source import read_texts
 from zigpt.errors import TextError
@@ -281,7 +282,7 @@ class TestUnicode:
             3,
             "not in this model's 7 characters: '字' (U+5B57) at 1, '\\x1b' (U+001B) at 4",
             "the model never saw them in training, so they have no id",
-            "leave them out, or use --unknown drop or --unknown replace",
+            "leave them out, or set --unknown to drop or replace",
         )
 
     @pytest.mark.parametrize(
@@ -289,8 +290,8 @@ class TestUnicode:
         [
             ("abe\u0301", "'\u0301' (U+0301) at 3", "; near misses: 'e\u0301' -> 'é'"),
             ("ａ", "'ａ' (U+FF41) at 0", "; near misses: 'ａ' -> 'a'"),
-            ("a\udcff", "'\\udcff' (U+DCFF) at 1", "--unknown replace"),
-            ("b\0", "'\\x00' (U+0000) at 1", "--unknown replace"),
+            ("a\udcff", "'\\udcff' (U+DCFF) at 1", "set --unknown to drop or replace"),
+            ("b\0", "'\\x00' (U+0000) at 1", "set --unknown to drop or replace"),
         ],
     )
     def test_what_was_probably_meant_is_offered(self, model, prompt, place, hint):
@@ -373,7 +374,7 @@ class TestSampling:
     @pytest.mark.parametrize(("option", "value"), pairs(NO_NUMBERS))
     def test_what_is_no_number_is_told_so(self, model, option, value):
         code, what, _, fix = refusal("sample", model, f"{option}={value}")
-        assert (code, fix) == (2, "see zigpt sample --help")
+        assert (code, fix) == (2, f"see {program()} sample --help")
         assert option in what
         assert len(what) < 2000
 

@@ -1,7 +1,6 @@
-"""Where a run lies: full, forbidden and odd places, other texts, and readers beside a training."""
+"""Where a run is stored: full, read-only and odd places, changed texts, concurrent readers."""
 
 import contextlib
-import io
 import itertools
 import os
 import re
@@ -19,9 +18,8 @@ from hypothesis import strategies as st
 from stress.crashes import Life, in_a_process, outcome, undisturbed, with_faults
 from stress.faulty_disk import FaultyDisk
 from stress.settings import shortened
-from tests.conftest import story
-from tests.test_cli import SMALL
-from tests.test_faults_stops import in_a_child
+from tests.runs import SMALL, in_a_child, refusal
+from tests.texts import story
 from zigpt import storage
 from zigpt.cli.main import main
 from zigpt.errors import ModelFileError, StorageError
@@ -30,7 +28,7 @@ from zigpt.formats.saved_model import load_model
 from zigpt.runs.checkpoint import list_checkpoints, read_checkpoint, restore_newest
 from zigpt.storage import clear_leftovers, write_file
 from zigpt.training.loop import TrainState
-from zigpt.verify.run_files import check_files
+from zigpt.verify.run_files import check_run_files
 
 CPU = torch.device("cpu")
 SETTINGS = [*SMALL, "--max-steps", "4", "--eval-interval", "2"]
@@ -48,16 +46,6 @@ def book(tmp_path):
     path = tmp_path / "book.txt"
     path.write_text(story(3000), encoding="utf-8")
     return path
-
-
-def refusal(*arguments):
-    """Run a command that must be refused: its exit code and the three lines."""
-    out, error = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-        code = main([str(argument) for argument in arguments])
-    what, why, fix = error.getvalue().splitlines()
-    assert [what[:7], why[:5], fix[:5]] == ["error: ", "why: ", "fix: "]
-    return code, what[7:], why[5:], fix[5:]
 
 
 FULL_DISK = """
@@ -94,17 +82,17 @@ assert main(words) == 5
 RunFolder.save = save
 filler.unlink()
 assert main(["train", "--resume", "--run", str(run)]) == 0
-print("as good as new" if not list(run.rglob("*.zigpt-tmp")) else "leftovers")
+print("clean" if not list(run.rglob("*.zigpt-tmp")) else "leftovers")
 """
 
 
 class TestAFullDisk:
     """A5"""
 
-    def test_a_real_one_is_refused_survived_and_gone_on_from(self, book, tmp_path):
+    def test_a_real_one_is_refused_survived_and_resumed_from(self, book, tmp_path):
         """A file system of a megabyte, filled while the training saves at every step."""
         if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"]).returncode:
-            pytest.skip("this system lets nobody mount a file system of his own")
+            pytest.skip("this system does not let a user mount a file system")
         disk = tmp_path / "disk"
         disk.mkdir()
         script = 'mount -t tmpfs -o size=1m none "$1" && shift && exec "$@"'
@@ -114,7 +102,7 @@ class TestAFullDisk:
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         before, during = done.stderr.splitlines()[:3], done.stderr.splitlines()[3:]
-        assert done.stdout.endswith("as good as new\n"), done.stderr
+        assert done.stdout.endswith("clean\n"), done.stderr
         assert before[0] == f"error: the disk is too full for {disk}/run"
         assert re.search(r"needs [\d.,]+ MB for its models, [\d.,]+ MB are free", before[1])
         assert "--run" in before[2]
@@ -139,8 +127,8 @@ class TestAFullDisk:
                 sys.stdout.flush()
                 return code
 
-            assert in_a_child(live, tmp_path / "said")[0] == 0
-            assert (tmp_path / "said").read_text() == ""
+            assert in_a_child(live, tmp_path / "stderr")[0] == 0
+            assert (tmp_path / "stderr").read_text() == ""
             ends.append(outcome(run))
         assert ends[0] == ends[1]
 
@@ -158,26 +146,26 @@ class TestPlaces:
         ],
     )
     def test_an_impossible_one_is_refused_by_name(self, book, tmp_path, place, code, why):
-        got, what, said, fix = refusal("train", book, *SETTINGS, "--run", tmp_path / place)
-        assert (got, said) == (code, why)
+        got, what, reason, fix = refusal("train", book, *SETTINGS, "--run", tmp_path / place)
+        assert (got, reason) == (code, why)
         assert f"{tmp_path}/{place[:9]}" in what
         assert fix
         assert [path.name for path in tmp_path.iterdir()] == ["book.txt"]
 
-    def test_missing_folders_above_it_are_made_and_any_name_will_do(self, book, tmp_path):
+    def test_missing_parents_are_made_and_any_name_is_accepted(self, book, tmp_path):
         for place in ("no/such/folder", "字 é😀\nx", "-rf", "y" * 200):
             run = tmp_path / place
             assert main(["train", str(book), *SETTINGS, f"--run={run}"]) == 0
             assert main(["train", "--resume", f"--run={run}"]) == 0
             assert read_lazily(run).about["step"]
 
-    @pytest.mark.parametrize("begun", [False, True])
-    def test_one_that_may_not_be_written_to_is_refused_by_name(self, book, tmp_path, begun):
+    @pytest.mark.parametrize("exists", [False, True])
+    def test_one_that_may_not_be_written_to_is_refused_by_name(self, book, tmp_path, exists):
         with tempfile.TemporaryDirectory() as name:  # pytest's own is closed to other users
             place = Path(name)
             text = shutil.copy(book, place)
             words = ["train", text, *SETTINGS, "--run", f"{place}/run"]
-            if begun:
+            if exists:
                 assert main(words) == 0
                 words = ["train", "--resume", "--run", f"{place}/run"]
             before = sorted(place.rglob("*"))
@@ -185,18 +173,18 @@ class TestPlaces:
                 path.chmod(0o555 if path.is_dir() else 0o444)
 
             def live():
-                if os.getuid() == 0:  # who may write anywhere
+                if os.getuid() == 0:  # root may write anywhere
                     os.setgid(NOBODY)
                     os.setuid(NOBODY)
                 return main(words)
 
-            (tmp_path / "said").touch()
-            code, _ = in_a_child(live, tmp_path / "said")
-            what, why, fix = (tmp_path / "said").read_text().splitlines()
+            (tmp_path / "stderr").touch()
+            code, _ = in_a_child(live, tmp_path / "stderr")
+            what, why, fix = (tmp_path / "stderr").read_text().splitlines()
             assert code == 5
             assert what.startswith(f"error: cannot write {place}/run")
             assert why == "why: Permission denied"
-            assert "choose a folder you may write to with --run" in fix
+            assert "choose a folder you may write to as --run" in fix
             assert sorted(place.rglob("*")) == before
             for path in (place, *before):
                 path.chmod(0o755)
@@ -221,7 +209,7 @@ class TestOddContents:
 
     @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.dictionaries(names, st.sampled_from(["file", "folder", "junk"]), max_size=6))
-    def test_whatever_lies_there_the_newest_intact_one_is_taken(self, saved, tmp_path, odd):
+    def test_whatever_else_is_there_the_newest_intact_one_is_loaded(self, saved, tmp_path, odd):
         life, whole = saved
         folder = tmp_path / "run" / "checkpoints"
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
@@ -234,14 +222,14 @@ class TestOddContents:
                 (folder / name).mkdir()
                 if kind == "junk":
                     (folder / name / "MANIFEST.json").write_text("[]")
-        said, state = [], TrainState.initialise(life.model, life.config, CPU)
+        notices, state = [], TrainState.initialise(life.model, life.config, CPU)
         clear_leftovers(folder.parent)
-        restore_newest(folder, state, said.append)
+        restore_newest(folder, state, notices.append)
         assert state.step == 2
         newer = {
             name for name in odd if re.fullmatch(r"step-\d{8,19}", name) and int(name[5:]) >= 2
         }
-        assert {line.split(" is damaged")[0] for line in said} == newer
+        assert {line.split(" is damaged")[0] for line in notices} == newer
         left = {path.name for path in folder.iterdir()}
         assert not newer & left
         assert {name for name in odd if not name.endswith(".zigpt-tmp")} - newer <= left
@@ -251,12 +239,12 @@ class TestOddContents:
 class TestReaders:
     """A13"""
 
-    def test_beside_a_training_that_saves_and_prunes_everything_read_is_whole(self, tmp_path):
+    def test_while_a_training_saves_and_prunes_everything_read_is_whole(self, tmp_path):
         life = Life.small(tmp_path, max_steps=120, eval_interval=1)
-        path, said = tmp_path / "run", tmp_path / "said"
+        path, notes = tmp_path / "run", tmp_path / "notes"
         child = os.fork()
         if not child:
-            os._exit(in_a_process(with_faults(life, path, said, FaultyDisk())) and 1)
+            os._exit(in_a_process(with_faults(life, path, notes, FaultyDisk())) and 1)
         reads, steps, models = 0, set(), {}
         while not os.waitpid(child, os.WNOHANG)[0]:
             if not (path / "checkpoints").exists() or not list_checkpoints(path / "checkpoints"):
@@ -269,7 +257,7 @@ class TestReaders:
             model = load_model(path, CPU)
             weights = torch.cat([w.flatten() for w in model.model.state_dict().values()])
             assert torch.equal(models.setdefault(model.about["step"], weights), weights)
-            assert check_files(path, CPU).check.result == "passed"
+            assert check_run_files(path, CPU).check.result == "passed"
         assert outcome(path)
         assert min(reads, len(steps)) > 2
         assert not list(path.rglob("*.bad*"))
@@ -289,7 +277,7 @@ class TestReaders:
         assert (read_lazily(run).weights[names[-1]] == kept).all()
         assert (before.weights[names[0]] == first).all()
 
-    def test_a_checkpoint_is_never_there_in_part(self, saved, tmp_path, monkeypatch):
+    def test_a_checkpoint_never_exists_in_part(self, saved, tmp_path, monkeypatch):
         folder = tmp_path / "checkpoints"
         shutil.copytree(saved[1], folder)
         oldest, *others = list_checkpoints(folder)
@@ -303,7 +291,7 @@ class TestReaders:
         storage.remove_folder(oldest)
         assert sorted(folder.iterdir()) == others
 
-    def test_a_checkpoint_dropped_while_it_is_read_is_no_fault(self, saved, tmp_path, monkeypatch):
+    def test_a_checkpoint_pruned_while_it_is_read_is_no_fault(self, saved, tmp_path, monkeypatch):
         shutil.copytree(saved[1].parent, tmp_path / "run")
         oldest = list_checkpoints(tmp_path / "run" / "checkpoints")[0]
 
@@ -313,12 +301,12 @@ class TestReaders:
             return read_checkpoint(path)
 
         monkeypatch.setattr("zigpt.verify.run_files.read_checkpoint", read)
-        check = check_files(tmp_path / "run", CPU).check
+        check = check_run_files(tmp_path / "run", CPU).check
         assert (check.result, check.numbers["checkpoints"]) == ("passed", 1)
 
 
 @pytest.mark.parametrize("change", ["a byte", "the same to the clock", "a line more"])
-def test_a_text_that_has_changed_is_not_gone_on_with(book, tmp_path, change):
+def test_a_run_is_not_resumed_on_a_changed_text(book, tmp_path, change):
     """A14"""
     run, before = tmp_path / "run", os.stat(book)
     assert main(["train", str(book), *SETTINGS, "--run", str(run)]) == 0
@@ -339,7 +327,7 @@ def test_a_text_that_has_changed_is_not_gone_on_with(book, tmp_path, change):
     assert (run / "run.json").read_bytes() == info
 
 
-def test_a_file_that_windows_never_lets_go_of_is_a_storage_error(tmp_path, monkeypatch):
+def test_a_file_that_windows_never_releases_is_a_storage_error(tmp_path, monkeypatch):
     """A17"""
     write_file(tmp_path / "file", b"old")
     tries, pauses = itertools.count(), []

@@ -1,4 +1,4 @@
-"""Real trainings that are stopped, locked out, filled up and damaged, from the command line."""
+"""Real trainings from the command line: stopped, locked out, on a full disk, damaged."""
 
 import math
 import os
@@ -16,8 +16,8 @@ import torch
 
 from stress.crashes import Life, check_next_start, in_a_process, undisturbed
 from stress.settings import shortened
-from tests.conftest import story
-from tests.test_cli import SMALL, wait_for, zigpt
+from tests.runs import SMALL, wait_for_line, zigpt
+from tests.texts import story
 from zigpt import storage
 from zigpt.cli.main import main
 from zigpt.errors import ModelFileError, RunBusyError
@@ -51,7 +51,7 @@ class TestOneTrainingInAFolder:
             "print(code, 'torch' in sys.modules)"
         )
         with endless(book, run) as first:
-            wait_for(first, "step      1  ")
+            wait_for_line(first, "step      1  ")
             for more in ([], ["--resume"]):
                 second = subprocess.run(
                     [sys.executable, "-c", program, *more], capture_output=True, text=True
@@ -64,11 +64,11 @@ class TestOneTrainingInAFolder:
                 assert "--run" in fix
             first.kill()
             first.wait()
-        with zigpt("train", "--resume", "--run", run) as next_one:  # at once: nothing to clear away
-            wait_for(next_one, "going on at step")
+        with zigpt("train", "--resume", "--run", run) as next_one:  # at once: no cleaning up first
+            wait_for_line(next_one, "resuming at step")
             next_one.kill()
 
-    def test_no_child_keeps_the_folder_after_its_parent(self, tmp_path):
+    def test_a_child_process_does_not_keep_the_lock_of_its_parent(self, tmp_path):
         with locked(tmp_path):
             child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         try:
@@ -77,31 +77,31 @@ class TestOneTrainingInAFolder:
         finally:
             child.communicate(b"\n")
 
-    def test_who_only_looks_keeps_nobody_out(self, tmp_path):
+    def test_checking_the_lock_keeps_nobody_out(self, tmp_path):
         fcntl = pytest.importorskip("fcntl")
-        look = os.open(tmp_path / LOCK_FILE, os.O_RDWR | os.O_CREAT)
-        fcntl.flock(look, fcntl.LOCK_SH)  # as a look does, which is over in no time
+        check = os.open(tmp_path / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(check, fcntl.LOCK_SH)  # as a check does, for an instant
         require_unlocked(tmp_path)
-        ends = threading.Timer(0.01, os.close, [look])
+        ends = threading.Timer(0.01, os.close, [check])
         ends.start()
         with locked(tmp_path), pytest.raises(RunBusyError):
             require_unlocked(tmp_path)
         ends.join()
 
-    def test_who_holds_it_says_where_it_waits(self, tmp_path):
+    def test_the_holder_records_where_it_waits(self, tmp_path):
         with locked(tmp_path) as lock:
             for step in (0, 12, 3):
                 assert waits_at(tmp_path) is None
-                lock.wait_at(step)
+                lock.report_waiting(step)
                 assert waits_at(tmp_path) == step
                 with pytest.raises(
                     RunBusyError, match=rf"pid {os.getpid()} .*, waiting at step {step}"
                 ):
                     require_unlocked(tmp_path)
-                lock.wait_at(None)
+                lock.report_waiting(None)
         assert waits_at(tmp_path) is None
 
-    def test_the_lock_is_held_let_go_and_leaves_nothing(self, tmp_path):
+    def test_the_lock_is_held_released_and_leaves_nothing(self, tmp_path):
         with locked(tmp_path):
             with pytest.raises(RunBusyError, match=f"in use by pid {os.getpid()} on"):
                 require_unlocked(tmp_path)
@@ -110,7 +110,7 @@ class TestOneTrainingInAFolder:
         require_unlocked(tmp_path)
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_name_that_another_training_took_first_is_counted_on(
+    def test_the_next_free_name_is_used_if_another_training_took_the_first(
         self, book, tmp_path, monkeypatch
     ):
         monkeypatch.chdir(tmp_path)
@@ -124,17 +124,17 @@ class TestOneTrainingInAFolder:
 
 class TestSignals:
     @pytest.mark.parametrize(("number", "code"), [(1, 129), (2, 130), (15, 143)])
-    def test_before_there_is_anything_to_save_it_leaves_at_once(self, book, tmp_path, number, code):
+    def test_before_there_is_anything_to_save_it_ends_at_once(self, book, tmp_path, number, code):
         with zigpt("train", book, *SMALL, "--run", tmp_path / "run") as process:
-            wait_for(process, "split")
+            wait_for_line(process, "split")
             process.send_signal(number)
             _, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (code, "")
 
-    def test_once_saves_twice_leaves_at_once(self, book, tmp_path):
+    def test_the_first_saves_and_the_second_ends_at_once(self, book, tmp_path):
         run = tmp_path / "run"
         with endless(book, run) as process:
-            wait_for(process, "step      3  ")
+            wait_for_line(process, "step      3  ")
             process.send_signal(signal.SIGINT)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)
@@ -144,13 +144,13 @@ class TestSignals:
             _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
 
-    def test_stopped_again_and_again_it_ends_as_if_never(self, book, tmp_path):
+    def test_a_training_stopped_repeatedly_equals_an_uninterrupted_one(self, book, tmp_path):
         settings = [*SMALL, "--max-steps", "120", "--dropout", "0.2"]
         assert main(["train", str(book), *settings, "--run", str(tmp_path / "whole")]) == 0
         run, more = tmp_path / "parts", [book, *settings]
         for number in (signal.SIGHUP, signal.SIGTERM):
             with zigpt("train", *more, "--run", run) as process:
-                wait_for(process, "  test ")
+                wait_for_line(process, "  validation ")
                 process.send_signal(number)
                 out, err = process.communicate(timeout=60)
             assert process.returncode == 128 + number, err
@@ -173,7 +173,7 @@ class TestSignals:
     ],
     ids=range(4),
 )  # fmt: skip
-def test_what_to_type_after_diverging_is_the_same_training_but_slower(
+def test_the_command_after_diverging_is_the_same_training_with_a_lower_rate(
     book, tmp_path, monkeypatch, capsys, settings
 ):
     book = book.rename(book.with_name("it's a book.txt"))
@@ -188,8 +188,8 @@ def test_what_to_type_after_diverging_is_the_same_training_but_slower(
     words = spelled[spelled.index("train") :]
     monkeypatch.chdir("/")  # it can be typed anywhere
     assert main(words) in (0, 6)
-    model, config = RunFolder.open(run).configs
-    again, slower = RunFolder.open(tmp_path / "the run; 1-2").configs
+    model, config = RunFolder.open(run).record.configs
+    again, slower = RunFolder.open(tmp_path / "the run; 1-2").record.configs
     assert again == model
     assert slower.learning_rate == 33
     final = config.final_learning_rate
@@ -201,7 +201,7 @@ def test_what_to_type_after_diverging_is_the_same_training_but_slower(
     assert slower == replace(config, **rates)
 
 
-def test_diverging_keeps_the_last_good_step_and_says_what_to_type(book, tmp_path, capsys):
+def test_diverging_keeps_the_last_good_step_and_prints_the_next_command(book, tmp_path, capsys):
     run = tmp_path / "run"
     settings = [*SMALL, "--max-steps", "400", "--grad-clip", "0", "--precision", "float32"]
     code = main(["train", str(book), *settings, "--learning-rate", "99", "--run", str(run)])
@@ -233,21 +233,19 @@ def test_a_disk_too_small_for_the_checkpoints_is_refused_before_training(
 
 
 @pytest.mark.parametrize("limit", [3000, 9000, 30_000])
-def test_a_real_limit_to_what_files_may_hold_ends_with_storage_and_an_intact_folder(
-    tmp_path, limit
-):
+def test_a_real_limit_on_file_sizes_is_a_storage_error_with_an_intact_folder(tmp_path, limit):
     resource = pytest.importorskip("resource")
     life = Life.small(tmp_path)
     expected, _ = undisturbed(life)
-    path, said = tmp_path / "run", tmp_path / "said"
+    path, notes = tmp_path / "run", tmp_path / "notes"
 
     def cramped():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        life.live(path, said)
+        life.live(path, notes)
 
     assert in_a_process(cramped) in (0, 5)
-    check_next_start(life, path, said, expected)
+    check_next_start(life, path, notes, expected)
 
 
 @pytest.fixture(scope="module")
@@ -262,10 +260,10 @@ def saved(tmp_path_factory):
 class TestDamage:
     def restored(self, life, folder):
         state = TrainState.initialise(life.model, life.config, CPU)
-        said = []
+        notices = []
         clear_leftovers(folder.parent)
-        restore_newest(folder, state, said.append)
-        return state.step, said
+        restore_newest(folder, state, notices.append)
+        return state.step, notices
 
     def test_if_all_are_damaged_nothing_starts_from_scratch(self, saved, tmp_path):
         life, whole = saved
@@ -277,7 +275,7 @@ class TestDamage:
                 self.restored(life, tmp_path / "run" / "checkpoints")
         assert refusal.value.exit_code == 3
 
-    def test_what_does_not_belong_there_is_left_alone(self, saved, tmp_path):
+    def test_unrelated_folders_are_left_alone(self, saved, tmp_path):
         life, whole = saved
         folder = tmp_path / "run" / "checkpoints"
         shutil.copytree(whole, folder)
@@ -287,7 +285,7 @@ class TestDamage:
         assert (folder / "latest").is_dir()
 
 
-def test_a_file_that_windows_holds_for_a_moment_is_waited_for(tmp_path, monkeypatch):
+def test_a_file_that_windows_holds_briefly_is_retried(tmp_path, monkeypatch):
     refusals, replace = [0, 0, 0], os.replace
 
     def busy(old, new):

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import zigpt.training.loop
 from stress.settings import BAD, CHOICES, GOOD, outcome, shortened
-from tests.conftest import story
 from tests.limits import bounded, resource
+from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.formats.safetensors import read_lazily
 from zigpt.gpt.config import GPTConfig, TrainConfig
@@ -111,7 +111,7 @@ class TestMemory:
         assert "parameters do not fit into" in what
         assert why.startswith("this training needs about ")
         assert fix == (
-            "use a smaller --n-embd, --n-layer, --block-size or --batch-size, or --preset laptop"
+            "lower --n-embd, --n-layer, --block-size or --batch-size, or use the --preset laptop"
         )
         assert not run.exists()
 

@@ -1,6 +1,5 @@
-"""Stopped by signals at any instant, on any clock, by numbers that are none: the same end."""
+"""Stopped by signals at any instant, jumping clocks, non-finite losses: the result is the same."""
 
-import contextlib
 import itertools
 import json
 import math
@@ -17,8 +16,8 @@ import torch
 
 from stress.crashes import Life, outcome
 from stress.faulty_disk import FaultyDisk
-from tests.conftest import story
-from tests.test_cli import SMALL
+from tests.runs import SMALL, in_a_child, saving_at_every_step
+from tests.texts import story
 from zigpt import storage
 from zigpt.cli import follow
 from zigpt.cli.main import main
@@ -26,14 +25,21 @@ from zigpt.runs import session
 from zigpt.runs.checkpoint import list_checkpoints, read_checkpoint
 from zigpt.runs.events import Opened, Stepped, Trained
 from zigpt.runs.folder import RunFolder
+from zigpt.runs.record import RunRecord
 from zigpt.runs.session import train_opened
-from zigpt.runs.signals import Stopped, listening
+from zigpt.runs.signals import Interrupted, listening
+from zigpt.runs.training_text import fingerprint
 from zigpt.training import loop as training
 from zigpt.training.loop import TrainState
 
-pytestmark = pytest.mark.usefixtures("hurried")
 SETTINGS = [*SMALL, "--max-steps", "6", "--eval-interval", "3", "--dropout", "0.2"]
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hurried():
+    with saving_at_every_step():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -53,39 +59,19 @@ def hears_hangups():
 
 @pytest.fixture(scope="module")
 def whole(book, tmp_path_factory):
-    """What an undisturbed training leaves."""
+    """The outcome of an undisturbed training."""
     run = tmp_path_factory.mktemp("whole") / "run"
     assert main(["train", str(book), *SETTINGS, "--run", str(run)]) == 0
     return outcome(run)
 
 
 def lived(book, run, *disk):
-    """Begin or go on, as a person would type it. Returns the exit code."""
-    begun = (run / "run.json").exists()
-    what = ["--resume"] if begun else [str(book), *SETTINGS]
+    """Start or resume, as a person would type it. Returns the exit code."""
+    exists = (run / "run.json").exists()
+    what = ["--resume"] if exists else [str(book), *SETTINGS]
     for each in disk:
         storage.disk = each
     return main(["train", *what, "--run", str(run)])
-
-
-def in_a_child(action, said, number=0, after=0.0):
-    """Fork and act; send a signal after a while. Returns how it ended, and how long that took."""
-    child = os.fork()
-    if not child:
-        code = 1
-        with contextlib.suppress(BaseException):
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the program begins
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-            sys.stderr = said.open("a")
-            code = action()
-            sys.stderr.flush()
-        os._exit(code)
-    if number:
-        time.sleep(after)
-        os.kill(child, number)
-    began = time.monotonic()
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), time.monotonic() - began
 
 
 class SignallingDisk(FaultyDisk):
@@ -104,48 +90,48 @@ class SignallingDisk(FaultyDisk):
 class TestSignals:
     """A7, A8"""
 
-    def test_at_random_instants_again_and_again_the_end_is_the_same(self, book, whole, tmp_path):
-        random, stops, said = np.random.default_rng(5), 0, tmp_path / "said"
+    def test_repeated_stops_at_random_instants_change_nothing(self, book, whole, tmp_path):
+        random, stops, stderr = np.random.default_rng(5), 0, tmp_path / "stderr"
         for number in itertools.cycle(NUMBERS):
             run, code = tmp_path / f"run{stops}", -1
             while code and stops < 24:
                 stops += 1
                 code, seconds = in_a_child(
-                    lambda run=run: lived(book, run), said, number, random.uniform(0, 0.25)
+                    lambda run=run: lived(book, run), stderr, number, random.uniform(0, 0.25)
                 )
-                assert code in (0, 128 + number, -number), said.read_text()
+                assert code in (0, 128 + number, -number), stderr.read_text()
                 assert seconds < 5
-            assert not code or in_a_child(lambda run=run: lived(book, run), said)[0] == 0
+            assert not code or in_a_child(lambda run=run: lived(book, run), stderr)[0] == 0
             assert outcome(run) == whole
-            assert said.read_text() == ""
+            assert stderr.read_text() == ""
             if stops >= 24:
                 return
 
-    def test_in_the_middle_of_a_save_the_end_is_the_same(self, book, whole, tmp_path):
-        """Told once, and twice in a row."""
-        said = tmp_path / "said"
+    def test_a_stop_during_a_save_changes_nothing(self, book, whole, tmp_path):
+        """One signal, and two in a row."""
+        stderr = tmp_path / "stderr"
         for at, number in zip(range(1, 999, 9), itertools.cycle(NUMBERS), strict=False):
             run = tmp_path / f"run{at}"
             disk = SignallingDisk(at, number, times=1 + at % 2)
-            code, _ = in_a_child(lambda r=run, d=disk: lived(book, r, d), said)
-            if code == 0:  # it was over before that operation, or nearly
+            code, _ = in_a_child(lambda r=run, d=disk: lived(book, r, d), stderr)
+            if code == 0:  # it ended before that operation, or almost
                 break
-            assert code == 128 + number, (at, said.read_text())
-            assert in_a_child(lambda r=run: lived(book, r), said)[0] == 0
+            assert code == 128 + number, (at, stderr.read_text())
+            assert in_a_child(lambda r=run: lived(book, r), stderr)[0] == 0
             assert outcome(run) == whole, at
         assert at > 60
         assert outcome(run) == whole
-        assert said.read_text() == ""
+        assert stderr.read_text() == ""
 
     @pytest.mark.parametrize(
         ("module", "number"),
         [
-            *itertools.product(["tyro", "torch"], [2, 15]),
+            *itertools.product(["click", "torch"], [2, 15]),
             ("zigpt.runs.session", 1),
             ("safetensors", 2),
         ],
     )
-    def test_while_the_program_is_still_being_loaded_it_just_ends(
+    def test_while_the_program_is_still_loading_it_ends_quietly(
         self, book, tmp_path, module, number
     ):
         program = (
@@ -159,13 +145,13 @@ class TestSignals:
         )
         command = [sys.executable, "-c", program, "train", book, "--run", tmp_path / "run"]
         done = subprocess.run(command, capture_output=True, timeout=60, check=False)
-        # A shell calls both by the same number.
-        assert done.returncode == (-number if module == "tyro" else 128 + number)
+        # A shell reports both as the same number.
+        assert done.returncode == (-number if module == "click" else 128 + number)
         assert (done.stdout, done.stderr) == (b"", b"")
         assert not (tmp_path / "run").exists()
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-    def test_one_that_arrives_while_python_cleans_up_is_not_forgotten(self):
+    def test_one_that_arrives_while_python_cleans_up_is_not_lost(self):
         class Dying:
             def __del__(self):
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -173,9 +159,9 @@ class TestSignals:
 
         with listening() as signals:
             Dying()
-            signals.gently = True
+            signals.graceful = True
             assert signals.obey_at_once() == 143
-            with pytest.raises(Stopped):
+            with pytest.raises(Interrupted):
                 os.kill(os.getpid(), signal.SIGTERM)
 
     @pytest.mark.parametrize(
@@ -188,10 +174,10 @@ class TestSignals:
             ("SIGTERM SIGINT", 130, [0]),
         ],
     )
-    def test_only_a_person_who_asks_again_is_not_waited_for(
+    def test_only_a_second_ctrl_c_ends_without_saving(
         self, book, whole, tmp_path, monkeypatch, sent, code, saved
     ):
-        def told(progress, *rest):
+        def signalling(progress, *rest):
             if progress.step == 4:
                 for name in sent.split():
                     os.kill(os.getpid(), getattr(signal, name))
@@ -200,7 +186,7 @@ class TestSignals:
         run = tmp_path / "run"
         with monkeypatch.context() as patched:
             patched.setattr(session, "SAVE_EVERY", 3600.0)
-            patched.setattr(follow, "_status", told)
+            patched.setattr(follow, "_status", signalling)
             assert main(["train", str(book), *SETTINGS, "--run", str(run)]) == code
         names = [path.name for path in list_checkpoints(run / "checkpoints")]
         assert names == [f"step-{step:08d}" for step in saved]
@@ -212,7 +198,7 @@ class TestSignals:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             return lived(book, tmp_path / "run", SignallingDisk(20, signal.SIGHUP, 1))
 
-        assert in_a_child(nohup, tmp_path / "said")[0] == 0
+        assert in_a_child(nohup, tmp_path / "stderr")[0] == 0
         assert outcome(tmp_path / "run") == whole
 
 
@@ -252,11 +238,11 @@ def _stop_at(progress, stops):
 
 
 def train_to(run, life, state, step):
-    """Train up to a step and ask for a stop; without a step, to the end."""
-    asked = []
-    for event in train_opened(Opened(run, life.corpus, state), lambda: bool(asked)):
+    """Train up to a step and request a stop; without a step, to the end."""
+    stops = []
+    for event in train_opened(Opened(run, life.corpus, state), lambda: bool(stops)):
         if isinstance(event, Stepped) and event.progress.step == step:
-            asked.append(step)
+            stops.append(step)
         if isinstance(event, Trained):
             return
 
@@ -265,7 +251,7 @@ def train_to(run, life, state, step):
     ("precision", "micro_batch"), [("float32", 5), ("float32", 2), ("bfloat16", 2)]
 )
 def test_any_number_of_stops_anywhere_ends_bit_equal(tmp_path, monkeypatch, precision, micro_batch):
-    """B1, with dropout, both optimizers, and a batch that is gathered in parts."""
+    """B1, with dropout, both optimizers, and a batch accumulated in parts."""
     monkeypatch.setattr(training, "micro_batch_size", lambda *sizes: micro_batch)
     life = Life.small(tmp_path, max_steps=20, batch_size=5, precision=precision)
     random, ends = np.random.default_rng([micro_batch, len(precision)]), []
@@ -278,9 +264,9 @@ def test_any_number_of_stops_anywhere_ends_bit_equal(tmp_path, monkeypatch, prec
                 run = RunFolder.open(path)
                 run.restore(state, pytest.fail)
             else:
-                about = {"prompt": "a ", "preset": "tiny"}
-                configs = (life.model, life.config)
-                run = RunFolder.create(path, configs, life.source, life.ladder, about)
+                text = fingerprint(life.source)
+                record = RunRecord(life.model, life.config, text, life.ladder, "a ", "tiny", "cpu")
+                run = RunFolder.create(path, record)
                 run.close()
             train_to(run, life, state, step)
             run.save(state)
@@ -289,12 +275,12 @@ def test_any_number_of_stops_anywhere_ends_bit_equal(tmp_path, monkeypatch, prec
     assert ends[1:] == ends[:1] * 3
 
 
-class TestNumbersThatAreNone:
+class TestNonFiniteNumbers:
     """B3"""
 
     @pytest.mark.parametrize("bad", ["loss", "gradient"])
     @pytest.mark.parametrize("at", [1, 4])
-    def test_the_last_good_step_is_saved_and_can_be_gone_on_with(
+    def test_the_last_good_step_is_saved_and_can_be_resumed(
         self, book, whole, tmp_path, monkeypatch, capsys, bad, at
     ):
         monkeypatch.setattr(session, "SAVE_EVERY", 3600.0)
@@ -320,7 +306,7 @@ class TestNumbersThatAreNone:
         newest = list_checkpoints(run / "checkpoints")[-1]
         assert newest.name == f"step-{at - 1:08d}"
         read_checkpoint(newest)
-        assert lived(book, run) == 0  # the poison is gone: as if it had never been
+        assert lived(book, run) == 0  # without the poison, as if it had never happened
         assert outcome(run) == whole
 
 
@@ -345,7 +331,7 @@ class TestOtherSettings:
 
     def test_every_setting_but_the_length_is_refused_by_name(self, run, capsys):
         before = (run / "run.json").read_bytes()
-        configs = RunFolder.open(run).configs
+        configs = RunFolder.open(run).record.configs
         now = {f.name: getattr(config, f.name) for config in configs for f in fields(config)}
         del now["vocab_size"]  # not a setting: the text has it
         changed = {name: _other(name, value) for name, value in now.items()}
@@ -362,9 +348,9 @@ class TestOtherSettings:
         assert (run / "run.json").read_bytes() == before
 
     @pytest.mark.parametrize("steps", [6, 2])
-    def test_fewer_steps_than_were_made_just_end(self, run, whole, capsys, steps):
+    def test_fewer_steps_than_were_made_end_at_once(self, run, whole, capsys, steps):
         assert main(["train", "--resume", "--run", str(run), "--max-steps", str(steps)]) == 0
         out = capsys.readouterr().out
-        assert "going on at step 6" in out
+        assert "resuming at step 6" in out
         assert "exact over the whole split" in out
         assert outcome(run) == whole

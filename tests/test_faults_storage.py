@@ -1,4 +1,4 @@
-"""Killed at any instant, without power, or with a disk that fails: nothing is lost or wrong."""
+"""Kills, power losses and failing disks: nothing is lost or wrong."""
 
 import pytest
 
@@ -24,57 +24,57 @@ def life(tmp_path_factory):
     return life, expected, operations
 
 
-def test_killed_at_every_operation_the_next_start_ends_the_same(life, tmp_path):
-    """Halfway through what it writes; before it, where that is not after another operation."""
+def test_a_kill_at_any_operation_changes_nothing(life, tmp_path):
+    """Halfway through each write, and before some of them."""
     life, expected, operations = life
     for n in range(operations):
         for fault in KILLS if n % 10 == 0 else KILLS[1:]:
-            with fresh(tmp_path) as (path, said):
-                code = in_a_process(with_faults(life, path, said, FaultyDisk(n, fault)))
+            with fresh(tmp_path) as (path, notes):
+                code = in_a_process(with_faults(life, path, notes, FaultyDisk(n, fault)))
                 assert code == SIGKILLED, n
-                check_next_start(life, path, said, expected)
+                check_next_start(life, path, notes, expected)
 
 
 def test_a_disk_that_fails_once_at_any_operation_changes_nothing(life, tmp_path):
     life, expected, operations = life
     for n in range(operations):
         fault = FAILURES[n % len(FAILURES)]
-        with fresh(tmp_path) as (path, said):
-            code = in_a_process(with_faults(life, path, said, FaultyDisk(n, fault)))
+        with fresh(tmp_path) as (path, notes):
+            code = in_a_process(with_faults(life, path, notes, FaultyDisk(n, fault)))
             assert code in (0, 5), f"{fault} at operation {n}: {code}"
             if code == 0:
                 assert outcome(path) == expected, f"{fault} at operation {n}"
             else:
-                check_next_start(life, path, said, expected)
+                check_next_start(life, path, notes, expected)
 
 
 @pytest.mark.parametrize("fault", FAILURES)
 def test_a_disk_that_stays_full_ends_the_training_and_loses_nothing(life, tmp_path, fault):
     life, expected, operations = life
     for n in range(FAILURES.index(fault), operations - 12, 11):
-        with fresh(tmp_path) as (path, said):
-            code = in_a_process(with_faults(life, path, said, FaultyDisk(n, fault, lasting=True)))
+        with fresh(tmp_path) as (path, notes):
+            code = in_a_process(with_faults(life, path, notes, FaultyDisk(n, fault, lasting=True)))
             assert code == 5, f"operation {n}: {code}"
-            check_next_start(life, path, said, expected)
+            check_next_start(life, path, notes, expected)
 
 
-def test_killed_at_random_instants_again_and_again_it_ends_the_same(tmp_path):
+def test_repeated_kills_at_random_instants_change_nothing(tmp_path):
     report = kills.campaign(tmp_path, 4, kills=100)
     assert report.failures == []
     assert report.outcomes["killed"] >= 100
 
 
-def test_without_power_at_any_moment_what_was_said_to_be_saved_is_there(life, tmp_path):
+def test_after_a_power_loss_at_any_moment_what_was_reported_as_saved_is_there(life, tmp_path):
     life, expected, _ = life
     different = power.check_all(life, tmp_path, expected)
     assert different > 30
 
 
-def test_without_power_and_with_a_failing_disk_again_and_again_it_ends_the_same(tmp_path):
+def test_repeated_power_losses_and_a_failing_disk_change_nothing(tmp_path):
     assert power.campaign(tmp_path, 1, cases=20).failures == []
 
 
-def test_a_damaged_checkpoint_is_found_out_and_the_one_before_taken(tmp_path):
+def test_a_damaged_checkpoint_is_detected_and_the_previous_one_loaded(tmp_path):
     report = damage.campaign(tmp_path, 9, cases=200)
     assert report.failures == []
     assert len(report.outcomes) == len(set(damage.KINDS))

@@ -1,4 +1,4 @@
-"""Writing: the cache changes nothing, the seed decides everything, the filters keep their word."""
+"""Writing: the cache changes nothing, the seed decides everything, the filters filter exactly."""
 
 import math
 
@@ -25,7 +25,7 @@ def ids_of(model, length, prompt=(1, 2, 3), **options):
 
 @pytest.mark.parametrize("prompt_length", [1, 5, 8, 9, 30])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_cache_writes_the_same_text_also_past_the_block(tiny_model, prompt_length, seed):
+def test_the_cache_does_not_change_the_text_even_past_the_block(tiny_model, prompt_length, seed):
     prompt = [i % 11 for i in range(prompt_length)]
     slow = ids_of(tiny_model, 40, prompt, seed=seed, temperature=1.3, count=2, cached=False)
     fast = ids_of(tiny_model, 40, prompt, seed=seed, temperature=1.3, count=2, cached=True)
@@ -34,17 +34,17 @@ def test_the_cache_writes_the_same_text_also_past_the_block(tiny_model, prompt_l
 
 
 @pytest.mark.parametrize("block_size", [1, 2, 3])
-def test_the_smallest_blocks_write_on_as_well(block_size):
+def test_the_smallest_blocks_write_past_their_end_as_well(block_size):
     model = GPT(GPTConfig(5, block_size, n_layer=1, n_head=1, n_embd=4), torch.Generator())
     assert np.array_equal(ids_of(model, 12, [0]), ids_of(model, 12, [0], cached=False))
 
 
-def test_the_same_seed_writes_the_same_text_and_another_one_another(tiny_model):
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(tiny_model):
     assert np.array_equal(ids_of(tiny_model, 30, seed=1), ids_of(tiny_model, 30, seed=1))
     assert not np.array_equal(ids_of(tiny_model, 30, seed=1), ids_of(tiny_model, 30, seed=2))
 
 
-def test_continuation_i_is_the_one_that_seed_plus_i_alone_would_give(tiny_model):
+def test_continuation_i_is_what_seed_plus_i_alone_would_give(tiny_model):
     together = ids_of(tiny_model, 20, seed=5, count=3)
     for i in range(3):
         assert np.array_equal(together[i : i + 1], ids_of(tiny_model, 20, seed=5 + i))
@@ -57,7 +57,7 @@ def test_temperature_zero_takes_the_likeliest_whatever_the_seed(tiny_model):
     assert first[0, 0] == expected
 
 
-def test_writing_uses_no_dropout_whatever_mode_the_model_was_in():
+def test_writing_uses_no_dropout_even_if_the_model_was_in_training_mode():
     config = GPTConfig(vocab_size=11, block_size=8, n_layer=1, n_head=1, n_embd=8, dropout=0.9)
     model = GPT(config, torch.Generator().manual_seed(0)).train()
     assert np.array_equal(ids_of(model, 20), ids_of(model.eval(), 20))
@@ -68,10 +68,10 @@ def test_an_empty_prompt_is_refused(tiny_model):
         next(generate(ReferenceDecoder(tiny_model), [], 1))
 
 
-def test_damaged_weights_are_refused_not_sampled(tiny_model):
+def test_damaged_weights_are_refused_rather_than_sampled(tiny_model):
     with torch.no_grad():
         tiny_model.head.weight[3] = float("nan")
-    with pytest.raises(ModelFileError, match="scores are not numbers"):
+    with pytest.raises(ModelFileError, match="scores are not finite"):
         next(generate(ReferenceDecoder(tiny_model), [1], 1))
 
 
@@ -123,21 +123,22 @@ def test_each_stage_only_drops_characters_and_keeps_the_proportions_of_the_other
     scores, temperature, k, p
 ):
     config = SampleConfig(temperature=temperature, top_k=k, top_p=p)
-    way = stages(np.array(scores, np.float32), config)
-    for before, after in [(way.scaled, way.top_k), (way.softmax, way.top_p)]:
+    found = stages(np.array(scores, np.float32), config)
+    for before, after in [(found.scaled, found.top_k), (found.softmax, found.top_p)]:
         dropped = after != before
         assert np.isin(after[dropped], [0, -np.inf]).all()
         assert after.max(-1).tolist() == before.max(-1).tolist()
-    for weights, shares in [(np.exp(way.top_k), way.softmax), (way.top_p, way.probabilities)]:
+    steps = [(np.exp(found.top_k), found.softmax), (found.top_p, found.probabilities)]
+    for weights, shares in steps:
         np.testing.assert_allclose(shares.sum(-1), 1)
         totals = weights.sum(-1, keepdims=True)
         np.testing.assert_allclose(shares * totals, weights, rtol=1e-12)
     if temperature:
         relative = np.array(scores, float) - np.max(scores, -1, keepdims=True)
-        np.testing.assert_allclose(way.scaled * temperature, relative, atol=1e-300)
+        np.testing.assert_allclose(found.scaled * temperature, relative, atol=1e-300)
 
 
-def test_what_each_character_was_drawn_from_can_be_had_again_from_the_seed(tiny_model):
+def test_the_seed_is_enough_to_repeat_any_single_draw(tiny_model):
     config = SampleConfig(temperature=1.2, top_k=6, top_p=0.9, seed=4)
     text = [1, 2, 3]
     for n, drawn in enumerate(
@@ -160,7 +161,7 @@ def test_no_temperature_overflows(temperature):
     st.lists(st.floats(0, 1), min_size=1, max_size=6).filter(sum),
     st.floats(0, 1, exclude_max=True),
 )
-def test_what_is_picked_is_where_u_falls_and_never_impossible(weights, u):
+def test_the_picked_id_is_where_u_falls_and_never_an_impossible_one(weights, u):
     probabilities = np.array([weights])
     probabilities /= probabilities.sum()
     chosen = int(pick(probabilities, np.array([u]))[0])
@@ -185,16 +186,15 @@ def test_written_text_continues_the_prompt_character_by_character(tiny_model):
 @given(st.text("ab", max_size=12), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))
 def test_text_ends_before_the_first_stop_and_is_otherwise_whole(text, stops):
     found = [text.find(stop) for stop in stops if stop in text]
-    shown = "".join(stop_before(text, stops))
+    passed = "".join(stop_before(text, stops))
     # A stop is noticed when its last character comes: the one complete first wins.
     ends = [text.find(stop) + len(stop) for stop in stops if stop in text]
     if not found:
-        assert shown == text
+        assert passed == text
     else:
         first = min(ends)
-        assert shown == text[: min(p for p, e in zip(found, ends, strict=True) if e == first)]
+        assert passed == text[: min(p for p, e in zip(found, ends, strict=True) if e == first)]
 
 
-def test_nothing_that_may_be_a_stop_is_shown_too_early():
-    shown = stop_before(iter("ab--cd"), ["--c"])
-    assert "".join(shown) == "ab"
+def test_the_beginning_of_a_stop_is_held_back():
+    assert "".join(stop_before(iter("ab--cd"), ["--c"])) == "ab"

@@ -1,12 +1,16 @@
-"""What decays and what does not; the learning rate from the first step to the last."""
+"""Optimizers step as torch's own and as by hand; the learning rate from first step to last."""
 
 import copy
+import io
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.optim.lr_scheduler import LambdaLR
 
 from zigpt.gpt.config import TrainConfig
 from zigpt.training.optim import (
@@ -22,8 +26,9 @@ COSINE = TrainConfig(
     learning_rate=1e-2, final_learning_rate=1e-3, warmup_steps=10, max_steps=110, beta2=0.95
 )
 
-# Peak, final share of it, warm-up steps and steps after it. Built in the test, not in the strategy:
-# the type checks of the test run draw random numbers, which hypothesis forbids there.
+# Peak, final rate as a share of it, warm-up steps, steps after them. Configs are built in the tests
+# and not in the strategy: the type checks of the test run draw random numbers, which hypothesis
+# forbids there.
 shapes = st.tuples(
     st.floats(1e-6, 10), st.floats(1e-3, 1), st.integers(0, 300), st.integers(1, 1000)
 )
@@ -37,6 +42,23 @@ def schedule(shape: tuple[float, float, int, int]) -> TrainConfig:
         warmup_steps=warmup,
         max_steps=warmup + rest,
     )
+
+
+def give_gradients(model, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+def make_step(model, optimizers, seed):
+    """One step with gradients that depend on the seed alone."""
+    give_gradients(model, seed)
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def all_equal(one, other):
+    return all(map(torch.equal, one.parameters(), other.parameters()))
 
 
 def names_of(optimizer, model):
@@ -70,7 +92,7 @@ def test_a_step_without_gradient_only_shrinks_the_matrices(tiny_model, kind):
         assert torch.allclose(parameter, before[name] * kept, rtol=1e-6), name
 
 
-def test_the_textbook_steps_are_those_of_torchs_adamw_to_the_last_bit(tiny_model):
+def test_adamw_steps_as_torchs_own_does_bit_for_bit(tiny_model):
     twin = copy.deepcopy(tiny_model)
     matrices = [p for p in twin.parameters() if p.dim() >= 2]
     vectors = [p for p in twin.parameters() if p.dim() < 2]
@@ -79,16 +101,10 @@ def test_the_textbook_steps_are_those_of_torchs_adamw_to_the_last_bit(tiny_model
     ours = build_optimizers(
         tiny_model, TrainConfig(learning_rate=3e-3, weight_decay=0.1, beta2=0.95)
     )
-    generator = torch.Generator().manual_seed(3)
-    for _ in range(4):
-        for mine, other in zip(tiny_model.parameters(), twin.parameters(), strict=True):
-            mine.grad = torch.randn(mine.shape, generator=generator)
-            other.grad = mine.grad.clone()
-        for optimizer in ours:
-            optimizer.step()
-        theirs.step()
-    for mine, other in zip(tiny_model.parameters(), twin.parameters(), strict=True):
-        assert torch.equal(mine, other)
+    for seed in range(4):
+        make_step(tiny_model, ours, seed)
+        make_step(twin, [theirs], seed)
+    assert all_equal(tiny_model, twin)
 
 
 def test_three_steps_are_adamw_by_hand():
@@ -110,19 +126,19 @@ def test_three_steps_are_adamw_by_hand():
 def test_orthogonalised_matrices_keep_their_directions_and_lose_their_sizes(shape, precision):
     matrices = torch.randn(5, *shape, generator=torch.Generator().manual_seed(0))
     left, sizes, right = torch.linalg.svd(matrices, full_matrices=False)
-    matrices = left @ torch.diag_embed(sizes.clamp(min=0.3)) @ right  # what is nearly 0 may stay so
+    matrices = left @ torch.diag_embed(sizes.clamp(min=0.3)) @ right  # near 0 they may stay there
     result = orthogonalise(1e-4 * matrices, precision)
     sizes = torch.linalg.svdvals(result)
     assert 0.6 < float(sizes.min()) <= float(sizes.max()) < 1.3
-    alike = torch.nn.functional.cosine_similarity(result.flatten(1), (left @ right).flatten(1))
-    assert float(alike.min()) > 0.95
+    similarity = torch.nn.functional.cosine_similarity(result.flatten(1), (left @ right).flatten(1))
+    assert float(similarity.min()) > 0.95
 
 
 def muon(parameters, lr, stacked=1):
     return Muon(parameters, [stacked] * len(parameters), lr, 0.0, torch.float32)
 
 
-def test_matrices_that_share_a_parameter_are_turned_apart():
+def test_matrices_that_share_a_parameter_are_orthogonalised_separately():
     packed = torch.nn.Parameter(torch.zeros(12, 4))
     packed.grad = torch.zeros_like(packed)
     packed.grad[:4] = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
@@ -132,7 +148,7 @@ def test_matrices_that_share_a_parameter_are_turned_apart():
 
 
 def test_muons_momentum_looks_ahead():
-    """Two gradients by hand: the direction is 0.05 g + 0.95 m, where m remembers both."""
+    """Two gradients by hand: the direction is 0.05 g + 0.95 m, where m averages both."""
     parameter = torch.nn.Parameter(torch.zeros(6, 6))
     optimizer = muon([parameter], 1.0)
     generator = torch.Generator().manual_seed(1)
@@ -142,8 +158,8 @@ def test_muons_momentum_looks_ahead():
     before = parameter.detach().clone()
     parameter.grad = second.clone()
     optimizer.step()
-    moment = 0.95 * 0.05 * first + 0.05 * second
-    expected = orthogonalise((0.05 * second + 0.95 * moment)[None], torch.float32)[0]
+    momentum = 0.95 * 0.05 * first + 0.05 * second
+    expected = orthogonalise((0.05 * second + 0.95 * momentum)[None], torch.float32)[0]
     torch.testing.assert_close(
         before - parameter.detach(), 0.2 * math.sqrt(6) * expected, rtol=1e-3, atol=1e-4
     )
@@ -151,7 +167,7 @@ def test_muons_momentum_looks_ahead():
 
 @pytest.mark.parametrize("shape", [(16, 16), (8, 32), (32, 8)])
 def test_muon_steps_as_torchs_own_does(shape):
-    """torch's works in bfloat16, on every machine."""
+    """torch's always computes in bfloat16."""
     ours, theirs = (torch.nn.Parameter(torch.ones(shape)) for _ in range(2))
     mine = Muon([ours], [1], 0.1, 0.5, torch.bfloat16)
     other = torch.optim.Muon([theirs], 0.1, 0.5, adjust_lr_fn="match_rms_adamw")
@@ -176,8 +192,78 @@ def test_a_closure_is_called_with_gradients_and_its_loss_returned(tiny_model):
     assert optimizer.step(closure) > optimizer.step(closure)
 
 
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_torchs_schedulers_drive_our_optimizers(tiny_model, kind):
+    optimizers = build_optimizers(tiny_model, TrainConfig(optimizer=kind, weight_decay=0.5))
+    schedulers = [LambdaLR(optimizer, lambda step: float(step < 2)) for optimizer in optimizers]
+    moves = []
+    for step in range(4):
+        before = copy.deepcopy(tiny_model)
+        make_step(tiny_model, optimizers, step)
+        moves.append(not all_equal(tiny_model, before))
+        for scheduler in schedulers:
+            scheduler.step()
+    assert moves == [True, True, False, False]
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_state_saved_and_loaded_by_torch_makes_the_same_next_steps(tiny_model, kind):
+    config = TrainConfig(optimizer=kind, learning_rate=0.01)
+    original = build_optimizers(tiny_model, config)
+    for step in range(2):
+        make_step(tiny_model, original, step)
+    twin = copy.deepcopy(tiny_model)
+    other_options = TrainConfig(optimizer=kind, learning_rate=1.0, weight_decay=0.5, beta2=0.5)
+    loaded = build_optimizers(twin, other_options)
+    for optimizer, restored in zip(original, loaded, strict=True):
+        torch.save(optimizer.state_dict(), file := io.BytesIO())
+        file.seek(0)
+        restored.load_state_dict(torch.load(file, weights_only=True))
+    for step in range(2, 4):
+        make_step(tiny_model, original, step)
+        make_step(twin, loaded, step)
+    assert all_equal(tiny_model, twin)
+
+
+def test_a_group_added_later_steps_with_options_of_its_own():
+    first, later = (torch.nn.Parameter(torch.ones(4)) for _ in range(2))
+    optimizer = AdamW([{"params": [first]}], lr=0.1, beta2=0.9)
+    optimizer.add_param_group({"params": [later], "lr": 0.2})
+    first.grad, later.grad = torch.ones(4), torch.ones(4)
+    optimizer.step()
+    assert torch.allclose(1 - first, torch.full((4,), 0.1))
+    assert torch.allclose(1 - later, torch.full((4,), 0.2))
+    with pytest.raises(ValueError, match="more than one parameter group"):
+        optimizer.add_param_group({"params": [first]})
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_a_parameter_without_gradient_stays_as_it_is(tiny_model, kind):
+    frozen = ["head.weight", "ln_f.bias", "blocks.0.attn.qkv.weight"]
+    before = {name: tiny_model.get_parameter(name).detach().clone() for name in frozen}
+    give_gradients(tiny_model, 0)
+    for name in frozen:
+        tiny_model.get_parameter(name).grad = None
+    for optimizer in build_optimizers(tiny_model, TrainConfig(optimizer=kind, weight_decay=0.5)):
+        optimizer.step()
+    assert all(torch.equal(tiny_model.get_parameter(name), before[name]) for name in frozen)
+
+
+def test_no_compiler_is_loaded_to_build_an_optimizer_or_to_step():
+    program = """
+import sys, torch
+from zigpt.training.optim import AdamW, Muon
+weight = torch.nn.Parameter(torch.ones(4, 4))
+weight.grad = torch.ones(4, 4)
+AdamW([{"params": [weight]}], 0.1, 0.9).step()
+Muon([weight], [1], 0.1, 0.0, torch.float32).step()
+print("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "False\n"
+
+
 def test_matrices_that_go_through_together_move_as_they_would_alone():
-    shapes = [(24, 8), (24, 8), (8, 8), (24, 72), (8, 24)]  # in thirds, and two of them tall
+    shapes = [(24, 8), (24, 8), (8, 8), (24, 72), (8, 24)]  # of each third; two of them are tall
     shapes = [(3 * rows, columns) for rows, columns in shapes]
     gradients = [
         torch.randn(*shape, generator=torch.Generator().manual_seed(i))
@@ -196,7 +282,7 @@ def test_matrices_that_go_through_together_move_as_they_would_alone():
 
 
 @given(step=st.integers(0, 10_000), rate=st.floats(1e-6, 10))
-def test_without_warm_up_and_descent_the_rate_is_exactly_constant(step, rate):
+def test_without_warm_up_and_decay_the_rate_is_exactly_constant(step, rate):
     config = TrainConfig(learning_rate=rate, final_learning_rate=rate, warmup_steps=0)
     assert learning_rate(step, config) == rate
 
@@ -227,7 +313,7 @@ def test_the_cosine_ends_at_the_final_rate_and_stays_there(shape, later):
 
 
 @given(shape=shapes)
-def test_the_way_down_is_half_a_cosine(shape):
+def test_the_rate_falls_along_half_a_cosine(shape):
     peak, share, warmup, rest = shape
     config = schedule((peak, share, warmup, 4 * rest))
     middle, swing = peak * (1 + share) / 2, peak * (1 - share) / 2

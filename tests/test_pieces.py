@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import story
+from tests.texts import story
 from zigpt.data import pieces as module
 from zigpt.data.pieces import Pieces, merge_pairs
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import story
+from tests.texts import story
 from zigpt.data.batches import Corpus
 from zigpt.errors import OutOfMemoryError
 from zigpt.gpt.config import PRESETS, GPTConfig, TrainConfig, configure

@@ -1,4 +1,4 @@
-"""The quick decoder computes what the model computes, within what eight bits can say."""
+"""The quick decoder computes what the model computes, within the precision of eight bits."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import story
+from tests.texts import story
 from zigpt.data.batches import Corpus
 from zigpt.errors import ModelFileError
 from zigpt.formats.onnx_int8 import quantize
@@ -60,7 +60,7 @@ def trained(request):
 
 
 @pytest.mark.parametrize("architecture", ["classic", "modern"])
-def test_several_characters_at_once_score_as_one_after_the_other(architecture):
+def test_reading_several_characters_at_once_equals_reading_them_one_by_one(architecture):
     config = GPTConfig(11, block_size=16, n_layer=2, n_head=2, n_embd=16, architecture=architecture)
     model = GPT(config, torch.Generator().manual_seed(0)).eval()
     with torch.no_grad():
@@ -82,7 +82,7 @@ def test_several_characters_at_once_score_as_one_after_the_other(architecture):
     "config", SHAPES, ids=lambda c: f"{c.architecture}, {c.n_head} heads of {c.n_embd}"
 )
 @pytest.mark.parametrize("first", [1, 5])
-def test_scores_are_those_of_the_model_to_a_few_percent(config, first):
+def test_scores_equal_those_of_the_model_to_a_few_percent(config, first):
     model = GPT(config, torch.Generator().manual_seed(0)).eval()
     with torch.no_grad():  # weights large enough for attention to choose, small enough to be usual
         for parameter in model.parameters():
@@ -131,11 +131,11 @@ def test_a_text_does_not_depend_on_those_beside_it(trained):
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(poison):
+def test_weights_that_are_not_finite_are_refused(poison):
     model = GPT(SHAPES[0], torch.Generator().manual_seed(0)).eval()
     with torch.no_grad():
         model.blocks[1].ffn.expand.weight[3, 3] = poison
-    with pytest.raises(ModelFileError, match="weights are not numbers"):
+    with pytest.raises(ModelFileError, match="weights are not finite"):
         quick(model)
 
 
@@ -154,7 +154,7 @@ def test_quantized_weights_are_off_by_half_a_step_at_most(columns, size):
     assert (back[2] == 0).all()
 
 
-def test_writing_does_not_wait_for_torch(trained, tmp_path):
+def test_writing_does_not_load_torch(trained, tmp_path):
     model, corpus = trained
     path = tmp_path / "model.safetensors"
     save_model(path, SavedModel(model, corpus.tokenizer, {}))
@@ -169,7 +169,7 @@ def test_writing_does_not_wait_for_torch(trained, tmp_path):
 
 
 def test_nothing_is_written_into_the_home_folder(tmp_path):
-    """matplotlib keeps a list of fonts, by default there; here it is told to keep it elsewhere."""
+    """matplotlib keeps a list of fonts, by default there: here it is kept elsewhere."""
     home, fonts = tmp_path / "home", tmp_path / "fonts"
     home.mkdir()
     (tmp_path / "book.txt").write_text(story(3000))

@@ -1,5 +1,6 @@
-"""The loop: exact, repeatable, and never poisoned."""
+"""The training loop: exact, repeatable, and safe from losses that are not finite."""
 
+import contextlib
 import itertools
 import math
 
@@ -8,13 +9,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.conftest import story
+from tests.texts import story
 from zigpt.data.batches import Corpus
 from zigpt.errors import DivergedError, TextError
 from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.runs.checkpoint import COUNTERS
 from zigpt.training import loop as train_module
 from zigpt.training.loop import TrainState, evaluate, split_loss, train, train_step
-from zigpt.training.optim import named_state
+from zigpt.training.optim import learning_rate, named_state
 
 CPU = torch.device("cpu")
 
@@ -38,15 +40,15 @@ def weights(state):
     return torch.cat([p.detach().flatten() for p in state.model.parameters()])
 
 
-def remembered(state):
+def optimizer_state(state):
     tensors = named_state(state.optimizers, state.model).values()
     return torch.cat([tensor.flatten() for tensor in tensors])
 
 
-def test_one_batch_can_be_learned_by_heart(corpus):
+def test_one_batch_can_be_memorised(corpus):
     state = initialised(corpus, max_steps=300, final_learning_rate=1e-2)
     inputs, targets = batch(corpus, state)
-    # A window's first characters do not say what follows: make each window tell itself apart.
+    # A window's first characters do not determine what follows, so give each window its own.
     inputs[:, 0] = torch.arange(len(inputs))
     for _ in range(300):
         loss = train_step(state, inputs, targets)
@@ -57,15 +59,15 @@ def test_the_first_steps_are_golden(corpus):
     state = initialised(corpus, dropout=0.1)
     losses = [train_step(state, *batch(corpus, state, step)) for step in range(3)]
     assert losses == pytest.approx([3.09359, 3.11039, 2.97315], abs=1e-3), (
-        "the first steps have changed: if that was meant, say why in the commit and put the new "
-        "numbers here; if not, something in the model, the batches or the optimizer has moved"
+        "the first steps have changed: if on purpose, say why in the commit and put the new "
+        "numbers here; if not, something in the model, the batches or the optimizer has changed"
     )
 
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_micro_batches_learn_the_same_as_the_whole_batch(corpus, monkeypatch, size):
     whole, parts = initialised(corpus), initialised(corpus)
-    assert whole.config.batch_size % 3, "the last micro-batch of 3 must be a smaller one"
+    assert whole.config.batch_size % 3, "the last micro-batch of 3 must be smaller"
     train_step(whole, *batch(corpus, whole))
     monkeypatch.setattr(train_module, "micro_batch_size", lambda *sizes: size)
     train_step(parts, *batch(corpus, parts))
@@ -76,7 +78,7 @@ def test_micro_batches_learn_the_same_as_the_whole_batch(corpus, monkeypatch, si
 def test_training_twice_gives_the_same_weights_bit_for_bit(corpus):
     ends = []
     for _ in range(2):
-        torch.manual_seed(len(ends))  # what the caller does with torch's generator is no matter
+        torch.manual_seed(len(ends))  # what the caller does with torch's generator does not matter
         state = initialised(corpus, dropout=0.3)
         list(train(state, corpus))
         ends.append(weights(state))
@@ -96,23 +98,32 @@ def test_dropout_differs_from_step_to_step(corpus):
     assert train_step(state, *same) != pytest.approx(train_step(state, *same), abs=1e-4)
 
 
-def test_looking_more_often_does_not_change_the_weights(corpus):
+def test_evaluating_more_often_does_not_change_the_weights(corpus):
     often, rarely = (initialised(corpus, dropout=0.3, eval_interval=n) for n in (1, 20))
     list(train(often, corpus))
     list(train(rarely, corpus))
     assert torch.equal(weights(often), weights(rarely))
 
 
-def test_progress_comes_after_every_step_with_looks_at_the_interval_and_both_ends(corpus):
-    story_so_far = list(train(initialised(corpus, max_steps=12), corpus))
-    assert [p.step for p in story_so_far if not p.evaluation] == list(range(1, 13))
-    assert [p.step for p in story_so_far if p.evaluation] == [0, 5, 10, 12]
-    assert [p.step for p in story_so_far] == sorted(p.step for p in story_so_far)
+def test_progress_follows_every_step_and_the_evaluations_at_intervals_and_both_ends(corpus):
+    progress = list(train(initialised(corpus, max_steps=12), corpus))
+    assert [p.step for p in progress if not p.evaluation] == list(range(1, 13))
+    assert [p.step for p in progress if p.evaluation] == [0, 5, 10, 12]
+    assert [p.step for p in progress] == sorted(p.step for p in progress)
 
 
-def test_a_training_stopped_before_a_look_goes_on_with_it(corpus):
+def test_progress_reports_the_learning_rate_that_was_used(corpus):
+    state = initialised(corpus, warmup_steps=3)
+    for progress in train(state, corpus):
+        if state.step:
+            assert progress.learning_rate == state.optimizers[0].param_groups[0]["lr"]
+        else:
+            assert progress.learning_rate == learning_rate(0, state.config)
+
+
+def test_a_training_stopped_before_an_evaluation_resumes_with_it(corpus):
     state = initialised(corpus, max_steps=7)
-    before = list(itertools.islice(train(state, corpus), 6))  # the look at step 0, and steps 1 to 5
+    before = list(itertools.islice(train(state, corpus), 6))  # evaluated at 0, and steps 1 to 5
     after = list(train(state, corpus))
     assert [(p.step, p.evaluation is not None) for p in before[-1:] + after] == [
         (5, False), (5, True), (6, False), (7, False), (7, True),
@@ -120,44 +131,74 @@ def test_a_training_stopped_before_a_look_goes_on_with_it(corpus):
     assert list(train(state, corpus)) == []
 
 
+class Stop(Exception):
+    pass
+
+
+# Evaluations of 2 x 25 windows, 3 at a time, are calls 1 to 18 and 23 to 40; steps have 2 each.
+@pytest.mark.parametrize("call", [1, 12, 19, 20, 22, 23, 40, 41, 42])
+def test_a_stop_within_a_step_or_evaluation_leaves_the_state_of_the_last_yield(
+    corpus, monkeypatch, call
+):
+    monkeypatch.setattr(train_module, "micro_batch_size", lambda *sizes: 3)
+    state = initialised(corpus, dropout=0.3, eval_interval=2)
+    calls = itertools.count(1)
+
+    def check_stop():
+        if next(calls) == call:
+            raise Stop
+
+    def contents():
+        counters = {name: getattr(state, name) for name in COUNTERS}
+        return counters, weights(state), optimizer_state(state)
+
+    expected = contents()
+    with contextlib.suppress(Stop):
+        for _ in train(state, corpus, check_stop):
+            expected = contents()
+    assert next(calls) == call + 1, "nothing was stopped"
+    assert contents()[0] == expected[0]
+    assert all(map(torch.equal, contents()[1:], expected[1:]))
+
+
 def test_nothing_happens_until_the_training_is_consumed(corpus):
     state = initialised(corpus)
     before = weights(state)
     steps = train(state, corpus)
     assert torch.equal(weights(state), before)
-    list(itertools.islice(steps, 3))  # step 0 is only looked at
+    list(itertools.islice(steps, 3))  # step 0 is only evaluated
     assert state.step == 2
 
 
-def test_the_best_look_is_remembered_and_patience_ends_the_training(corpus, monkeypatch):
+def test_the_best_evaluation_is_kept_and_patience_ends_the_training(corpus, monkeypatch):
     state = initialised(corpus, max_steps=100, eval_interval=1, patience=3)
-    test_losses = iter([3.0, 2.5, 2.0, 2.1, 2.2, 2.05, 1.0])
+    val_losses = iter([3.0, 2.5, 2.0, 2.1, 2.2, 2.05, 1.0])
 
     def scripted(model, corpus, split, *rest):
-        return next(test_losses) if split == "validation" else 1.0
+        return next(val_losses) if split == "validation" else 1.0
 
     monkeypatch.setattr(train_module, "split_loss", scripted)
-    looks = [p.evaluation for p in train(state, corpus) if p.evaluation]
-    assert [look.is_best for look in looks] == [True, True, True, False, False, False]
+    evaluations = [p.evaluation for p in train(state, corpus) if p.evaluation]
+    assert [e.is_best for e in evaluations] == [True, True, True, False, False, False]
     assert (state.step, state.best_step, state.best_loss) == (5, 2, 2.0)
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_never_reaches_the_weights(corpus, poison):
+def test_a_loss_that_is_not_finite_never_reaches_the_weights(corpus, poison):
     state = initialised(corpus)
     with torch.no_grad():
         state.model.head.weight[0, 0] = poison
-    before, moments = weights(state), remembered(state)
+    before, moments = weights(state), optimizer_state(state)
     with pytest.raises(DivergedError, match="diverged in step 1") as refusal:
         train_step(state, *batch(corpus, state))
     assert refusal.value.exit_code == 6
-    assert "--learning-rate" in refusal.value.fix
+    assert refusal.value.fix == "start again with a `learning_rate` of 0.0033"
     assert torch.equal(weights(state), before) or torch.isnan(before).any()
-    assert torch.equal(remembered(state), moments)
+    assert torch.equal(optimizer_state(state), moments)
     assert state.step == 0
 
 
-def test_a_gradient_that_is_no_number_never_reaches_the_weights(corpus):
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(corpus):
     state = initialised(corpus)
     state.model.ln_f.weight.register_hook(lambda gradient: gradient * float("nan"))
     before = weights(state)
@@ -174,7 +215,7 @@ def test_clipping_bounds_the_gradient(corpus):
 
 
 def plain_loss(model, ids):
-    """The definition, without our evaluation code: windows end to end, every target once."""
+    """The definition, without our own code: windows end to end, every target once."""
     total, size = 0.0, model.config.block_size
     for start in range(0, len(ids) - 1, size):
         window = torch.tensor(ids[start : start + size + 1].astype(np.int64))
@@ -210,7 +251,7 @@ def test_a_text_too_short_for_the_block_is_refused(corpus):
         next(train(state, short))
 
 
-def test_a_look_takes_the_same_windows_every_time(corpus):
+def test_every_evaluation_scores_the_same_windows(corpus):
     state = initialised(corpus, eval_chars=80)
     first, second = evaluate(state, corpus), evaluate(state, corpus)
     assert (first.train_loss, first.val_loss) == (second.train_loss, second.val_loss)

@@ -1,4 +1,4 @@
-"""`zigpt verify` proves what is true of a run, and finds each fault it is there to find."""
+"""`zigpt verify` passes a sound run, and finds each fault that it looks for."""
 
 import functools
 import json
@@ -14,7 +14,7 @@ import zigpt.runs.checkpoint
 import zigpt.verify.causality
 import zigpt.verify.resume
 from stress.model_files import put_together, take_apart
-from tests.conftest import story
+from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.data.batches import Corpus
 from zigpt.errors import DivergedError
@@ -62,7 +62,7 @@ def architecture():
 
 @pytest.fixture
 def run(finished, architecture, tmp_path):
-    """A copy of that run whose text is a copy as well, so that a test may harm both."""
+    """A copy of that run whose text is a copy as well, so that a test may damage both."""
     shutil.copytree(finished(architecture), tmp_path, dirs_exist_ok=True)
     paths = [str(tmp_path / "book.txt")]
     change_info(tmp_path / "run", lambda info: info["text"].update(paths=paths))
@@ -77,10 +77,10 @@ def verify(run, capsys, monkeypatch):
     def verify(path=run):
         capsys.readouterr()
         code = main(["verify", str(path), "--json"])
-        said = json.loads(capsys.readouterr().out)
-        assert said["run"] == str(path)
-        assert said["passed"] == (code == 0)
-        checks = {check["name"]: check for check in said["checks"]}
+        printed = json.loads(capsys.readouterr().out)
+        assert printed["run"] == str(path)
+        assert printed["passed"] == (code == 0)
+        checks = {check["name"]: check for check in printed["checks"]}
         assert list(checks) == NAMES
         return code, checks
 
@@ -109,7 +109,7 @@ def only(name, result="failed"):
 def windows_of(run):
     saved, folder = load_model(run, CPU), RunFolder.open(run)
     corpus = Corpus.from_text((run.parent / "book.txt").read_text(encoding="utf-8"))
-    return saved, take_windows(*folder.configs, corpus, CPU)
+    return saved, take_windows(*folder.record.configs, corpus, CPU)
 
 
 def see(monkeypatch, allowed):
@@ -137,7 +137,7 @@ def shift(monkeypatch, before):
 
 @both
 class TestASoundRun:
-    def test_is_proved_in_all_its_parts(self, run, verify):
+    def test_passes_every_check(self, run, verify):
         code, checks = verify()
         assert code == 0
         assert set(results(checks).values()) == {"passed"}
@@ -151,7 +151,7 @@ class TestASoundRun:
         assert checks["resume"]["largest"] == 0
         assert len(checks["resume"]["losses"]) == 4
 
-    def test_is_left_as_it_was(self, run, verify):
+    def test_is_not_changed(self, run, verify):
         def content():
             return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
@@ -159,15 +159,19 @@ class TestASoundRun:
         verify()
         assert content() == before
 
-    def test_is_told_in_words_with_a_block_for_each_check(self, run, capsys):
+    def test_is_reported_in_words_with_a_block_for_each_check(self, run, capsys):
         assert main(["verify", str(run)]) == 0
         shown = capsys.readouterr().out
         heads = [line for line in shown.splitlines() if line and line[0] != " "]
-        assert heads == [*(f"{name:<12}proved" for name in NAMES), "5 proved"]
-        assert "at all 15 positions: no score before it moved" in " ".join(shown.split())
+        assert heads == [*(f"{name:<12}passed" for name in NAMES), "5 passed"]
+        assert "at all 15 positions: no score before the changed character moved" in " ".join(
+            shown.split()
+        )
         assert max(map(len, shown.splitlines())) <= 100
 
-    def test_may_be_a_model_file_alone_which_cannot_be_gone_on_with(self, run, verify, tmp_path):
+    def test_may_be_a_model_file_alone_where_resuming_cannot_be_checked(
+        self, run, verify, tmp_path
+    ):
         alone = shutil.copy(run / "model.safetensors", tmp_path / "alone.safetensors")
         code, checks = verify(alone)
         assert code == 0
@@ -188,7 +192,7 @@ class TestFiles:
         assert code == 3
         assert results(checks) == only("files")
         assert (
-            f"{file.parent.name} is damaged: {name} is not as it was written"
+            f"{file.parent.name} is damaged: {name} was altered after writing"
             in (checks["files"]["detail"])
         )
 
@@ -208,12 +212,12 @@ class TestFiles:
         assert code == 3
         assert "does not name weights.safetensors" in checks["files"]["detail"]
 
-    def test_every_fault_is_told_not_only_the_first(self, run, verify):
+    def test_every_fault_is_reported_not_only_the_first(self, run, verify):
         for folder in (run / "checkpoints").iterdir():
             (folder / "counters.json").write_text("{}")
         assert len(verify()[1]["files"]["faults"]) == 2
 
-    def test_a_training_whose_checkpoints_are_all_gone_is_a_fault(self, run, verify):
+    def test_a_run_without_any_of_its_checkpoints_is_a_fault(self, run, verify):
         for folder in list((run / "checkpoints").iterdir()):
             folder.rename(folder.with_name(f"{folder.name}.bad"))
         code, checks = verify()
@@ -224,12 +228,12 @@ class TestFiles:
         shutil.rmtree(run / "checkpoints")
         assert verify()[0] == 3
 
-    def test_a_log_that_cannot_be_read_is_a_fault(self, run, verify):
+    def test_an_unreadable_log_is_a_fault(self, run, verify):
         (run / "metrics.jsonl").unlink()
         (run / "metrics.jsonl").mkdir()
         assert "metrics.jsonl cannot be read" in verify()[1]["files"]["detail"]
 
-    def test_a_checkpoint_that_was_set_aside_is_mentioned_and_no_fault(self, run, verify):
+    def test_a_checkpoint_that_was_set_aside_is_mentioned_but_is_no_fault(self, run, verify):
         shutil.copytree(run / "checkpoints", run / "copy")
         (run / "copy" / "step-00000003").rename(run / "checkpoints" / "step-00000003.bad1")
         code, checks = verify()
@@ -237,13 +241,13 @@ class TestFiles:
         assert checks["files"]["set_aside"] == ["step-00000003.bad1"]
         assert "step-00000003.bad1" in checks["files"]["detail"]
 
-    def test_a_training_that_has_only_just_begun_needs_no_checkpoint(self, run, verify):
+    def test_a_training_that_has_only_just_started_needs_no_checkpoint(self, run, verify):
         shutil.rmtree(run / "checkpoints")
         first = (run / "metrics.jsonl").read_text().splitlines()[0]
         (run / "metrics.jsonl").write_text(first + "\n")
         code, checks = verify()
         assert code == 0
-        assert "There was no checkpoint to read." in checks["files"]["detail"]
+        assert "There is no checkpoint yet." in checks["files"]["detail"]
 
     def test_a_run_file_of_another_model_is_a_fault(self, run, verify):
         change_info(run, lambda info: info["model"].update(n_layer=1))
@@ -252,14 +256,14 @@ class TestFiles:
         assert results(checks) == only("files")
         assert "different shapes" in checks["files"]["detail"]
 
-    def test_a_damaged_run_file_leaves_what_the_model_itself_can_prove(self, run, verify):
+    def test_a_damaged_run_file_leaves_the_checks_of_the_model_itself(self, run, verify):
         (run / "run.json").write_text("{")
         code, checks = verify()
         assert code == 3
         assert results(checks) == {**only("files"), "resume": "unchecked"}
         assert "run.json is damaged" in checks["files"]["detail"]
 
-    def test_a_weight_that_is_no_number_is_named_and_nothing_is_proved_with_it(self, run, verify):
+    def test_a_weight_that_is_not_finite_is_named_and_nothing_is_checked_with_it(self, run, verify):
         def spoil(saved):
             with torch.no_grad():
                 saved.model.blocks[1].ffn.expand.weight[3, 2] = float("nan")
@@ -268,7 +272,7 @@ class TestFiles:
         change_model(run, spoil)
         code, checks = verify()
         assert code == 3
-        assert "blocks.1.ffn.expand.weight is not finite" in checks["files"]["detail"]
+        assert "not finite, in blocks.1.ffn.expand.weight." in checks["files"]["detail"]
         assert set(results(checks).values()) == {"failed", "unchecked"}
 
     def test_a_damaged_model_fails_and_nothing_else_can_be_checked(self, run, verify):
@@ -291,17 +295,17 @@ class TestFiles:
         assert "its weights do not have the SHA-256" in checks["files"]["detail"]
         assert {checks[name]["result"] for name in NAMES[1:]} == {"unchecked"}
 
-    def test_an_early_model_file_without_a_checksum_is_read_and_that_is_said(self, run, verify):
-        assert "no checksum" not in verify()[1]["files"]["detail"]
+    def test_an_early_model_file_without_a_checksum_is_read_and_reported(self, run, verify):
+        assert "checksum" not in verify()[1]["files"]["detail"]
         file = run / "model.safetensors"
         parts = take_apart(file.read_bytes())
         del parts.inner["sha256"]
         file.write_bytes(put_together(parts))
         code, checks = verify()
         assert code == 0
-        assert "carries no checksum of its weights" in checks["files"]["detail"]
+        assert "without a checksum of its weights" in checks["files"]["detail"]
 
-    def test_where_there_is_no_run_it_is_refused_in_three_lines(self, tmp_path, capsys):
+    def test_a_path_without_a_run_is_refused_in_three_lines(self, tmp_path, capsys):
         for path in (tmp_path, tmp_path / "nothing"):
             assert main(["verify", str(path)]) == 3
             what, why, fix = capsys.readouterr().err.splitlines()
@@ -320,7 +324,7 @@ class TestVocabulary:
         assert "is not the text of this run" in checks["vocabulary"]["detail"]
         assert checks["resume"]["result"] == "unchecked"
 
-    def test_a_text_that_is_gone_is_no_failure_and_causality_is_proved_without(self, run, verify):
+    def test_a_missing_text_is_no_failure_and_causality_is_checked_without_it(self, run, verify):
         (run.parent / "book.txt").unlink()
         code, checks = verify()
         assert code == 0
@@ -330,7 +334,7 @@ class TestVocabulary:
         assert "book.txt" in checks["vocabulary"]["detail"]
         assert "drawn at random" in checks["causality"]["detail"]
 
-    def test_a_model_with_another_character_is_found_out(self, run, verify):
+    def test_a_model_with_another_character_fails(self, run, verify):
         def rename(saved):
             return replace(saved, tokenizer=CharTokenizer(saved.tokenizer.vocabulary[:-1] + "学"))
 
@@ -341,7 +345,7 @@ class TestVocabulary:
         assert "'字' (U+5B57)" in checks["vocabulary"]["detail"]
         assert "'学' (U+5B66)" in checks["vocabulary"]["detail"]
 
-    def test_characters_that_do_not_come_back_are_found_with_their_place(
+    def test_characters_that_do_not_survive_encoding_are_found_with_their_position(
         self, run, verify, monkeypatch
     ):
         decode = CharTokenizer.decode
@@ -434,14 +438,14 @@ class TestCausality:
         assert checks["causality"]["result"] == "failed"
         assert checks["causality"]["gradient"]["leak"] is None
 
-    def test_where_time_is_short_it_says_how_many_positions_were_tested(
+    def test_a_search_cut_short_reports_how_many_positions_were_tested(
         self, run, verify, monkeypatch
     ):
         monkeypatch.setattr(zigpt.verify.causality, "_SECONDS", 0.0)
         code, checks = verify()
         assert code == 0
         assert checks["causality"]["change"]["tested"] == 4  # one pass of four windows
-        assert "at 4 of 15 (drawn at random" in checks["causality"]["detail"]
+        assert "at 4 of 15 positions (chosen at random" in checks["causality"]["detail"]
 
     def test_no_search_leaves_a_trace_on_the_model_or_on_randomness(self, run):
         saved, windows = windows_of(run)
@@ -473,7 +477,7 @@ def test_a_token_shift_that_looks_ahead_once_is_caught(run, verify, monkeypatch,
         assert (leak["prediction"], leak["position"]) == (5, 6)
 
 
-def test_a_decoder_that_writes_by_other_scores_is_found(run, verify, monkeypatch):
+def test_a_decoder_with_other_scores_fails(run, verify, monkeypatch):
     scores = np.zeros((1, load_model(run, CPU).model.config.vocab_size), np.float32)
     scores[0, 1] = 9
     monkeypatch.setattr(QuickDecoder, "next_scores", lambda self, ids: scores)
@@ -484,13 +488,13 @@ def test_a_decoder_that_writes_by_other_scores_is_found(run, verify, monkeypatch
 
 
 class TestResume:
-    def expect(self, verify, said):
+    def expect(self, verify, words):
         code, checks = verify()
         assert code == 3
         assert results(checks) == only("resume")
-        assert said in checks["resume"]["detail"]
+        assert words in checks["resume"]["detail"]
 
-    def test_randomness_that_depends_on_how_often_it_was_asked_fails(self, verify, monkeypatch):
+    def test_randomness_that_depends_on_the_number_of_calls_fails(self, verify, monkeypatch):
         seeded, calls = train._seeded, []
 
         def counted(seed, step, device):
@@ -500,14 +504,16 @@ class TestResume:
         monkeypatch.setattr(train, "_seeded", counted)
         self.expect(verify, "losses differ by up to")
 
-    def test_an_optimizer_that_forgets_fails_and_its_memory_is_named(self, verify, monkeypatch):
-        monkeypatch.setattr(zigpt.runs.checkpoint, "_memory", lambda state: {})
-        self.expect(verify, "the first ")
+    def test_an_optimizer_that_loses_its_state_fails_and_the_state_is_named(
+        self, verify, monkeypatch
+    ):
+        monkeypatch.setattr(zigpt.runs.checkpoint, "_optimizer_state", lambda state: {})
+        self.expect(verify, "the first of them ")
 
-    def test_a_counter_that_is_not_kept_fails(self, verify, monkeypatch):
+    def test_a_counter_that_is_not_saved_fails(self, verify, monkeypatch):
         kept = tuple(n for n in zigpt.runs.checkpoint.COUNTERS if n != "evaluated_at")
         monkeypatch.setattr(zigpt.runs.checkpoint, "COUNTERS", kept)
-        self.expect(verify, "what was loaded has another evaluated_at")
+        self.expect(verify, "loading changed evaluated_at")
 
     def test_weights_that_are_saved_rounded_fail(self, verify, monkeypatch):
         on_cpu = zigpt.runs.checkpoint._on_cpu
@@ -516,7 +522,7 @@ class TestResume:
             return {name: t.bfloat16().float() for name, t in on_cpu(tensors).items()}
 
         monkeypatch.setattr(zigpt.runs.checkpoint, "_on_cpu", rounded)
-        self.expect(verify, "They are not the same")
+        self.expect(verify, "The two are not equal")
 
     def test_a_checkpoint_that_cannot_be_loaded_fails(self, verify, monkeypatch):
         def save_wrongly(folder, state, logged):
@@ -524,22 +530,22 @@ class TestResume:
             (folder / "step-00000002" / "counters.json").write_bytes(b"{}")
 
         monkeypatch.setattr(zigpt.verify.resume, "save_checkpoint", save_wrongly)
-        self.expect(verify, "What was saved could not be loaded")
+        self.expect(verify, "The checkpoint could not be loaded")
 
     def test_a_checkpoint_that_was_never_written_fails(self, verify, monkeypatch):
         monkeypatch.setattr(
             zigpt.verify.resume, "save_checkpoint", lambda folder, state, logged: None
         )
-        self.expect(verify, "what was loaded has another step")
+        self.expect(verify, "loading changed step")
 
-    def test_a_batch_that_would_take_too_long_is_made_smaller_and_that_is_said(
+    def test_a_batch_that_would_take_too_long_is_made_smaller_and_reported(
         self, verify, monkeypatch
     ):
         monkeypatch.setattr(zigpt.verify.resume, "time_step", lambda *arguments: 2.0)
         code, checks = verify()
         assert code == 0
         assert checks["resume"]["batch_size"] == 2
-        assert "(of 4: a step of all would take 2.0 s)" in checks["resume"]["detail"]
+        assert "(not 4: a step would take 2.0 s)" in checks["resume"]["detail"]
 
     def test_a_training_that_diverges_at_once_cannot_be_checked(self, verify, monkeypatch):
         def diverge(*args, **kwargs):

@@ -14,6 +14,7 @@ from zigpt.gpt.config import GPTConfig
 from zigpt.gpt.model import GPT
 from zigpt.tokenizers.char import CharTokenizer
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 TEXT = "the rive"
 LARGEST = 2 << 20  # bytes of one file
@@ -39,7 +40,7 @@ COLOURS = """(root) => [...root.querySelectorAll(".letter, td, h2, .lead, .bar")
 })"""
 
 
-def learn(page):
+def train(page):
     page.wait_for_selector(".chart")
 
 
@@ -60,9 +61,9 @@ def looked(name, ready, text=TEXT):
 
 
 PANELS = {
-    "learn": learn,
+    "train": train,
     "write": write,
-    "positions": looked("positions", ".bars li"),
+    "predictions": looked("predictions", ".bars li"),
     "attention": looked("attention", "[data-moved]"),
     "layers": looked("layers", ".verdict"),
     "trace": looked("trace", ".terms"),
@@ -128,21 +129,23 @@ def test_the_file_shows_what_the_page_shows(page, reader, server, tmp_path, name
         "document.documentElement.lang"
     )
     assert page.locator("h2").inner_text() in copy.title()
-    if name not in ("learn", "write"):
-        assert TEXT in copy.locator("#told").inner_text()
-    assert re.search(r"20\d\d", copy.locator("#told").inner_text())
+    if name not in ("train", "write"):
+        assert TEXT in copy.locator("#caption").inner_text()
+    assert re.search(r"20\d\d", copy.locator("#caption").inner_text())
 
 
 def test_a_picture_is_told_to_who_cannot_see_it(page, reader, tmp_path):
     PANELS["attention"](page)
-    page.locator("canvas.map").focus()
+    page.locator("canvas.heatmap").focus()
     page.keyboard.press("ArrowDown")
     told = page.locator(".readout").first.inner_text()
-    label = page.locator("canvas.map").get_attribute("aria-label")
+    label = page.locator("canvas.heatmap").get_attribute("aria-label")
     thumbs = page.locator(".thumb").evaluate_all("all => all.map((each) => each.ariaLabel)")
-    (drawn,) = page.locator("canvas.map").evaluate_all("all => all.map((each) => each.toDataURL())")
+    (drawn,) = page.locator("canvas.heatmap").evaluate_all(
+        "all => all.map((each) => each.toDataURL())"
+    )
     copy = reader(export(page, tmp_path))
-    picture = copy.locator("img.map")
+    picture = copy.locator("img.heatmap")
     assert picture.get_attribute("alt") == f"{label} {told}"
     assert picture.get_attribute("src") == drawn
     assert base64.b64decode(drawn.partition(",")[2]).startswith(b"\x89PNG")
@@ -153,7 +156,7 @@ def test_a_picture_is_told_to_who_cannot_see_it(page, reader, tmp_path):
 
 
 def test_tables_stay_tables(page, reader, tmp_path):
-    learn(page)
+    train(page)
     copy = reader(export(page, tmp_path))
     copy.locator("summary").click()
     rows = (GOLDEN / "metrics.jsonl").read_text().splitlines()
@@ -194,13 +197,13 @@ def test_nothing_that_is_written_becomes_markup(browser, evil, reader, tmp_path)
     page.goto(evil.address)
     have_written(page, EVIL, 5)
     expect(page.locator("#copied")).to_have_text(re.compile("^[^…]+$"))  # no longer comparing
-    for go in (lambda page: None, looked("positions", ".bars li", EVIL)):
+    for go in (lambda page: None, looked("predictions", ".bars li", EVIL)):
         go(page)
         wanted = page.locator("#panel").evaluate(SEEN)
         copy = reader(export(page, tmp_path))
         assert copy.locator("main").evaluate(SEEN) == wanted
         assert copy.locator("main .field.text").text_content() == EVIL
-        assert EVIL.replace("\n", "⏎") in copy.locator("#told").inner_text()
+        assert EVIL.replace("\n", "⏎") in copy.locator("#caption").inner_text()
         assert copy.locator("script, main img").count() == 0
         assert copy.locator("style").count() == 1
     context.close()

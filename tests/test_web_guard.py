@@ -1,5 +1,6 @@
 """Nobody but the owner of the terminal is answered, however the request is made up."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -8,18 +9,23 @@ import time
 
 import pytest
 import torch
+import uvicorn
 from starlette.routing import Route
 
 from tests.serving import GOLDEN, PARAMETERS, Server
 from zigpt.cli.main import main
+from zigpt.cli.web import spell_training
 from zigpt.web import guard, protocol
 from zigpt.web.app import create_app
-from zigpt.web.site import Site
+from zigpt.web.app_state import AppState
+
+pytest_plugins = ["tests.browser"]
 
 
 def routes():
     """Every route there is: a new one cannot be forgotten here."""
-    app = create_app(Site(GOLDEN, torch.device("cpu")), ["x"], "t")._app
+    state = AppState(GOLDEN, torch.device("cpu"), spell_training)
+    app = create_app(state, ["x"], "t")._app
     found = [
         (method, route.path)
         for route in app.routes
@@ -49,11 +55,13 @@ EVERYWHERE = [*routes(), ("GET", "/"), ("GET", "/main.js"), ("GET", "/nowhere"),
         {"Authorization": None, "Cookie": "\x01=;;;=,"},
     ],
 )
-def test_without_the_token_nothing_is_said(server, method, path, offered):
+def test_without_the_token_nothing_is_answered(server, method, path, offered):
     headers = {name: value and value.format(token=server.token) for name, value in offered.items()}
     status, _, body = server.ask(method, path, PARAMETERS, **headers)
     assert status == 401
-    assert json.loads(body) == {"error": "the address in the terminal has a token: open that one"}
+    assert json.loads(body) == {
+        "error": "open the address that the terminal shows: it holds a token"
+    }
 
 
 def test_the_token_is_traded_for_a_cookie_that_no_script_can_read(server):
@@ -77,7 +85,7 @@ HOSTS = [
 
 
 @pytest.mark.parametrize(("method", "path"), EVERYWHERE)
-def test_under_another_name_nothing_is_said(server, method, path):
+def test_under_another_name_nothing_is_answered(server, method, path):
     for host in HOSTS:
         each = host if isinstance(host, list) else [host]
         wrong = [name and name.format(port=server.port) for name in each]
@@ -99,7 +107,7 @@ ORIGINS = [
 
 
 @pytest.mark.parametrize(("method", "path"), EVERYWHERE)
-def test_another_page_is_told_nothing(server, method, path):
+def test_another_page_gets_no_answer(server, method, path):
     for origin in ORIGINS:
         wrong = origin.format(host=server.host, port=server.port)
         assert server.ask(method, path, PARAMETERS, Origin=wrong)[0] == 403, origin
@@ -128,7 +136,7 @@ def test_every_answer_forbids_frames_other_sources_and_caches(server):
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("options", "sentence"),
     [
         (["--host", "0.0.0.0"], "--host 0.0.0.0 would let other machines in"),
         (["--host", "::"], "would let other machines in"),
@@ -137,15 +145,15 @@ def test_every_answer_forbids_frames_other_sources_and_caches(server):
         (["--host", "evil.example"], "would let other machines in"),
     ],
 )
-def test_other_machines_are_let_in_only_when_that_is_said(capsys, told, said):
-    assert main(["web", str(GOLDEN), "--no-browser", "--port", "0", *told]) == 2
+def test_other_machines_are_let_in_only_if_allowed(capsys, options, sentence):
+    assert main(["web", str(GOLDEN), "--no-browser", "--port", "0", *options]) == 2
     what, why, fix = capsys.readouterr().err.splitlines()
-    assert said in what
+    assert sentence in what
     assert "token" in why
     assert "--allow-remote" in fix
 
 
-def test_a_port_that_is_taken_is_named_with_the_next(server, capsys):
+def test_a_port_that_is_taken_is_reported_with_the_next_one(server, capsys):
     assert main(["web", str(GOLDEN), "--no-browser", "--port", str(server.port)]) == 2
     what, _, fix = capsys.readouterr().err.splitlines()
     assert what == f"error: cannot listen on 127.0.0.1:{server.port}"
@@ -153,7 +161,7 @@ def test_a_port_that_is_taken_is_named_with_the_next(server, capsys):
 
 
 class TestSizes:
-    def test_too_much_is_not_even_read(self, server):
+    def test_a_body_that_is_too_large_is_not_read(self, server):
         much = b" " * (guard.MOST_BODY + 1)
         assert server.ask("POST", "/api/write", much)[0] == 413
         head = (
@@ -202,7 +210,7 @@ def test_no_path_leads_out_of_the_pages_own_files(server):
         assert b"import" not in body
 
 
-def test_whoever_dawdles_is_closed(server):
+def test_a_dawdling_client_is_disconnected(server):
     head = f"POST /api/write HTTP/1.1\r\nHost: {server.host}\r\n"
     beginnings = [b"", b"G", head.encode(), f"{head}Content-Length: 100\r\n\r\n{{".encode()]
     ended = {}
@@ -235,9 +243,44 @@ def test_whoever_dawdles_is_closed(server):
     assert max(ended.values()) < protocol.DEADLINE + 3
 
 
-def test_what_is_written_is_what_sample_writes(server, capsys):
-    asked = {**PARAMETERS, "prompt": "the ", "length": 60, "temperature": 0.8, "seed": 5}
-    status, _, body = server.ask("POST", "/api/write", asked)
+def test_uvicorn_still_shows_when_a_request_is_complete():
+    broken = (
+        "uvicorn has changed H11Protocol.cycle, or its more_body: PunctualProtocol cannot see when "
+        "a request is complete; mend it before you raise the bound in pyproject.toml"
+    )
+
+    class Transport(asyncio.Transport):
+        def is_closing(self):
+            return False
+
+        def close(self):
+            pass
+
+    async def nothing(scope, receive, send):
+        pass
+
+    async def feed():
+        config = uvicorn.Config(nothing, lifespan="off")
+        config.load()
+        connection = protocol.PunctualProtocol(config, uvicorn.Server(config).server_state, {})
+        connection.connection_made(Transport())
+        try:
+            connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+            waits = connection._timer is not None and connection.cycle.more_body
+            connection.data_received(b"}")
+            assert (waits, connection.cycle.more_body) == (True, False), broken
+        except AttributeError as error:
+            raise AssertionError(broken) from error
+        assert connection._timer is None
+        connection.connection_lost(None)
+        await asyncio.sleep(0)
+
+    asyncio.run(feed())
+
+
+def test_the_page_writes_what_sample_writes(server, capsys):
+    wanted = {**PARAMETERS, "prompt": "the ", "length": 60, "temperature": 0.8, "seed": 5}
+    status, _, body = server.ask("POST", "/api/write", wanted)
     letters = [json.loads(line) for line in body.splitlines()]
     assert status == 200
     assert all(0 < letter["probability"] <= 1 for letter in letters)
@@ -266,11 +309,11 @@ def test_writing_stops_when_nobody_reads_and_the_next_is_served(server):
     assert status == 200
 
 
-def test_the_token_is_said_once_and_ctrl_c_ends_it_quietly():
+def test_the_token_is_printed_once_and_ctrl_c_ends_it_quietly():
     server = Server(GOLDEN)
     server.ask("GET", f"/api/health?token={server.token}")
     server.ask("GET", "/nowhere")
     out, err = server.close()
     assert (out, err) == ("", "")
     assert server.process.returncode in (0, 130)
-    assert sum(server.token in line for line in server.told) == 1
+    assert sum(server.token in line for line in server.printed) == 1

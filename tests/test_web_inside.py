@@ -11,14 +11,16 @@ import torch
 from playwright.sync_api import expect
 
 import zigpt
+from tests.runs import wait_for
 from tests.serving import Server, in_a_browser, number
-from tests.test_wish import wait_for
-from zigpt.anatomy import SHAPES, influence, trace
+from zigpt.anatomy.predictions import influence
+from zigpt.anatomy.trace import SHAPES, trace
 from zigpt.formats.saved_model import SavedModel, load_model, save_model
 from zigpt.gpt.config import GPTConfig
 from zigpt.gpt.model import GPT
 from zigpt.tokenizers.char import CharTokenizer
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 TEXT = "a lamp,\nthe sea"  # shorter than the window
 LENGTH = len(TEXT)
@@ -61,7 +63,7 @@ def seen(run):
 
 def ask(server, question, **asked):
     body = json.dumps({"text": TEXT, "at": None, **asked}).encode()
-    return server.ask("POST", f"/api/look/{question}", body)
+    return server.ask("POST", f"/api/window/{question}", body)
 
 
 def floats(answer):
@@ -82,6 +84,13 @@ def is_close(page, wanted):
     return told == pytest.approx(float(wanted), abs=1e-3)
 
 
+def named(page, text):
+    """A text with `query` and `key` in the language of the page."""
+    if page.evaluate("document.documentElement.lang") == "en":
+        return text
+    return text.replace("query", "查询").replace("key", "键")
+
+
 def go(page, panel, text=TEXT, **view):
     """Open a panel at a place, as somebody who was sent its address."""
     asked = "&".join(f"{name}={value}" for name, value in view.items())
@@ -91,7 +100,7 @@ def go(page, panel, text=TEXT, **view):
         [panel, text, asked],
     )
     page.wait_for_selector(f"#tab-{panel}[aria-selected=true]")
-    page.wait_for_selector("canvas.map")
+    page.wait_for_selector("canvas.heatmap")
 
 
 class TestAttention:
@@ -124,20 +133,20 @@ class TestAttention:
                     "aria-pressed", "true"
                 )
                 for row, column in ((0, 0), (5, 3), (7, 14), (14, 7)):
-                    page.locator("canvas.map").click(position=at(page, row, column))
+                    page.locator("canvas.heatmap").click(position=at(page, row, column))
                     wanted = float(getattr(seen, name)[layer, head, row, column])
                     told_now = told.inner_text()
-                    assert f"query {row} " in told_now
-                    assert f"key {column} " in told_now
+                    assert named(page, f"query {row} ") in told_now
+                    assert named(page, f"key {column} ") in told_now
                     assert shown_number(told_now) == pytest.approx(wanted, abs=1e-3)
 
     def test_pointer_and_keys_walk_the_cells(self, page, seen):
         go(page, "attention", layer=1, head=1, row=5, column=3)
-        told, canvas = page.locator(".readout").first, page.locator("canvas.map")
+        told, canvas = page.locator(".readout").first, page.locator("canvas.heatmap")
         chosen = told.inner_text()
-        assert "query 5 p → key 3 a" in chosen
+        assert named(page, "query 5 p → key 3 a") in chosen
         canvas.hover(position=at(page, 9, 1))
-        expect(told).to_contain_text("query 9 h → key 1 ␣")
+        expect(told).to_contain_text(named(page, "query 9 h → key 1 ␣"))
         page.mouse.move(0, 0)
         expect(told).to_have_text(chosen)
         canvas.focus()
@@ -147,11 +156,11 @@ class TestAttention:
             ("PageUp", 4, 14), ("Control+Home", 0, 0), ("ArrowUp", 0, 0), ("PageDown", 10, 0),
         ):  # fmt: skip
             page.keyboard.press(key)
-            assert f"query {row} " in told.inner_text()
-            assert f"key {column} " in told.inner_text()
+            assert named(page, f"query {row} ") in told.inner_text()
+            assert named(page, f"key {column} ") in told.inner_text()
         assert "row=10" in page.url
         page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement.className") != "map"
+        assert page.evaluate("document.activeElement.className") != "heatmap"
 
     def test_heads_are_walked_with_the_arrow_keys(self, page, seen):
         go(page, "attention", row=9, column=4)
@@ -183,7 +192,7 @@ class TestAttention:
         model = load_model(run)
         go(page, "attention", column=6)
         for position in (6, 7, 8):
-            letters = page.locator(".moved .letter")
+            letters = page.locator(".influence .letter")
             expect(letters.nth(position)).to_have_attribute("aria-pressed", "true")
             wanted = influence(model.model, model.ids(TEXT), position)
             told = page.locator(".readout").last
@@ -192,7 +201,7 @@ class TestAttention:
             shown = [float(letter.get_attribute("data-moved")) for letter in letters.all()]
             assert shown[:position] == [0.0] * position
             assert shown == pytest.approx(wanted.tolist(), abs=1e-3)
-            assert floats(ask(server, "moved", position=position)) == pytest.approx(wanted)
+            assert floats(ask(server, "influence", position=position)) == pytest.approx(wanted)
             letters.nth(position).focus()
             page.keyboard.press("ArrowRight")
 
@@ -288,14 +297,14 @@ class TestTrace:
 
     def test_pointer_keys_and_fields_lead_to_other_cells(self, page, seen):
         go(page, "trace", tensor="scores")
-        page.locator("canvas.map").click(position=at(page, 9, 4))
+        page.locator("canvas.heatmap").click(position=at(page, 9, 4))
         page.fill("[name=layer]", "1")
         page.keyboard.press("Tab")
         page.fill("[name=head]", "2")
         page.keyboard.press("Tab")
         title = page.locator(".trace h3").first
         expect(title).to_have_text(heading("scores", (1, 2, 9, 4)))
-        page.locator("canvas.map").focus()
+        page.locator("canvas.heatmap").focus()
         page.keyboard.press("ArrowUp")
         expect(title).to_have_text(heading("scores", (1, 2, 8, 4)))
         page.select_option("#tensor", "stream")
@@ -328,7 +337,7 @@ class TestTrace:
         for step, name in enumerate(("scores", "scores", "weights")):
             go(page, "attention", layer=1, head=2, row=9, column=4)
             page.locator(".steps button").nth(step).click()
-            page.locator("canvas.map ~ button").click()
+            page.locator("canvas.heatmap ~ button").click()
             page.wait_for_selector("#tab-trace[aria-selected=true]")
             expect(page.locator(".trace h3").first).to_have_text(heading(name, (1, 2, 9, 4)))
 
@@ -385,7 +394,7 @@ def run_program(program, folder):
 
 def at(page, row, column):
     """Where a cell of the map is, in pixels of the canvas."""
-    width = page.locator("canvas.map").evaluate("canvas => canvas.clientWidth")
+    width = page.locator("canvas.heatmap").evaluate("canvas => canvas.clientWidth")
     size = int(min((width - 24) / LENGTH, 40, 560 / LENGTH))
     return {"x": 24 + (column + 0.5) * size, "y": 24 + (row + 0.5) * size}
 
@@ -396,7 +405,7 @@ def at(page, row, column):
     [
         ("attention", "layer", {"head": 0}),
         ("attention", "head", {"layer": 0}),
-        ("moved", "position", {}),
+        ("influence", "position", {}),
     ],
 )
 def test_what_is_no_place_in_the_model_is_refused(server, question, name, rest, value):
@@ -405,7 +414,9 @@ def test_what_is_no_place_in_the_model_is_refused(server, question, name, rest, 
     assert list(json.loads(body)) == ["error"]
 
 
-@pytest.mark.parametrize("question", ["heads", "attention", "moved", "tensors", "cells", "trace"])
+@pytest.mark.parametrize(
+    "question", ["heads", "attention", "influence", "tensors", "cells", "trace"]
+)
 def test_questions_without_a_text_or_at_no_moment_are_refused(server, question):
     place = {"layer": 0, "head": 0, "position": 0, "tensor": "token"}
     place["index"] = [0, 0] if question == "trace" else []
@@ -414,7 +425,7 @@ def test_questions_without_a_text_or_at_no_moment_are_refused(server, question):
     for moment, status in ((4, 404), (-1, 422), (0.5, 422), ("3", 422)):
         assert ask(server, question, **{**place, "at": moment})[0] == status
     for body in (b"", b"[]", b"null", b'{"text": "a"}', b'{"text": "a", "at": NaN}'):
-        status = server.ask("POST", f"/api/look/{question}", body)[0]
+        status = server.ask("POST", f"/api/window/{question}", body)[0]
         assert status in (200, 400, 422)
 
 

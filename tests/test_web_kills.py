@@ -13,14 +13,14 @@ import time
 from playwright.sync_api import expect
 
 from stress.crashes import outcome
-from tests.conftest import story
+from tests.runs import SMALL, pid_of, saved_steps, train, wait_for
 from tests.serving import SOON, Server, in_a_browser, strings
-from tests.test_cli import SMALL
-from tests.test_wish import pid_of, saved_steps, train, wait_for
+from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.runs.control import Request, send_request
 from zigpt.web.watch import state_of
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 KILLS = int(os.environ.get("ZIGPT_KILLS", "1"))
 STRIDE = 25  # steps between two kills
@@ -48,7 +48,7 @@ class Watched:
         self.page.wait_for_selector(".facts")
 
     def kill_server(self):
-        """And begin another at the same place: the page finds it by itself."""
+        """And start another one at the same address: the page finds it by itself."""
         self.server.process.kill()
         self.server.process.communicate()
         expect(self.page.locator("#panel .trouble").first).to_be_visible()
@@ -56,12 +56,12 @@ class Watched:
         expect(self.page.locator("#panel .trouble").first).to_be_hidden()
 
     def kill_trainer(self):
-        """And have the page, once it shows that, begin another."""
+        """And have the page resume the training, once it shows that."""
         os.kill(pid_of(self.run), signal.SIGKILL)
         wait_for(lambda: state_of(self.run) == "stopped")
         stopped = strings("en")["state.stopped"]
         expect(self.page.locator(".facts dd").first).to_have_text(stopped)
-        self.page.click("#wish-go", timeout=SOON)
+        self.page.click("#control-resume", timeout=SOON)
         wait_for(lambda: state_of(self.run) != "stopped")
 
     def kill_page(self):
@@ -82,12 +82,12 @@ class Watched:
             os.kill(pid, signal.SIGKILL)
 
 
-def test_whatever_is_killed_the_others_go_on_and_the_end_is_the_same(browser, tmp_path):
+def test_the_others_survive_a_kill_and_the_result_is_the_same(browser, tmp_path):
     began, choose = time.monotonic(), random.Random(7)
     book, run, whole = tmp_path / "book.txt", tmp_path / "run", tmp_path / "whole"
     book.write_text(story(3000), encoding="utf-8")
     assert main(["train", str(book), *SETTINGS, "--run", str(whole)]) == 0
-    # As the other one began, and waits: what is killed has still all of its steps to make.
+    # It starts as the other did, and waits: at the first kill all of its steps are still to come.
     trainer = train(str(book), *SETTINGS, "--run", str(run))
     wait_for(lambda: pid_of(run) is not None)
     send_request(run, Request(until=1))
@@ -112,7 +112,7 @@ def test_whatever_is_killed_the_others_go_on_and_the_end_is_the_same(browser, tm
             step = saved_steps(run)[-1]
             assert step >= max(saved, number * STRIDE)
             facts = watched.page.locator(".facts dd")
-            expect(facts.nth(0)).to_have_text("Waiting, all saved")
+            expect(facts.nth(0)).to_have_text(strings("en")["state.waiting"])
             expect(facts.nth(1)).to_have_text(f"{step:,} / {LAST:,}")
             measured = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
             assert step - measured <= 5  # it waits before it measures
@@ -125,7 +125,7 @@ def test_whatever_is_killed_the_others_go_on_and_the_end_is_the_same(browser, tm
         trainer.communicate()
     assert outcome(run) == outcome(whole)
     print(
-        f"{KILLS} kills each of server, trainer and page; {lost} of the trainer's in the midst of "
-        f"its work; {LAST} steps, the same end; {time.monotonic() - began:.0f} s"
+        f"{KILLS} kills each of server, trainer and page; {lost} of the trainer's within a "
+        f"step; {LAST} steps, the same end; {time.monotonic() - began:.0f} s"
     )
     shutil.rmtree(run)

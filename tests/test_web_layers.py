@@ -7,9 +7,11 @@ import torch
 from playwright.sync_api import expect
 
 from tests.serving import GOLDEN, in_a_browser, number
-from zigpt.anatomy import inspect, lens, score_parts
+from zigpt.anatomy.activations import inspect
+from zigpt.anatomy.layers import lens, score_parts
 from zigpt.formats.saved_model import load_model
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 TEXT = "the rive"
 SAVED = load_model(GOLDEN)
@@ -158,9 +160,9 @@ ODD = [
 @pytest.mark.parametrize("question", ["layers", "parts"])
 def test_odd_questions_are_refused_in_words(server, question):
     good = {"text": TEXT, "position": 0, "target": None, "at": None}
-    assert server.ask("POST", f"/api/look/{question}", good)[0] == 200
+    assert server.ask("POST", f"/api/window/{question}", good)[0] == 200
     odd = [{**good, **each} for each in ODD[1:]] + [{}, b"[]", b"null"]
     if question == "parts":
         odd += [{**good, "position": each} for each in (-1, 8, 1.5, "0", None, True, 10**30)]
     for body in odd:
-        assert server.refuses(f"/api/look/{question}", body), body
+        assert server.refuses(f"/api/window/{question}", body), body

@@ -1,4 +1,4 @@
-"""A training from the page alone: begun, watched, paused, stepped, stopped and gone on with."""
+"""A training from the page alone: started, watched, paused, stepped, stopped and resumed."""
 
 import contextlib
 import json
@@ -11,24 +11,27 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.conftest import story
+from tests.runs import saved_steps, wait_for
 from tests.serving import GOLDEN, Server, in_a_browser, strings
-from tests.test_wish import saved_steps, wait_for
+from tests.texts import story
+from zigpt.cli.web import spell_training
 from zigpt.runs.control import Request, read_request, send_request
 from zigpt.runs.lock import LOCK_FILE, locked
 from zigpt.runs.paths import list_snapshots
 from zigpt.web import guard, training
 from zigpt.web.guard import Refused
+from zigpt.web.handlers.requests import StartRequest, parse
 from zigpt.web.training import Trainer
 from zigpt.web.watch import describe_run, state_of
 
+pytest_plugins = ["tests.browser"]
 TEXT = story(4000)
 MINUTES = "0.1"  # some 80 steps
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where nothing is yet; whatever trains there in the end is killed."""
+    """An empty folder; trainings that are still running there at the end are killed."""
     folder = tmp_path_factory.mktemp("empty")
     yield folder
     for lock in folder.glob(f"runs/*/{LOCK_FILE}"):
@@ -50,12 +53,12 @@ def say(page, key):
 
 
 def newest_run(folder):
-    """The run that was begun last."""
+    """The run that was started last."""
     return max(folder.glob("runs/*"), key=lambda run: run.stat().st_ctime, default=None)
 
 
 def form(page):
-    """The form that begins a training, also where another one is shown."""
+    """The form that starts a training, also where another one is shown."""
     page.wait_for_selector("#starter", state="attached")
     if page.locator("#another").count():
         page.locator("#another > summary").click()
@@ -130,9 +133,9 @@ class Keys:
 
 
 @in_a_browser
-def test_what_cannot_be_trained_is_refused_where_it_was_asked(page, folder):
+def test_an_impossible_training_is_refused_beside_the_form(page, folder):
     shown, before = form(page), sorted(folder.rglob("*"))
-    for odd in ("0", "-1", "2001"):
+    for odd in ("0", "-1", "100001"):
         shown.locator("[name=minutes]").fill(odd)
         shown.locator("button").click()
         assert page.locator("#starter [name=minutes]:invalid").count() == 1
@@ -142,8 +145,8 @@ def test_what_cannot_be_trained_is_refused_where_it_was_asked(page, folder):
     shown.locator("button").click()
     trouble = page.locator("#panel .trouble").filter(has_text="error:")
     expect(trouble).to_be_visible()
-    said, what, why, fix = trouble.inner_text().splitlines()
-    assert said == say(page, "trouble.3")
+    lead, what, why, fix = trouble.inner_text().splitlines()
+    assert lead == say(page, "trouble.3")
     assert what.startswith("error: 5 characters are too few")
     assert why.startswith("why: ")
     assert fix.startswith("fix: give a text of at least")
@@ -151,32 +154,32 @@ def test_what_cannot_be_trained_is_refused_where_it_was_asked(page, folder):
 
 
 @in_a_browser
-def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
-    by = (Keys if say(page, "learn.step") == strings("zh")["learn.step"] else Pointer)(page)
+def test_a_training_is_started_watched_and_controlled_from_the_page(page, folder):
+    by = (Keys if say(page, "train.step") == strings("zh")["train.step"] else Pointer)(page)
     file = folder / "book.txt"
     file.write_text(TEXT, encoding="utf-8")
-    known = newest_run(folder)
+    older = newest_run(folder)
     by.begin(file)
     state = page.locator(".facts dd").first
 
-    by.press("#wish-pause")
+    by.press("#control-pause")
     expect(state).to_have_text(say(page, "state.waiting"))
     run = newest_run(folder)
-    assert run != known
+    assert run != older
     assert json.loads((run / "run.json").read_text())["preset"] == "tiny"
-    assert page.locator(".chart polyline.test").get_attribute("points")
+    assert page.locator(".chart polyline.val").get_attribute("points")
     before = saved_steps(run)[-1]
-    by.press("#wish-step")
+    by.press("#control-step")
     wait_for(lambda: saved_steps(run)[-1] > before)
     assert saved_steps(run)[-1] == before + 1
     expect(page.locator(".facts dd").nth(1)).to_contain_text(f"{before + 1} / ")
 
-    by.turn("positions")  # what looks inside hears of the next step as well
+    by.turn("predictions")  # the other panels hear of the next step as well
     by.write("#text", "the ri")
     page.wait_for_selector("#panel .letter[data-loss]")
     slider = page.locator("#moment")
     expect(slider).to_have_attribute("max", str(len(list_snapshots(run))))
-    send_request(run, Request(until=before + 2))  # whoever wishes it
+    send_request(run, Request(until=before + 2))  # from anywhere
     wait_for(lambda: before + 2 in list_snapshots(run))
     expect(slider).to_have_attribute("max", str(len(list_snapshots(run))))
     assert {before + 1, before + 2} <= set(list_snapshots(run))
@@ -184,26 +187,26 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
     expect(page.locator("output[for=moment]")).to_contain_text(str(before + 2))
     page.wait_for_selector("#panel .letter[data-loss]")
 
-    by.turn("learn")
+    by.turn("train")
     page.wait_for_selector(".chart")
-    by.press("#wish-go")
+    by.press("#control-resume")
     expect(state).to_have_text(say(page, "state.training"))
-    by.press("#wish-stop")
+    by.press("#control-stop")
     expect(state).to_have_text(say(page, "state.stopped"))
     stopped = saved_steps(run)[-1]
     assert stopped >= before + 2  # the stop may come before the next step
     expect(page.locator(".facts dd").nth(1)).to_contain_text(f"{stopped} / ")
-    shown = page.locator(".strip li").count()
+    shown = page.locator(".samples li").count()
 
-    by.press("#wish-go")
+    by.press("#control-resume")
     expect(state).to_have_text(say(page, "state.training"))
     expect(state).to_have_text(say(page, "state.finished"))
-    expect(page.locator("#wish-pause, #wish-stop")).to_have_count(0)
+    expect(page.locator("#control-pause, #control-stop")).to_have_count(0)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] > stopped
     expect(page.locator("#panel tbody tr")).to_have_count(len(rows))
-    assert page.locator(".strip li").count() > shown
-    points = page.locator(".chart polyline.test").get_attribute("points")
+    assert page.locator(".samples li").count() > shown
+    points = page.locator(".chart polyline.val").get_attribute("points")
     assert len(points.split()) == len(rows)
     assert (
         page.locator(".trouble:visible").all_inner_texts()
@@ -213,7 +216,7 @@ def test_a_training_is_begun_watched_and_steered_from_the_page(page, folder):
 
 @pytest.fixture(scope="module")
 def idle(tmp_path_factory):
-    """A server where nobody trains, and nothing is begun by what is refused."""
+    """A server without a training; refused requests start none."""
     folder = tmp_path_factory.mktemp("idle")
     with Server(cwd=folder) as server:
         yield server
@@ -221,153 +224,157 @@ def idle(tmp_path_factory):
 
 
 @in_a_browser
-def test_a_new_run_takes_over_once_it_is_there_and_with_a_text_of_its_own(browser, tmp_path):
+def test_a_new_run_is_shown_once_it_exists_and_with_its_own_text(browser, tmp_path):
     shutil.copytree(GOLDEN, tmp_path / "runs" / "old")
     with Server(cwd=tmp_path) as server:
         page = browser.new_page(locale="en-US")
         page.goto(server.address)
-        page.click("#tab-positions")
+        page.click("#tab-predictions")
         page.fill("#text", "the song")
         expect(page.locator("#panel .letter[data-loss]")).to_have_count(7)
-        known = page.locator("#about").inner_text()
-        page.click("#tab-learn")
+        about = page.locator("#about").inner_text()
+        page.click("#tab-train")
         shown = form(page)
         shown.locator("textarea").fill("abc")
         shown.locator("button").click()
         trouble = page.locator("#panel .trouble").filter(has_text="error:")
         expect(trouble).to_be_visible()
-        assert page.locator("#about").inner_text() == known  # the old one is still there
+        assert page.locator("#about").inner_text() == about  # the old one is still there
         assert shown.locator("textarea").input_value() == "abc"
         shown.locator("textarea").fill("清晨的河面很静，老灯还亮着。\n" * 400)
         shown.locator("select").select_option("tiny")
         shown.locator("[name=minutes]").fill(MINUTES)
         shown.locator("button").click()
-        expect(page.locator("#about")).not_to_have_text(known)
-        page.click("#tab-positions")
+        expect(page.locator("#about")).not_to_have_text(about)
+        page.click("#tab-predictions")
         expect(page.locator("#panel .letter[data-loss]").first).to_be_visible()
         assert "song" not in page.input_value("#text")
-        page.click("#tab-learn")
-        page.click("#wish-stop")
-        expect(page.locator(".facts dd").first).to_have_text("Not in training")
+        page.click("#tab-train")
+        page.click("#control-stop")
+        expect(page.locator(".facts dd").first).to_have_text("Stopped")
         page.close()
 
 
 class TestTheRoute:
-    """POST /api/train"""
+    """POST /api/train and /api/control"""
 
     @pytest.fixture
-    def begun(self, tmp_path, monkeypatch):
-        """In a folder of its own; what would be started is only noted."""
+    def launched(self, tmp_path, monkeypatch):
+        """In a folder of its own; command lines are collected, not run."""
 
-        class Begun(list):
+        class Process:
             def __init__(self, command, **kinds):
                 assert isinstance(command, list)  # no shell reads it
                 assert not kinds.get("shell")
-                noted.append(command[4:])
+                commands.append(command[4:])
 
             def poll(self):
                 return 0
 
-        noted = []
+        commands = []
         monkeypatch.chdir(tmp_path)
         with monkeypatch.context() as patch:
-            patch.setattr(training.subprocess, "Popen", Begun)
-            yield noted
+            patch.setattr(training.subprocess, "Popen", Process)
+            yield commands
 
     @pytest.fixture
     def trainer(self):
-        trainer = Trainer(None)
+        trainer = Trainer(spell_training, None)
         yield trainer
-        if trainer._said:
-            trainer._said.close()
+        if trainer._stderr:
+            trainer._stderr.close()
 
     @pytest.mark.parametrize(
         "odd",
         [
-            {}, {"do": 7}, {"do": None}, {"do": ["start"]}, {"do": "start"}, {"do": "no such"},
-            {"do": "pause"}, {"do": "step"}, {"do": "stop"},
-            {"do": "start", "preset": "--help"}, {"do": "start", "preset": None},
-            {"do": "start", "preset": "tiny", "minutes": 0},
-            {"do": "start", "preset": "tiny", "minutes": -1},
-            {"do": "start", "preset": "tiny", "minutes": 1e308},
-            {"do": "start", "preset": "tiny", "minutes": 10**400},
-            {"do": "start", "preset": "tiny", "minutes": True},
-            {"do": "start", "preset": "tiny", "minutes": "5; reboot"},
-            {"do": "start", "preset": "tiny", "minutes": float("nan")},
-            {"do": "start", "preset": "tiny", "minutes": float("inf")},
-            {"do": "start", "preset": "tiny", "text": 7},
-            {"do": "start", "preset": "tiny", "text": ["/etc/passwd"]},
+            {}, {"preset": "--help"}, {"preset": None}, {"preset": ["tiny"]}, {"preset": 7},
+            {"preset": "tiny", "minutes": 0},
+            {"preset": "tiny", "minutes": -1},
+            {"preset": "tiny", "minutes": 1e308},
+            {"preset": "tiny", "minutes": 10**400},
+            {"preset": "tiny", "minutes": True},
+            {"preset": "tiny", "minutes": "5; reboot"},
+            {"preset": "tiny", "minutes": float("nan")},
+            {"preset": "tiny", "minutes": float("inf")},
+            {"preset": "tiny", "text": 7},
+            {"preset": "tiny", "text": ["/etc/passwd"]},
         ],
     )  # fmt: skip
     def test_odd_values_are_refused_in_words(self, idle, odd):
-        status, _, answer = idle.ask("POST", "/api/train", odd)
-        assert 400 <= status < 500
+        assert idle.refuses("/api/train", odd)
+
+    @pytest.mark.parametrize(
+        ("odd", "code"),
+        [
+            ({}, 422), ({"action": 7}, 422), ({"action": None}, 422), ({"action": ["stop"]}, 422),
+            ({"action": "no such"}, 422), ({"action": "step 5"}, 422), ({"action": "start"}, 422),
+            ({"action": "pause"}, 409), ({"action": "step"}, 409), ({"action": "stop"}, 409),
+        ],
+    )  # fmt: skip
+    def test_an_idle_run_cannot_be_controlled(self, idle, odd, code):
+        status, _, answer = idle.ask("POST", "/api/control", odd)
+        assert status == code
         assert list(json.loads(answer)) == ["error"]
-        assert b"Traceback" not in answer
 
     def test_a_text_may_be_large_but_not_larger(self, idle):
-        start = b'{"do": "start", "preset": "none", "text": "'
+        start = b'{"preset": "none", "text": "'
         for size, wanted in ((guard.MOST_TEXT, 422), (guard.MOST_TEXT + 1, 413)):
             body = start + b"a" * (size - len(start) - 2) + b'"}'
             assert idle.ask("POST", "/api/train", body)[0] == wanted
         large = b"{" + b" " * guard.MOST_BODY + b"}"
         assert idle.ask("POST", "/api/write", large)[0] == 413  # only there
 
-    def test_a_text_is_only_ever_the_content_of_a_file(self, trainer, begun, tmp_path):
+    def test_a_text_is_only_ever_the_content_of_a_file(self, trainer, launched, tmp_path):
         for text in ("--help", "--run=/etc\n--resume", "; reboot", "$(reboot)", "/etc/passwd", ""):
-            trainer.start({"preset": "tiny", "text": text})
-            first, *rest = begun[-1]
+            trainer.start(StartRequest(preset="tiny", text=text))
+            first, *rest = launched[-1]
             assert os.path.isabs(first)
             assert os.path.dirname(first) == str(tmp_path / "texts")
             assert re.fullmatch(r"pasted-[0-9a-f]{8}\.txt", os.path.basename(first))
             assert Path(first).read_text(encoding="utf-8") == text
             assert rest[:2] == ["--preset", "tiny"]
 
-    def test_no_path_is_taken_from_the_request(self, trainer, begun, tmp_path):
+    def test_no_path_is_taken_from_the_request(self, trainer, launched, tmp_path):
         evil = {name: "/etc/x" for name in ("run", "path", "name", "file", "resume", "--run")}
-        run = trainer.start({"preset": "tiny", "text": "a", **evil})
+        wanted = json.dumps({"preset": "tiny", "text": "a", **evil}).encode()
+        run = trainer.start(parse(StartRequest, wanted))
         (text,) = (tmp_path / "texts").iterdir()
-        assert begun == [[str(text), "--preset", "tiny", "--run", str(run)]]
-        trainer.start({"preset": "tiny", "text": "a"})
+        assert launched == [[str(text), "--preset", "tiny", "--run", str(run)]]
+        trainer.start(StartRequest(preset="tiny", text="a"))
         assert list((tmp_path / "texts").iterdir()) == [text]  # it is kept once
-        assert "/etc" not in str(begun)
+        assert "/etc" not in str(launched)
 
-    def test_a_text_that_is_named_like_an_option_is_none(self, trainer, begun, tmp_path):
+    def test_a_text_that_is_named_like_an_option_is_not_one(self, trainer, launched, tmp_path):
         (tmp_path / "--help").write_text("a text")
         trainer._text = Path("--help")
-        trainer.start({"preset": "auto", "minutes": 3})
-        assert begun[0][:5] == [str(tmp_path / "--help"), "--preset", "auto", "--minutes", "3.0"]
+        trainer.start(StartRequest(preset="auto", minutes=3.0))
+        assert launched[0][:3] == [str(tmp_path / "--help"), "--minutes", "3.0"]
 
-    def test_where_nothing_can_be_written_that_is_said(self, begun, tmp_path):
+    def test_a_folder_that_cannot_be_written_to_is_reported(self, tmp_path):
         (tmp_path / "texts").write_text("no folder")
-        with pytest.raises(Refused) as refused:
-            Trainer(None).start({"preset": "tiny", "text": "a"})
-        assert refused.value.status == 507
-        assert begun == []
+        with Server(cwd=tmp_path) as server:
+            wanted = {"preset": "tiny", "text": "a"}
+            status, _, answer = server.ask("POST", "/api/train", wanted)
+        assert status == 507
+        assert "texts" in json.loads(answer)["error"]
+        assert list(tmp_path.iterdir()) == [tmp_path / "texts"]
 
-    def test_a_second_training_is_refused_while_one_is_at_work(self, trainer, begun):
-        trainer.start({"preset": "tiny"})
+    def test_a_second_training_is_refused_while_one_is_running(self, trainer, launched):
+        trainer.start(StartRequest(preset="tiny"))
         trainer._process.poll = lambda: None
         with pytest.raises(Refused) as refused:
-            trainer.start({"preset": "tiny"})
+            trainer.start(StartRequest(preset="tiny"))
         assert refused.value.status == 409
-        assert len(begun) == 1
+        assert len(launched) == 1
 
 
-def test_a_wish_survives_only_as_one_of_four(tmp_path):
-    """Whatever is asked for, the file says no more than the trainer reads."""
-    with pytest.raises(Refused):
-        Trainer(None).steer(tmp_path, "step 5")
-    assert read_request(tmp_path) == Request()
-
-
-def test_a_run_that_has_only_just_begun_is_shown_as_one(tmp_path):
+def test_a_run_that_has_just_started_is_shown(tmp_path):
     """Its first sample is written after its first model."""
     shutil.copy(GOLDEN / "run.json", tmp_path)
     assert describe_run(tmp_path)["example"] == ""
 
 
-def test_a_training_is_starting_until_it_has_come_and_never_after(tmp_path, monkeypatch):
+def test_a_training_is_starting_until_it_is_in_its_folder_and_never_after(tmp_path, monkeypatch):
     """Not while its process, with nothing left to do, only ends."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(GOLDEN, "old")
@@ -382,38 +389,38 @@ def test_a_training_is_starting_until_it_has_come_and_never_after(tmp_path, monk
         def wait(self, timeout):
             self.code = 0
 
-    trainer, old = Trainer(None), Path("old")
+    trainer, old = Trainer(spell_training, None), Path("old")
     monkeypatch.setattr(training.subprocess, "Popen", Process)
-    run = trainer.start({"preset": "tiny", "text": "a"})
+    run = trainer.start(StartRequest(preset="tiny", text="a"))
     assert (trainer.state(old), trainer.state(run)) == ("starting", "starting")
-    assert trainer.arrived() is None
+    assert trainer.started_run() is None
     run.mkdir(parents=True)
     with locked(run):
-        assert trainer.arrived() is None
+        assert trainer.started_run() is None
         shutil.copy(GOLDEN / "run.json", run)
-        assert trainer.arrived() == run
-        assert trainer.arrived() is None
+        assert trainer.started_run() == run
+        assert trainer.started_run() is None
         assert (trainer.state(old), trainer.state(run)) == ("stopped", "training")
-        with pytest.raises(Refused, match="at work"):
-            trainer.start({"preset": "tiny", "text": "b"})
+        with pytest.raises(Refused, match="is running"):
+            trainer.start(StartRequest(preset="tiny", text="b"))
     assert trainer.state(run) == "stopped"
-    trainer.steer(run, "go")  # waits until the one before has ended
-    assert trainer.arrived() is None
+    trainer.control(run, "resume")  # waits until the process before it has ended
+    assert trainer.started_run() is None
     assert trainer.state(run) == "starting"
     with locked(run):
-        assert trainer.arrived() == run
+        assert trainer.started_run() == run
         assert trainer.state(run) == "training"
-    trainer._said.close()
+    trainer._stderr.close()
 
 
-def test_one_waits_only_once_it_says_so(tmp_path):
-    """Until then it may be in the midst of a step, and its newest checkpoint an older one."""
+def test_a_training_waits_only_once_it_says_so(tmp_path):
+    """Until then it may be within a step, and its newest checkpoint an older one."""
     send_request(tmp_path, Request(until=0))
     assert state_of(tmp_path) == "stopped"
     with locked(tmp_path) as lock:
         assert state_of(tmp_path) == "training"
-        lock.wait_at(5)
+        lock.report_waiting(5)
         assert state_of(tmp_path) == "waiting"
-        Trainer(None).steer(tmp_path, "step")
+        Trainer(spell_training, None).control(tmp_path, "step")
         assert read_request(tmp_path) == Request(until=6)
         assert state_of(tmp_path) == "training"

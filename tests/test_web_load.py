@@ -1,4 +1,4 @@
-"""D8, D10, D13: many at once, many in a row, and requests that nobody would make.
+"""D8, D10, D13: many at once, many in a row, and odd requests.
 
 ZIGPT_CYCLES and ZIGPT_CASES say how many of them; `python -m pytest -s` shows what came of it.
 """
@@ -21,9 +21,10 @@ import torch
 from starlette.routing import Route
 
 from tests.serving import GOLDEN, PARAMETERS, Server
-from zigpt.web import app, desk, serve, training
+from zigpt.cli.web import spell_training
+from zigpt.web import app, serve, training, worker
+from zigpt.web.app_state import AppState
 from zigpt.web.guard import Refused
-from zigpt.web.site import Site
 
 CYCLES = int(os.environ.get("ZIGPT_CYCLES", "200"))
 CASES = int(os.environ.get("ZIGPT_CASES", "300"))
@@ -70,7 +71,7 @@ class Crowd:
 
     def _read(self):
         while not self._ends:
-            time.sleep(0.05)  # the questions are asked from this process as well
+            time.sleep(0.05)  # this process makes the requests as well
             for key, _ in self._selector.select(0.1):
                 with contextlib.suppress(OSError):
                     data = key.fileobj.recv(65536)
@@ -97,7 +98,7 @@ def slowest_of_a_hundred(server, count):
     return sorted(took)[int(count * 0.99) - 1]
 
 
-def test_two_hundred_at_once_are_served_or_told_to_come_back_and_nobody_else_waits(server):
+def test_two_hundred_at_once_are_served_or_sent_away_and_nobody_else_waits(server):
     watch, write = ("/api/watch", None), ("/api/write", LONG)
     crowd = Crowd(server, [watch, write] * 100)
     try:
@@ -107,30 +108,30 @@ def test_two_hundred_at_once_are_served_or_told_to_come_back_and_nobody_else_wai
         # Not a speed, which depends on the machine: nobody waits behind texts that are written.
         assert slowest < 5
         assert set(codes) == {b"200", b"429"}
-        assert codes[b"200"] >= 100 + desk.MOST_WAITING // 2
+        assert codes[b"200"] >= 100 + worker.MOST_WAITING // 2
         for head in crowd.heads.values():
             assert (b" 429 " in head) == (b"\r\nretry-after: 1\r\n" in head.lower())
     finally:
         crowd.close()
 
 
-def test_more_watchers_than_there_is_room_for_are_told_to_come_back(monkeypatch):
+def test_more_watchers_than_there_is_room_for_are_sent_away(monkeypatch):
     monkeypatch.setattr(app, "_MOST_WATCHING", 3)
     with in_a_thread() as here:
         crowd = Crowd(here, [("/api/watch", None)] * 3)
-        wait_for(lambda: here.site.watching == 3)
+        wait_for(lambda: here.state.watching == 3)
         status, headers, _ = here.ask("GET", "/api/watch")
         assert (status, headers["retry-after"]) == (503, "5")
         crowd.close()
-        wait_for(lambda: here.site.watching == 0)
+        wait_for(lambda: here.state.watching == 0)
         assert here.ask("GET", "/api/watch")[0] == 200
 
 
 class Here(Server):
     """A server in a thread of this process: what it holds can be counted."""
 
-    def __init__(self, site, address, token):
-        self.site, self.token = site, token
+    def __init__(self, state, address, token):
+        self.state, self.token = state, token
         self.port = int(address.split(":")[2].split("/")[0])
         self.host = f"127.0.0.1:{self.port}"
 
@@ -138,23 +139,23 @@ class Here(Server):
 @contextlib.contextmanager
 def in_a_thread():
     """A server that can be ended."""
-    made, said = [], []
+    made, reported = [], []
 
     class Noted(serve.uvicorn.Server):
         def __init__(self, config):
             super().__init__(config)
             made.append(self)
 
-    site = Site(GOLDEN, torch.device("cpu"))
+    state = AppState(GOLDEN, torch.device("cpu"), spell_training)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serve.uvicorn, "Server", Noted)
         thread = threading.Thread(
-            target=serve.serve, args=(site, "127.0.0.1", 0, False, said.append)
+            target=serve.serve, args=(state, "127.0.0.1", 0, False, reported.append)
         )
         thread.start()
-        wait_for(lambda: said and made and made[0].started)
+        wait_for(lambda: reported and made and made[0].started)
         try:
-            yield Here(site, said[0], said[0].partition("#")[2])
+            yield Here(state, reported[0], reported[0].partition("#")[2])
         finally:
             made[0].should_exit = True
             thread.join()
@@ -167,13 +168,13 @@ def wait_for(holds, seconds=30):
         time.sleep(0.02)
 
 
-def held(site):
+def held(state):
     """What a connection could leave behind: slots, descriptors, threads."""
-    return site.watching, site.desk._waiting, len(os.listdir("/proc/self/fd"))
+    return state.watching, state.worker._waiting, len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts what is in /proc")
-def test_whoever_goes_away_leaves_nothing_behind():
+def test_a_disconnected_client_leaves_nothing_behind():
     began, choose = time.monotonic(), random.Random(3)
     with in_a_thread() as here:
 
@@ -182,28 +183,28 @@ def test_whoever_goes_away_leaves_nothing_behind():
             data = request(here.port, here.token, path, body)
             with connect(here.port) as connection:
                 kind = number // 2 % 4
-                if kind == 0:  # in the midst of the question
+                if kind == 0:  # in the middle of the request
                     data = data[: choose.randrange(len(data))]
                 connection.sendall(data)
                 if kind == 1:
                     connection.recv(1)
-                if kind == 2:  # in the midst of the answer
+                if kind == 2:  # in the middle of the answer
                     connection.recv(choose.randrange(1, 2000))
                 if kind == 3:
                     time.sleep(choose.uniform(0, 0.01))
 
-        for number in range(16):  # whatever is made once is made now
+        for number in range(16):  # what is made only once is made now
             cycle(number)
-        wait_for(lambda: held(here.site)[:2] == (0, 0))
+        wait_for(lambda: held(here.state)[:2] == (0, 0))
         time.sleep(0.5)
-        before, threads = held(here.site), threading.active_count()
+        before, threads = held(here.state), threading.active_count()
         for number in range(CYCLES):
             cycle(number)
-        wait_for(lambda: held(here.site) == before)
+        wait_for(lambda: held(here.state) == before)
         # A pool of threads may still have been growing; it does not grow with the cycles.
         assert threading.active_count() <= threads + min(32, (os.cpu_count() or 1) + 4)
         assert here.ask("POST", "/api/write", PARAMETERS)[0] == 200
-        now = (*held(here.site), threading.active_count())
+        now = (*held(here.state), threading.active_count())
     took = time.monotonic() - began
     print(f"{CYCLES} cycles, {took:.0f} s: {(*before, threads)} before, {now} after")
 
@@ -238,8 +239,8 @@ class Asker:
     """Asks the application itself, without a network between."""
 
     def __init__(self, folder):
-        self.site = Site(folder, torch.device("cpu"))
-        self.guarded = app.create_app(self.site, ["here:1"], "t")
+        self.state = AppState(folder, torch.device("cpu"), spell_training)
+        self.guarded = app.create_app(self.state, ["here:1"], "t")
         self.loop = asyncio.new_event_loop()
 
     def ask(self, method, path, data, chunked=False):
@@ -261,7 +262,7 @@ class Asker:
             for at, part in enumerate(halves)
         ]
         gone = asyncio.Event()
-        told = []
+        sent = []
 
         async def receive():
             if messages:
@@ -271,15 +272,15 @@ class Asker:
             return {"type": "http.disconnect"}
 
         async def send(message):
-            told.append(message)
+            sent.append(message)
 
         await self.guarded(scope, receive, send)
-        body = b"".join(message.get("body", b"") for message in told)
-        return told[0]["status"], body
+        body = b"".join(message.get("body", b"") for message in sent)
+        return sent[0]["status"], body
 
     def close(self):
-        self.site.desk.close()
-        self.site.library_desk.close()
+        self.state.worker.close()
+        self.state.copy_worker.close()
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
 
@@ -302,7 +303,7 @@ RIGHT = {
     "target": ["a", " ", "the", None],
     "tensor": ["scores", "weights", "logits", "stream", "ids", "probabilities", "__class__"],
     "index": [[], [0], [0, 0], [0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]],
-    "do": ["start", "pause", "step", "go", "stop"],
+    "action": ["pause", "step", "resume", "stop"],
     "preset": ["tiny", "auto"],
     "minutes": [None, 0.1, 2000],
     "token": ["t", "x"],
@@ -325,19 +326,19 @@ def bodies(choose):
         elif kind < 0.12:
             yield json.dumps(choose.choice(ODD)).encode()
         else:
-            asked = {name: choose.choice(values) for name, values in RIGHT.items()}
+            wanted = {name: choose.choice(values) for name, values in RIGHT.items()}
             for _ in range(choose.choice((0, 1, 1, 1, 2, 4))):
                 name = choose.choice(list(RIGHT))
                 if choose.random() < 0.25:
-                    asked.pop(name, None)
+                    wanted.pop(name, None)
                 else:
-                    asked[name] = choose.choice(ODD)
-            yield json.dumps(asked).encode()
+                    wanted[name] = choose.choice(ODD)
+            yield json.dumps(wanted).encode()
 
 
-def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch):
-    class Begun:
-        """No training is begun by chance."""
+def test_any_request_is_answered_or_refused_in_words(tmp_path, monkeypatch):
+    class Process:
+        """No training is started by chance."""
 
         def __init__(self, *command, **kinds):
             pass
@@ -354,7 +355,7 @@ def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch
     began, choose, codes = time.monotonic(), random.Random(11), Counter()
     shutil.copytree(GOLDEN, tmp_path / "runs" / "golden")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training.subprocess, "Popen", Begun)
+    monkeypatch.setattr(training.subprocess, "Popen", Process)
     asker = Asker(tmp_path / "runs" / "golden")
     routes = [
         (method, route.path)
@@ -368,9 +369,9 @@ def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch
     for number in range(CASES):
         method, path = choose.choice(routes)
         if choose.random() < 0.7:
-            method, path = "POST", choose.choice([*posts, *["/api/look/{question}"] * 5])
-        question = choose.choice([*app.QUESTIONS, *app.QUESTIONS, "none", "..", "%00", ""])
-        path = path.replace("{question}", question)
+            method, path = "POST", choose.choice([*posts, *["/api/window/{name}"] * 5])
+        name = choose.choice([*app.WINDOW_HANDLERS, *app.WINDOW_HANDLERS, "none", "..", "%00", ""])
+        path = path.replace("{name}", name)
         data = next(body)
         status, answer = asker.ask(method, path, data, chunked=number % 3 == 0)
         codes[status] += 1
@@ -380,30 +381,30 @@ def test_whatever_is_asked_is_answered_or_refused_in_words(tmp_path, monkeypatch
         assert b'File "' not in answer, case
         if status >= 400 and path.startswith("/api/") and status not in (404, 405):
             assert list(json.loads(answer)) == ["error"], case
-        if asker.site.path.name != "golden":  # it was begun, as far as anybody knows
-            asker.site.show(tmp_path / "runs" / "golden")
+        if asker.state.path.name != "golden":  # a run was started, as it seems
+            asker.state.show(tmp_path / "runs" / "golden")
     assert asker.ask("GET", "/api/health", b"") == (200, b'{"ok":true}')
     wanted = json.dumps(PARAMETERS).encode()
     status, answer = asker.ask("POST", "/api/write", wanted)
     assert (status, len(answer.splitlines())) == (200, PARAMETERS["length"])
-    assert (asker.site.watching, asker.site.desk._waiting) == (0, 0)
-    if asker.site.trainer._said:
-        asker.site.trainer._said.close()
+    assert (asker.state.watching, asker.state.worker._waiting) == (0, 0)
+    if asker.state.trainer._stderr:
+        asker.state.trainer._stderr.close()
     asker.close()
     print(f"{CASES} cases, {time.monotonic() - began:.0f} s: {dict(sorted(codes.items()))}")
 
 
-def test_a_text_that_was_begun_is_written_to_its_end_however_many_come(monkeypatch):
+def test_a_text_is_finished_however_many_requests_arrive(monkeypatch):
     """D10"""
-    monkeypatch.setattr(desk, "MOST_WAITING", 1)
+    monkeypatch.setattr(worker, "MOST_WAITING", 1)
 
     async def crowd():
-        busy, gate = desk.Desk(), threading.Event()
-        first = asyncio.create_task(busy.do(gate.wait))
+        busy, gate = worker.Worker(), threading.Event()
+        first = asyncio.create_task(busy.run(gate.wait))
         await asyncio.sleep(0)
         with pytest.raises(Refused) as refused:
-            await busy.do(lambda: "new")
-        more = asyncio.create_task(busy.do(lambda: "more", is_begun=True))
+            await busy.run(lambda: "new")
+        more = asyncio.create_task(busy.run(lambda: "more", continues=True))
         gate.set()
         assert (await first, await more, refused.value.status) == (True, "more", 429)
         busy.close()

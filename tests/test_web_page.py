@@ -13,10 +13,11 @@ import torch
 from playwright.sync_api import expect
 
 import zigpt
+from tests.runs import wait_for
 from tests.serving import GOLDEN, SOON, STATIC, Server, have_written, in_a_browser, strings
-from tests.test_wish import wait_for
 from zigpt.formats.saved_model import load_model
 
+pytest_plugins = ["tests.browser"]
 pytestmark = in_a_browser
 
 
@@ -71,21 +72,21 @@ def test_the_token_leaves_the_address_and_survives_a_reload(page, server):
     page.wait_for_selector("#panel")
 
 
-def test_learn_shows_the_losses_of_the_run_between_the_ladder(page):
+def test_train_shows_the_losses_of_the_run_between_the_ladder(page):
     page.wait_for_selector(".chart")
     rows = [json.loads(line) for line in (GOLDEN / "metrics.jsonl").read_text().splitlines()]
     page.locator("summary").first.click()
     cells = page.locator("details tbody tr").all_inner_texts()
     assert len(cells) == len(rows)
     for shown, row in zip(cells, rows, strict=True):
-        step, train, test, _ = shown.split("\t")
+        step, train, validation, _ = shown.split("\t")
         assert int(step) == row["step"]
         assert float(train) == pytest.approx(row["train_loss"], abs=1e-3)
-        assert float(test) == pytest.approx(row["val_loss"], abs=1e-3)
+        assert float(validation) == pytest.approx(row["test_loss"], abs=1e-3)  # in format 1
     ladder = json.loads((GOLDEN / "run.json").read_text())["ladder"]
     labels = page.locator(".chart text").all_text_contents()
     assert {f"{name} {loss:.2f}" for name, loss in ladder.items()} <= set(labels)
-    assert page.locator(".strip li").count() == 4
+    assert page.locator(".samples li").count() == 4
 
 
 def test_write_colours_each_character_by_the_probability_the_model_gave_it(page):
@@ -105,8 +106,8 @@ def test_write_colours_each_character_by_the_probability_the_model_gave_it(page)
         text += character
 
 
-def test_positions_shows_what_each_character_cost_at_any_moment_of_training(page):
-    page.click("#tab-positions")
+def test_predictions_shows_what_each_character_cost_at_any_moment_of_training(page):
+    page.click("#tab-predictions")
     text = "the river"[:8]
     page.fill("#text", text)
     for step in (None, 4, 3, 1, 0):  # the slider begins at its right end
@@ -134,7 +135,7 @@ def test_positions_shows_what_each_character_cost_at_any_moment_of_training(page
 
 
 def test_everything_is_reached_by_keys_alone(page):
-    page.locator("#tab-learn").focus()
+    page.locator("#tab-train").focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#tab-write[aria-selected=true]:focus")
     for _ in range(20):
@@ -152,9 +153,9 @@ def test_everything_is_reached_by_keys_alone(page):
     assert page.locator("[aria-live=polite]").last.inner_text()
 
 
-@pytest.mark.parametrize("focused", ["tab-positions", "text"])
+@pytest.mark.parametrize("focused", ["tab-predictions", "text"])
 def test_the_focus_outlives_a_redrawing(page, focused):
-    page.click("#tab-positions")
+    page.click("#tab-predictions")
     page.wait_for_selector("#text")
     page.evaluate(
         """id => {
@@ -170,7 +171,7 @@ def test_the_focus_outlives_a_redrawing(page, focused):
 
 
 def test_who_types_faster_than_the_model_reads_sees_the_last_text(page):
-    page.click("#tab-positions")
+    page.click("#tab-predictions")
     page.fill("#text", "the rive")
     page.locator("#panel .letter").last.click()
     for delay, word in itertools.product((0, 15), ("a", "old lamp", "the song")):
@@ -182,8 +183,8 @@ def test_who_types_faster_than_the_model_reads_sees_the_last_text(page):
 
 def test_what_cannot_be_asked_is_said_in_the_language_of_the_page(page):
     texts = strings(page.evaluate("document.documentElement.lang")[:2])
-    stranger = texts["subject.stranger"].replace("{character}", "字")
-    for tab in ("write", "positions", "attention", "layers", "trace"):
+    stranger = texts["subject.unknown"].replace("{character}", "字")
+    for tab in ("write", "predictions", "attention", "layers", "trace"):
         page.click(f"#tab-{tab}")
         page.fill("#prompt" if tab == "write" else "#text", "the 字")
         if tab == "write":
@@ -233,7 +234,7 @@ def test_where_the_server_is_gone_every_panel_says_so_until_it_is_back(browser):
     page, mistakes = context.new_page(), []
     page.on("pageerror", lambda error: mistakes.append(str(error)))
     page.goto(server.address)
-    page.click("#tab-positions")
+    page.click("#tab-predictions")
     page.fill("#text", "the song")
     page.locator("#moment").press("ArrowLeft")  # not the newest model: nothing new is told of it
     expect(page.locator("#panel .letter[data-loss]")).to_have_count(7)
@@ -246,14 +247,14 @@ def test_where_the_server_is_gone_every_panel_says_so_until_it_is_back(browser):
     page.click("#language")
     expect(page.locator("#panel .trouble").first).to_have_text(strings("zh")["lost"])
     page.click("#language")
-    page.click("#tab-learn")
+    page.click("#tab-train")
     page.click("#another summary")
     page.click("#starter button")
     expect(lost).to_have_count(2)
     page.click("#tab-write")
     page.click("button.main")
     expect(lost).to_have_count(2)
-    page.click("#tab-positions")
+    page.click("#tab-predictions")
     with Server(GOLDEN, port=server.port):
         expect(page.locator("#panel .letter").nth(4)).to_have_text("l")
         expect(page.locator("#panel .trouble:visible:not(:empty)")).to_have_count(0)
@@ -290,7 +291,7 @@ def test_a_panel_that_waits_for_the_first_model_shows_it(browser, tmp_path):
         page.click("#tab-attention")
         expect(page.locator("#panel .lead").last).to_have_text(strings("en")["about.none"])
         shutil.copy(GOLDEN / "model.safetensors", run)
-        expect(page.locator("canvas.map")).to_be_visible()
+        expect(page.locator("canvas.heatmap")).to_be_visible()
         page.close()
 
 
@@ -318,10 +319,10 @@ def test_a_better_model_takes_neither_the_focus_nor_an_open_table(live):
     page, run = live
     page.click("#tab-attention")
     page.click("summary")
-    page.locator(".moved .letter").nth(2).click()
+    page.locator(".influence .letter").nth(2).click()
     for focused, name in (
-        ("canvas.map", "model"),
-        (".moved .letter >> nth=2", "snapshots/step-00000003"),
+        ("canvas.heatmap", "model"),
+        (".influence .letter >> nth=2", "snapshots/step-00000003"),
         (".steps button >> nth=1", "model"),
     ):
         page.wait_for_selector(focused).focus()
@@ -330,7 +331,7 @@ def test_a_better_model_takes_neither_the_focus_nor_an_open_table(live):
             "found => document.activeElement === found", page.query_selector(focused)
         )
         expect(page.locator("details[open] tbody tr").first).to_be_visible()
-        chosen = page.locator(".moved .letter").nth(2)
+        chosen = page.locator(".influence .letter").nth(2)
         expect(chosen).to_have_attribute("aria-pressed", "true")
     page.click("#tab-layers")
     page.focus("#chain")
@@ -343,11 +344,11 @@ def test_what_is_known_already_is_not_drawn_again(page, panel, question):
     asked = []
     page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
     page.click(f"#tab-{panel}")
-    page.wait_for_selector("canvas.map")
+    page.wait_for_selector("canvas.heatmap")
     page.wait_for_timeout(300)  # for whatever comes without having been asked for
     with page.expect_response("**/api/watch"):
         page.reload()
-    page.wait_for_selector("canvas.map")
+    page.wait_for_selector("canvas.heatmap")
     page.wait_for_timeout(500)  # for what the watch tells first
     assert asked.count(question) == 2
 
@@ -357,7 +358,7 @@ class Held:
 
     def __init__(self, page, question, count):
         self._page, self._count, self.routes = page, count, []
-        page.route(f"**/look/{question}", self._hold)
+        page.route(f"**/window/{question}", self._hold)
 
     def _hold(self, route):
         if len(self.routes) < self._count:
@@ -374,9 +375,9 @@ class Held:
 
 def test_whoever_moves_through_time_sees_the_moments_between(page):
     page.click("#tab-attention")
-    page.wait_for_selector("canvas.map")
+    page.wait_for_selector("canvas.heatmap")
     held = Held(page, "heads", 2)
-    page.evaluate("document.querySelector('canvas.map').dataset.old = ''")
+    page.evaluate("document.querySelector('canvas.heatmap').dataset.old = ''")
     page.locator("#moment").press("ArrowLeft")
     held.wait_for(1)
     page.locator("#moment").press("ArrowLeft")
@@ -414,20 +415,20 @@ def test_what_is_shown_stays_and_is_said_to_when_the_run_folder_goes(live):
     stale = page.locator("#panel .trouble").filter(has_text=strings("en")["stale"])
     run.rename(elsewhere)
     expect(stale).to_be_visible()
-    expect(page.locator("#panel .lead")).to_have_text(strings("en")["learn.gone"])
-    page.click("#tab-positions")
+    expect(page.locator("#panel .lead")).to_have_text(strings("en")["train.gone"])
+    page.click("#tab-predictions")
     page.wait_for_selector("#panel .letter[data-loss]")
     elsewhere.rename(run)
     expect(stale).to_have_count(0)
-    page.click("#tab-learn")
+    page.click("#tab-train")
     page.wait_for_selector(".chart")
 
 
 def test_of_all_that_is_wished_for_meanwhile_only_the_last_is_done(page):
     done = page.evaluate(
         """async () => {
-            const { newestOnly } = await import("/newest.js"), done = [];
-            const work = newestOnly(async wish => {
+            const { latestOnly } = await import("/latest_only.js"), done = [];
+            const work = latestOnly(async wish => {
                 done.push(wish);
                 await new Promise(wake => setTimeout(wake, 10));
                 if (wish === 6) throw new Error("a mistake");
@@ -444,7 +445,7 @@ def test_of_all_that_is_wished_for_meanwhile_only_the_last_is_done(page):
 
 
 def test_whoever_types_a_new_text_finds_the_middle_of_it_chosen(page):
-    page.click("#tab-positions")
+    page.click("#tab-predictions")
     page.click("#text")
     page.keyboard.press("Control+A")
     page.keyboard.type("the lamp")
@@ -463,7 +464,7 @@ def test_whoever_types_a_new_text_finds_the_middle_of_it_chosen(page):
      ("\ufffd", "\ufffd"), ("\x00", "⟨0000⟩"), ("🦊", "🦊")],
 )  # fmt: skip
 def test_characters_without_a_picture_can_be_told_apart(page, character, seen):
-    shown = page.evaluate("async c => (await import('/words.js')).glyph(c)", character)
+    shown = page.evaluate("async c => (await import('/i18n.js')).glyph(c)", character)
     assert shown == seen
 
 
@@ -483,17 +484,17 @@ def crafted(folder, losses, ladder, **training):
 LADDER = {"uniform": 2.83, "unigram": 2.80, "bigram": 2.829, "trigram": 3.14, "5-gram": 3.15}
 
 
-def test_a_training_that_ended_early_says_why_and_is_not_gone_on_with(browser, tmp_path):
+def test_a_training_that_stopped_early_says_why_and_cannot_be_resumed(browser, tmp_path):
     run = crafted(tmp_path / "run", [3.0, 2.9, 2.95, 3.058], LADDER, patience=2, max_steps=31)
     with Server(run) as server:
         page = browser.new_page(locale="en-US", viewport={"width": 390, "height": 844})
         page.goto(server.address)
         expect(page.locator(".facts dd").first).to_have_text("Finished")
-        early = page.locator("#panel p.lead").filter(has_text="2 looks in a row")
+        early = page.locator("#panel p.lead").filter(has_text="in 2 evaluations")
         expect(early).to_contain_text("step 10.")
-        assert page.locator("#wish-go").count() == 0
+        assert page.locator("#control-resume").count() == 0
         beats = page.locator(".facts dd").nth(3)
-        assert beats.inner_text() == strings("en")["learn.nothing"]  # worse than knowing nothing
+        assert beats.inner_text() == strings("en")["train.nothing"]  # worse than knowing nothing
         labels = page.locator(".chart text").all()
         boxes = [label.bounding_box() for label in labels]
         assert min(box["height"] for box in boxes) > 10
@@ -518,7 +519,7 @@ def test_language_and_theme_are_changed_and_kept(page):
 
 def test_on_a_telephone_nothing_hangs_over_the_edge(page):
     page.set_viewport_size({"width": 390, "height": 844})
-    for name in ("learn", "write", "positions"):
+    for name in ("train", "write", "predictions"):
         page.click(f"#tab-{name}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 

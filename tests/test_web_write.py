@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.conftest import story
+from tests.runs import wait_for
 from tests.serving import (
     GOLDEN,
     PARAMETERS,
@@ -18,14 +18,15 @@ from tests.serving import (
     number,
     strings,
 )
-from tests.test_wish import wait_for
+from tests.texts import story
 from zigpt.formats.saved_model import load_model, save_model
 from zigpt.generate.loop import write
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import pick, stages
 from zigpt.gpt.config import SampleConfig
-from zigpt.web.library import LARGEST, Library
+from zigpt.web.copy_finder import LARGEST, CopyFinder
 
+pytest_plugins = ["tests.browser"]
 PROMPT, LENGTH, SEED = "the ", 120, 5
 SETTINGS = {"temperature": 0.8, "top_k": 9, "top_p": 0.9}
 CONFIG = SampleConfig(seed=SEED, **SETTINGS)
@@ -141,8 +142,8 @@ def test_another_candidate_begins_a_branch_and_the_old_one_is_gone_back_to(page)
         branch += SAVED.tokenizer.decode(pick(found.probabilities, np.array([number])).tolist())
     assert text_on(page) == branch
     assert page.evaluate("document.activeElement.textContent") == other
-    page.click("#tab-positions")
-    page.wait_for_selector("#tab-positions[aria-selected=true]")
+    page.click("#tab-predictions")
+    page.wait_for_selector("#tab-predictions[aria-selected=true]")
     page.click("#tab-write")
     expect(page.locator(".letter")).to_have_count(LENGTH)
     assert text_on(page) == branch
@@ -168,8 +169,8 @@ def test_who_branches_while_it_writes_goes_back_to_a_text_that_is_written_on(pag
     stopped = text_on(page)
     assert stopped.startswith(left)
     expect(page.locator("#copied")).not_to_be_empty()
-    page.click("#tab-learn")
-    page.wait_for_selector("#tab-learn[aria-selected=true]")
+    page.click("#tab-train")
+    page.wait_for_selector("#tab-train[aria-selected=true]")
     page.click("#tab-write")
     expect(page.locator(".letter")).to_have_count(len(stopped))
     assert text_on(page) == stopped
@@ -207,7 +208,7 @@ def test_what_was_copied_is_underlined_with_its_source(page):
     assert all(held[COPIED])
     assert held.count(True) < COPIED.stop - COPIED.start + 20
     page.locator(".letter").nth(COPIED.start + 30).click()
-    source = page.locator(".found")
+    source = page.locator(".passage")
     expect(source).to_have_count(1)
     assert f" {LINE}" in source.locator("figcaption").inner_text()
     assert "crafted" in source.locator("figcaption").inner_text()
@@ -249,7 +250,7 @@ def test_the_slider_leads_to_what_an_earlier_model_writes(browser):
             saved = load_model(GOLDEN / f"{name}.safetensors")
             decoder = ReferenceDecoder(saved.model)
             text = "".join(write(decoder, saved.tokenizer, PROMPT, 30, SampleConfig(seed=1)))
-            expect(page.locator(".written")).to_have_text(PROMPT + text, use_inner_text=False)
+            expect(page.locator(".output")).to_have_text(PROMPT + text, use_inner_text=False)
             expect(page.locator(".letter")).to_have_count(30)
         page.close()
 
@@ -258,7 +259,7 @@ def test_the_slider_leads_to_what_an_earlier_model_writes(browser):
 def test_whoever_turns_to_something_else_meanwhile_finds_the_text_written_on(page):
     length = 2500
     have_written(page, PROMPT, length)
-    for turn in ("#theme", "#language", "#tab-learn"):
+    for turn in ("#theme", "#language", "#tab-train"):
         page.wait_for_selector(".letter")
         page.click(turn)
         assert page.locator(".letter").count() < length  # it was still being written
@@ -273,7 +274,7 @@ def test_whoever_turns_to_something_else_meanwhile_finds_the_text_written_on(pag
 def test_of_a_text_that_repeats_itself_a_copy_is_one_all_the_same(tmp_path):
     saved = save_trained_on(tmp_path / "again.safetensors", story(3000) * 4)
     piece = story(3000)[500:700]
-    found = Library().copies(saved, {"text": f"so {piece} so"})
+    found = CopyFinder().find(saved, f"so {piece} so")
     assert found["shortest"] == 60
     assert found["longest"] >= 200
     assert found["passages"]
@@ -291,7 +292,7 @@ def test_going_on_after_some_characters_is_the_same_as_never_having_stopped(serv
 
 def test_without_a_choice_the_likeliest_is_drawn_and_the_rest_is_minus_infinity(server):
     asked = {**PARAMETERS, "temperature": 0, "after": "", "number": 0.5}
-    status, _, answer = server.ask("POST", "/api/draw", asked)
+    status, _, answer = server.ask("POST", "/api/redraw", asked)
     assert status == 200
     found = json.loads(answer)
     best, *others = found["candidates"]
@@ -303,24 +304,24 @@ def test_without_a_choice_the_likeliest_is_drawn_and_the_rest_is_minus_infinity(
 
 def test_a_text_that_is_not_there_any_more_is_left_out(tmp_path):
     path = tmp_path / "moved.safetensors"
-    saved, library, asked = save_trained_on(path, TEXT), Library(), {"text": WRITTEN}
+    saved, finder = save_trained_on(path, TEXT), CopyFinder()
     text = path.with_suffix(".txt")
     text.unlink()
-    assert library.copies(saved, asked) == {"absent": "missing"}
+    assert finder.find(saved, WRITTEN) == {"absent": "missing"}
     text.write_text("another text\n" * 20)
-    assert library.copies(saved, asked) == {"absent": "changed"}
+    assert finder.find(saved, WRITTEN) == {"absent": "changed"}
     text.write_text(TEXT)
-    assert library.copies(saved, asked)["passages"]
+    assert finder.find(saved, WRITTEN)["passages"]
     text.unlink()
-    assert library.copies(saved, asked)["passages"]  # it has been read
+    assert finder.find(saved, WRITTEN)["passages"]  # it has been read
     large = save_trained_on(path, TEXT, characters=LARGEST + 1)
-    assert Library().copies(large, asked) == {"absent": "large"}
+    assert CopyFinder().find(large, WRITTEN) == {"absent": "large"}
     for about in ({}, {"text": 7}, {"text": {"sha256": "x", "paths": ["\0"]}}):
-        assert Library().copies(replace(SAVED, about=about), asked) == {"absent": "missing"}
+        assert CopyFinder().find(replace(SAVED, about=about), WRITTEN) == {"absent": "missing"}
 
 
 ODD = {
-    "draw": [
+    "redraw": [
         ("number", -0.1), ("number", 1), ("number", "x"), ("number", None), ("after", 7),
         ("number", 10**400), ("temperature", 10**400), ("top_p", -(10**400)),
         ("after", "字"), ("after", "a" * 10_001), ("prompt", None), ("prompt", "字"),
@@ -347,6 +348,6 @@ def test_scores_that_are_no_numbers_are_refused(tmp_path):
     save_model(tmp_path / "huge.safetensors", saved)
     asked = {**PARAMETERS, "after": "", "number": 0.5, "text": "the", "position": 0}
     with Server(tmp_path / "huge.safetensors") as server:
-        for question in ("draw", "write", "look/positions", "look/layers", "look/parts"):
+        for question in ("redraw", "write", "window/predictions", "window/layers", "window/parts"):
             assert server.refuses(f"/api/{question}", asked), question
         assert server.close() == ("", "")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import story
+from tests.texts import story
 
 ROOT = Path(__file__).parent.parent
 LIST = """

@@ -15,7 +15,7 @@ from pathlib import Path
 from zigpt.errors import StorageError
 
 _WINDOWS = os.name == "nt"
-_BESIDE = ".zigpt-tmp"  # what a name ends in that does not count yet, or no longer
+_BESIDE = ".zigpt-tmp"  # suffix of a name that does not count yet, or no longer
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 _FIX = (
     "free some space, or choose a folder you may write to as `run`; what was saved before is intact"
@@ -31,7 +31,7 @@ class Disk:
         path.write_bytes(data)
 
     def append(self, path: Path, start: int, data: bytes) -> None:
-        """Write at `start`, where the file has to end: what lies behind is cut off first."""
+        """Write at `start`, where the file has to end: what follows is cut off first."""
         with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
             file.truncate(start)
             file.seek(start)
@@ -186,13 +186,13 @@ def make_folder(path: Path) -> None:
 
 
 def set_aside(path: Path, name: str) -> None:
-    """Give a folder another name; without the rights to do so it stays."""
+    """Rename a folder; without the right to do so it stays."""
     with contextlib.suppress(OSError):
         disk.rename(path, path.with_name(name))
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a folder: under its name it is there whole, or not at all.
+    """Delete a folder: under its name there is the whole of it, or nothing.
 
     Raises:
         StorageError: the operating system refused.
@@ -204,18 +204,18 @@ def remove_folder(path: Path) -> None:
         _remove_all(beside)
 
 
-def clear_leftovers(folder: Path, but: str = "") -> None:
+def clear_leftovers(folder: Path, keep: str = "") -> None:
     """Delete what was being written, or deleted, when a training was stopped; best effort.
 
-    Not the file called `but`: others than a training write it, perhaps now.
+    Not the file called `keep`: another process may be writing it now.
     """
     for path in [*folder.glob(f"*{_BESIDE}"), *folder.glob(f"*/*{_BESIDE}")]:
-        if path.name != but + _BESIDE:
+        if path.name != keep + _BESIDE:
             _remove_all(path)
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a name was never finished."""
+    """Whether this was being written, or deleted, when a training was stopped."""
     return path.name.endswith(_BESIDE)
 
 
@@ -224,13 +224,13 @@ def _make_folders(path: Path) -> None:
         _make_folders(path.parent)
     if not path.is_dir():
         disk.make_folder(path)
-    # Also if it was there: whoever made it may have been stopped before this.
+    # Even if it was there: its maker may have been stopped before this.
     with contextlib.suppress(PermissionError):  # a folder may be open to use, but not to read
         disk.sync(path.parent)
 
 
 def _remove_all(path: Path) -> None:
-    """Delete a file or a folder of files if it is there; what cannot be deleted stays."""
+    """Delete a file or a folder of files, if it is there; what cannot be deleted stays."""
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             for file in path.iterdir():

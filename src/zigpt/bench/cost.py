@@ -1,9 +1,9 @@
-"""The cost formula of a training step: what is counted, and what this machine takes for it.
+"""The cost formula of a training step: what is counted, and how long this machine takes for it.
 
 seconds = FLOP of the matrix products x a + attention scores x b + activations x c
 
-Everything else grows along with one of the three. The attention's own products belong to its
-scores, which they make and use; dropout, norms and additions to the activations.
+Everything else grows with one of the three: the products within attention with the scores that they
+make and use; dropout, norms and additions with the activations.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Prices:
-    """What one of each takes, in seconds."""
+    """Seconds for one of each."""
 
     flop: float
     score: float
@@ -47,14 +47,14 @@ class Prices:
 
     @classmethod
     def fit(cls, steps: Sequence[Step]) -> "Prices":
-        """Find the prices that explain measured steps best, relative to their length."""
+        """Fit the prices to measured steps, by least squares of the relative error."""
         relative = np.array([step.counts / step.seconds for step in steps])
         scale = relative.max(axis=0)
         prices, *_ = np.linalg.lstsq(relative / scale, np.ones(len(steps)), rcond=None)
         return cls(*(prices / scale).tolist())
 
     def seconds(self, step: Step) -> float:
-        """What a step should take."""
+        """Predict how long a step takes."""
         return float(step.counts @ np.array([self.flop, self.score, self.activation]))
 
 
@@ -70,12 +70,12 @@ def matrix_flops(model: GPTConfig) -> int:
 
 
 def training_flops(model: GPTConfig) -> int:
-    """The same with the attention's products, of which a causal mask needs only half."""
+    """FLOP of one character with those of attention, of which a causal mask needs only half."""
     return matrix_flops(model) + 6 * model.n_layer * model.block_size * model.n_embd
 
 
 def deviations(steps: Sequence[Step]) -> list[float]:
-    """Predict each step from all others: how far off that is, as a share of the measured time."""
+    """Predict each step from all others; return the errors as a fraction of the measured time."""
     errors = []
     for index, step in enumerate(steps):
         prices = Prices.fit([*steps[:index], *steps[index + 1 :]])

@@ -19,8 +19,8 @@ from zigpt.training.loop import TrainState, train_step
 
 Sweep = Literal["parameters", "context", "text"]
 
-_TURN = 1.0  # seconds that short steps are repeated for
-_CHARS = 4096  # learned in one step, or one window if that is longer
+_TURN = 1.0  # seconds for which short steps are repeated
+_CHARS = 4096  # predictions of one step, or one window if that is longer
 _VOCABULARY = "".join(map(chr, range(32, 97)))
 _SIZES = ((2, 3, 192), (3, 4, 256), (4, 5, 320), (6, 6, 384), (8, 8, 512), (10, 9, 576))
 _CONTEXTS = (64, 128, 512, 1024, 2048, 4096)
@@ -37,12 +37,12 @@ class Case:
 
     @property
     def batch_size(self) -> int:
-        """As many windows as make up about the same number of characters."""
+        """As many windows as hold about the same number of characters in every case."""
         return max(1, _CHARS // self.model.block_size)
 
     @property
     def size(self) -> int:
-        """What the sweep is about."""
+        """The quantity that the sweep varies."""
         sizes = {
             "parameters": self.model.n_parameters,
             "context": self.model.block_size,
@@ -56,10 +56,10 @@ class Growth:
     """Measured steps, the prices that explain them, and each one's prediction from the others."""
 
     cases: Sequence[Case]
-    steps: Sequence[Step]  # of each case, the median
-    values: Sequence[Sequence[float]]  # of each case, seconds round by round
+    steps: Sequence[Step]  # the median of each case
+    values: Sequence[Sequence[float]]  # seconds of each case, round by round
     prices: Prices
-    deviations: Sequence[float]  # predicted from the other cases; share of the measured time
+    deviations: Sequence[float]  # predicted from the other cases; fraction of the measured time
 
 
 def standard_cases() -> list[Case]:
@@ -76,12 +76,12 @@ def standard_cases() -> list[Case]:
 def measure_growth(
     cases: Sequence[Case], device: torch.device, rounds: int, folder: Path
 ) -> Growth:
-    """Time a step of every case in turns, its windows read from a file mapped into memory.
+    """Time a step of every case in turn, with windows read from a file mapped into memory.
 
-    That file is as long as the longest text and lies in `folder` meanwhile.
+    The temporary file is as long as the longest text and lies in `folder`.
 
     Raises:
-        OSError: there is no room for it.
+        OSError: the disk has no room for it.
     """
     values: list[list[float]] = [[] for _ in cases]
     with tempfile.TemporaryDirectory(dir=folder) as inside:
@@ -99,7 +99,7 @@ def measure_growth(
 
 
 def _time_step(case: Case, corpus: Corpus, device: torch.device) -> float:
-    """Seconds of a step, the median of those made in a turn; the first one touches memory."""
+    """Return the median seconds of repeated steps; the first only touches memory."""
     model, config = case.model, TrainConfig(batch_size=case.batch_size)
     state = TrainState.initialise(model, config, device)
     seconds: list[float] = []
@@ -112,7 +112,7 @@ def _time_step(case: Case, corpus: Corpus, device: torch.device) -> float:
 
 
 def _write_ids(path: Path, length: int) -> Path:
-    """Fill a file with ids, one byte each."""
+    """Write a file of random ids, one byte each."""
     generator = np.random.default_rng(0)
     block = generator.integers(len(_VOCABULARY), size=min(length, 10**6), dtype=np.uint8).tobytes()
     with path.open("wb") as file:

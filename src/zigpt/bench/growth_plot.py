@@ -1,4 +1,4 @@
-"""The picture of `zigpt bench`: step time against the cost formula, one panel for each sweep."""
+"""The plot of the growth benchmark: step time against the cost formula, a panel for each sweep."""
 
 import io
 

@@ -1,7 +1,7 @@
-"""Several ways to do one thing, measured in turns: medians, spreads and ratios.
+"""Several ways to do one thing, measured in alternation: medians, spreads and ratios.
 
-A busy machine slows down whoever has its turn. That is why nothing is compared across runs, why
-every side is measured several times with the others in between, and why the spread is shown.
+A busy machine slows down whatever is running at the time. So nothing is compared across runs, every
+side is measured several times with the others in between, and the spread is shown.
 """
 
 import statistics
@@ -14,10 +14,10 @@ Measure = Callable[[], float]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What each side reached, round by round, in `unit`; what is compared with comes last.
+    """The result of each side, round by round, in `unit`; those compared with come last.
 
-    `reference` and `limit` name the sides that are a plain implementation and the most that this
-    machine could do; either may be missing.
+    `reference` and `limit` name the sides that are a plain implementation and the limit of this
+    machine; either may be missing.
     """
 
     title: str
@@ -28,7 +28,7 @@ class Comparison:
     less_is_better: bool = False
 
     def median(self, side: str) -> float:
-        """The middle of what a side reached."""
+        """The median of one side."""
         return statistics.median(self.values[side])
 
     def times_better(self, side: str, than: str) -> float:
@@ -61,7 +61,7 @@ def compare(
     limit: str | None = None,
     less_is_better: bool = False,
 ) -> Comparison:
-    """Call every side once to warm up, then all of them in turns, `rounds` times."""
+    """Call every side once to warm up, then all of them in turn, `rounds` times."""
     for side in sides.values():
         side()
     values: dict[str, list[float]] = {name: [] for name in sides}
@@ -72,12 +72,12 @@ def compare(
 
 
 def rate(work: Callable[[], object], amount: int | float) -> float:
-    """Do `work` once, of which there is `amount`: amount per second."""
+    """Do `work` once and return `amount` per second."""
     began = time.perf_counter()
     work()
     return amount / (time.perf_counter() - began)
 
 
 def shown(number: float) -> str:
-    """Three digits, or all before the point."""
+    """Format with three digits, or with all before the decimal point."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -1,4 +1,4 @@
-"""What keeping a training safe costs of its time."""
+"""The share of training time that saving takes."""
 
 import tempfile
 import time
@@ -14,13 +14,16 @@ from zigpt.data.baselines import build_ladder
 from zigpt.data.batches import Corpus
 from zigpt.data.source import read_texts
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
-from zigpt.runs.folder import SAVE_EVERY, RunFolder
+from zigpt.runs.folder import RunFolder
+from zigpt.runs.record import RunRecord
+from zigpt.runs.session import SAVE_EVERY
+from zigpt.runs.training_text import fingerprint
 from zigpt.storage import write_file
 from zigpt.training.loop import TrainState, train_step
 
 
 def measure_saving(folder: Path, device: torch.device, rounds: int) -> Iterator[Comparison]:
-    """Save as often as a training does, on the disk that `folder` is on."""
+    """Measure saving, as often as a training does it, on the disk of `folder`."""
     presets: tuple[PresetName, ...] = ("seed", "laptop")
     for preset in presets:
         yield compare_saving(*configure(38, preset, {}), folder, device, rounds)
@@ -29,7 +32,7 @@ def measure_saving(folder: Path, device: torch.device, rounds: int) -> Iterator[
 def compare_saving(
     model: GPTConfig, config: TrainConfig, folder: Path, device: torch.device, rounds: int
 ) -> Comparison:
-    """Save a checkpoint with everything that belongs to it; the limit is one file of its size."""
+    """Save a checkpoint and everything with it; the limit is one file of the same size."""
     state = TrainState.initialise(model, config, device)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         text = Path(place, "text.txt")
@@ -37,9 +40,10 @@ def compare_saving(
         source = read_texts([text])
         corpus = Corpus.from_text(source.text)
         ladder = build_ladder(corpus.train, corpus.validation, model.vocab_size)
-        run = RunFolder.create(Path(place, "run"), (model, config), source, ladder, {})
+        record = RunRecord(model, config, fingerprint(source), ladder, "\n", "tiny", str(device))
+        run = RunFolder.create(Path(place, "run"), record)
         ids = corpus.batch(0, config.batch_size, model.block_size, 0)
-        train_step(state, *map(torch.from_numpy, ids))  # from now on there are moments to save
+        train_step(state, *map(torch.from_numpy, ids))  # creates the optimizer state
 
         def save() -> None:
             state.step += 1
@@ -52,8 +56,11 @@ def compare_saving(
             f"saving every {SAVE_EVERY:.0f} s, {model.n_layer}/{model.n_head}/{model.n_embd}",
             "% of the time",
             rounds,
-            {"zigpt": partial(_share, save), "limit: writing as much": partial(_share, plain)},
-            limit="limit: writing as much",
+            {
+                "zigpt": partial(_share, save),
+                "limit: writing as many bytes": partial(_share, plain),
+            },
+            limit="limit: writing as many bytes",
             less_is_better=True,
         )
 

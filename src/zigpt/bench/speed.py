@@ -6,13 +6,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
 
-from zigpt.bench import textbook
 from zigpt.bench.cost import training_flops
 from zigpt.bench.limits import matrix_products, memory_read
+from zigpt.bench.plain import load_textbook
 from zigpt.bench.rounds import Comparison, Measure, compare, rate
 from zigpt.data.batches import Corpus
 from zigpt.formats.saved_model import SavedModel, save_model, weights_of
@@ -34,7 +35,7 @@ side, preset, vocab_size = sys.argv[1:]
 step = TRAINERS[side](*configure(int(vocab_size), preset, {}), torch.device("cpu"))
 step(), step()
 """
-# Ctrl-C reaches what is measured as well: it ends without a traceback. (`signal` takes longer.)
+# Ctrl-C reaches the measured process too: it ends without a traceback. (`signal` is slower.)
 _QUIETLY = "import _signal; _signal.signal(_signal.SIGINT, _signal.SIG_DFL)\n"
 _LAUNCHER = """
 import resource, subprocess, sys
@@ -45,24 +46,24 @@ _HANZI = "".join(map(chr, range(0x4E00, 0x4E00 + 3000)))
 
 
 def random_text(length: int, alphabet: str = _ASCII) -> str:
-    """Make a text that a tokenizer and a model find as much work as a real one."""
+    """Make a text that is as much work for a tokenizer and a model as a real one."""
     numbers = np.random.default_rng(0).integers(len(alphabet), size=length)
     return "".join(map(alphabet.__getitem__, numbers.tolist()))
 
 
 def measure_training(device: torch.device, rounds: int) -> Iterator[Comparison]:
-    """Whole steps (forward, backward, update) of the textbook run and of the laptop preset."""
+    """Measure whole steps (forward, backward, update) of the presets seed and laptop."""
     presets: dict[PresetName, int] = {"seed": 1, "laptop": 10}  # steps in a turn
     for preset, n_steps in presets.items():
         yield compare_training(*configure(len(_ASCII), preset, {}), device, rounds, n_steps)
-    if device.type == "cpu":  # elsewhere it is not that of a process
+    if device.type == "cpu":  # elsewhere memory does not belong to the process
         yield from map(compare_memory, presets)
 
 
 def compare_training(
     model: GPTConfig, config: TrainConfig, device: torch.device, rounds: int, n_steps: int = 1
 ) -> Comparison:
-    """Train one batch, `n_steps` times in a turn."""
+    """Train on one batch, `n_steps` times per measurement."""
     predictions, precision = config.batch_size * model.block_size, pick_precision(device)
 
     def steps(step: Callable[[], object]) -> float:
@@ -90,10 +91,11 @@ def _ours(model: GPTConfig, config: TrainConfig, device: torch.device) -> Callab
 
 
 def _textbook(model: GPTConfig, config: TrainConfig, device: torch.device) -> Callable[[], object]:
-    plain = textbook.Textbook(model).to(device)
+    v2 = load_textbook(model)
+    plain = v2.GPT(model.vocab_size).to(device)
     optimizer = torch.optim.AdamW(plain.parameters(), lr=config.learning_rate)
     inputs, targets = (ids.to(device) for ids in _batch(model, config))
-    return partial(textbook.train_step, plain, optimizer, inputs, targets)
+    return partial(v2.train_step, plain, optimizer, inputs, targets, at_once=len(inputs))
 
 
 TRAINERS = {"zigpt": _ours, "textbook": _textbook}
@@ -106,9 +108,9 @@ def _batch(model: GPTConfig, config: TrainConfig) -> list[torch.Tensor]:
 
 
 def compare_memory(preset: PresetName) -> Comparison:
-    """Two steps of a preset, each side in a process of its own: the most memory it had.
+    """Measure the peak memory of two steps of a preset, each side in its own process.
 
-    Once only: it is always about the same.
+    Once only: it hardly varies.
     """
     model, _ = configure(len(_ASCII), preset, {})
     nothing = "importing torch"
@@ -126,7 +128,7 @@ def compare_memory(preset: PresetName) -> Comparison:
 
 
 def measure_writing(device: torch.device, rounds: int) -> Iterator[Comparison]:
-    """One character after another at the textbook shape: one text, then 64 side by side."""
+    """Measure writing at the textbook's shape: one text, then 64 side by side."""
     yield compare_writing(GPTConfig(), 1, device, rounds, (400, 100, 16))
     yield compare_writing(GPTConfig(), 64, device, rounds, (200, 100, 2))
 
@@ -137,16 +139,17 @@ def compare_writing(
     """Write `count` texts; `chars` for the quick way, the reference and the textbook."""
     model = GPT(config).eval()
     weights = weights_of(model)
-    model, plain = model.to(device), textbook.Textbook(config).to(device)
+    v2 = load_textbook(config)
+    model, plain = model.to(device), v2.GPT(config.vocab_size).to(device)
     quick, cached, whole = chars
 
     def decode(decoder: Decoder, length: int) -> float:
         steps = generate(decoder, [0], length + 1, SampleConfig())
-        next(steps)  # memory is touched: the steady state is what is asked for
+        next(steps)  # touches memory: the steady state is measured
         return rate(lambda: list(steps), count * length)
 
     window = torch.zeros(count, config.block_size, dtype=torch.int64, device=device)
-    read = partial(textbook.write, plain, window, whole, config.block_size)
+    read = partial(v2.generate, plain, window, whole)
     sides: dict[str, Measure] = {
         "zigpt sample, 8-bit weights": lambda: decode(QuickDecoder(config, weights, count), quick),
         "the model itself, float32, cached": lambda: decode(ReferenceDecoder(model, count), cached),
@@ -167,7 +170,8 @@ def compare_writing(
 def measure_text(
     device: torch.device, rounds: int, length: int = 4_000_000
 ) -> Iterator[Comparison]:
-    """Text to ids; the limit is reading the text and writing ids of one or two bytes."""
+    """Measure text to ids; the limit is reading the text and writing ids of one or two bytes."""
+    v2 = load_textbook(GPTConfig())
     for name, alphabet in (("ASCII", _ASCII), ("Chinese", _HANZI)):
         text = random_text(length // 4, alphabet) * 4
         tokenizer, megabytes = CharTokenizer.from_text(text), len(text.encode()) / 1e6
@@ -175,11 +179,15 @@ def measure_text(
         sides: dict[str, Measure] = {
             "zigpt": partial(rate, partial(tokenizer.encode, text), megabytes),
             "zigpt, vocabulary included": partial(rate, partial(Corpus.from_text, text), megabytes),
-            "textbook": partial(rate, partial(textbook.encode, text), megabytes),
+            "textbook": partial(rate, partial(_encode_plainly, v2, text), megabytes),
         }
         limit = "limit: memory"
         sides[limit] = partial(_memory_limit, 1e6 * traffic)
         yield compare(f"text to ids, {name}", "MB/s", rounds, sides, "textbook", limit)
+
+
+def _encode_plainly(v2: ModuleType, text: str) -> list[int]:
+    return v2.encode(text, sorted(set(text)))
 
 
 def _memory_limit(traffic: float) -> float:
@@ -187,7 +195,7 @@ def _memory_limit(traffic: float) -> float:
 
 
 def measure_start(device: torch.device, rounds: int) -> Iterator[Comparison]:
-    """From pressing Enter to the first character of the textbook shape, and peak memory."""
+    """Measure the time from Enter to the first character, and peak memory."""
     model = GPT(GPTConfig())
     tokenizer = CharTokenizer("".join(map(chr, range(40, 40 + model.config.vocab_size))))
     nothing = "python, doing nothing"
@@ -213,16 +221,16 @@ def _python(program: str, *arguments: str) -> tuple[str, ...]:
 
 
 def _first_character(words: Sequence[str]) -> float:
-    """Run a Python process: seconds until its first character."""
+    """Run a Python process; return the seconds until its first character."""
     with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE) as process:
         assert process.stdout
         return 1 / rate(partial(process.stdout.read, 1), 1)
 
 
 def _peak_memory(words: Sequence[str]) -> float:
-    """Run a Python process: the most memory it had, in MB.
+    """Run a Python process; return its peak memory in MB.
 
-    A small process in between starts it: a child counts what its parent has as its own.
+    A small process in between starts it: the peak of a child includes its parent's.
     """
     command = [sys.executable, *_python(_LAUNCHER, sys.executable, *words)]
     peak = int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)

@@ -2,9 +2,10 @@
 
 import json
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,11 +17,11 @@ from zigpt.bench.limits import measure_limits
 from zigpt.bench.rounds import Comparison, shown
 from zigpt.bench.saving import measure_saving
 from zigpt.bench.speed import measure_start, measure_text, measure_training, measure_writing
-from zigpt.cli.options import BenchOptions, BenchPart
+from zigpt.cli.commands import BenchPart
 from zigpt.cli.screen import Screen
 from zigpt.errors import UsageError
-from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import free_path
+from zigpt.runs.preflight import require_free
 from zigpt.storage import storage_errors, write_file
 from zigpt.training.device import (
     describe,
@@ -40,65 +41,78 @@ _PARTS: Mapping[BenchPart, _Part] = {
 }
 
 
-def run(options: BenchOptions) -> int:
+def run(
+    parts: Sequence[BenchPart], rounds: int, folder: Path | None, device: str, as_json: bool
+) -> int:
     """Measure, print and keep. Returns the exit code.
 
     Raises:
         UsageError: there is to be no round at all.
     """
-    if options.rounds < 1:
+    if rounds < 1:
         raise UsageError(
-            f"--rounds {options.rounds} measures nothing",
-            "every side needs at least one turn",
+            f"--rounds {rounds} measures nothing",
+            "every contender needs at least one repetition",
             "try --rounds 3",
         )
-    device = pick_device(options.device)
-    path = options.run or free_path("bench")
-    RunFolder.require_free(path)
+    where = pick_device(device)
+    path = folder or free_path("bench")
+    require_free(path)
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()  # as a training does
-    screen = Screen(on_stderr=options.json)
-    precision = precision_name(pick_precision(device))
-    screen.say(
-        f"{describe(device)}, {precision}; {options.rounds} x every side of a table, in turns",
-        "",
-    )
-    about = {
-        "zigpt": __version__,
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()} {platform.system()}, {describe(device)}",
-        "precision": precision,
-        "rounds": options.rounds,
-    }
-    found: list[dict[str, Any]] = []
-    report = ""
-
-    def keep(growth: Growth | None = None) -> None:
-        """Write down what has been measured so far: some of it took minutes."""
-        nonlocal report
-        rest = {"comparisons": found, "growth": growth and _growth_json(growth)}
-        report = json.dumps({**about, **rest}, indent=2)
-        write_file(path / "bench.json", report.encode())
-
-    keep()
-    parts: Mapping[BenchPart, _Part] = {**_PARTS, "saving": partial(measure_saving, path)}
-    for part in options.parts or parts:
+    screen = Screen(on_stderr=as_json)
+    report = _Report(path, where, rounds)
+    screen.say(f"{report.machine}; {rounds} repetitions of each contender, in turn", "")
+    measures: Mapping[BenchPart, _Part] = {**_PARTS, "saving": partial(measure_saving, path)}
+    for part in parts or measures:
         if part != "growth":
-            for comparison in parts[part](device, options.rounds):
+            for comparison in measures[part](where, rounds):
                 screen.say(*comparison.lines(), "")
-                found.append(_comparison_json(comparison))
-                keep()
-    if not options.parts or "growth" in options.parts:
+                report.add(comparison)
+    if not parts or "growth" in parts:
         with storage_errors(path):
-            growth = measure_growth(standard_cases(), device, options.rounds, path)
+            growth = measure_growth(standard_cases(), where, rounds, path)
         screen.say(*_growth_lines(growth), "")
         write_file(path / "growth.png", draw_growth(growth))
-        keep(growth)
+        report.add_growth(growth)
     screen.say(f"in {path}: {', '.join(sorted(file.name for file in path.iterdir()))}")
-    if options.json:
-        print(report)
+    if as_json:
+        print(report.text())
     return 0
+
+
+class _Report:
+    """What has been measured so far, in bench.json after each part: some of it takes minutes."""
+
+    def __init__(self, path: Path, device: torch.device, rounds: int) -> None:
+        precision = precision_name(pick_precision(device))
+        self.machine = f"{describe(device)}, {precision}"
+        self._path = path / "bench.json"
+        self._content: dict[str, Any] = {
+            "zigpt": __version__,
+            "torch": torch.__version__,
+            "machine": f"{platform.machine()} {platform.system()}, {describe(device)}",
+            "precision": precision,
+            "rounds": rounds,
+            "comparisons": [],
+            "growth": None,
+        }
+        self._keep()
+
+    def add(self, comparison: Comparison) -> None:
+        self._content["comparisons"].append(_comparison_json(comparison))
+        self._keep()
+
+    def add_growth(self, growth: Growth) -> None:
+        self._content["growth"] = _growth_json(growth)
+        self._keep()
+
+    def text(self) -> str:
+        return json.dumps(self._content, indent=2)
+
+    def _keep(self) -> None:
+        write_file(self._path, self.text().encode())
 
 
 def _growth_lines(growth: Growth) -> list[str]:

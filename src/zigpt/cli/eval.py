@@ -1,10 +1,10 @@
-"""`zigpt eval`: one exact number for a model on a text."""
+"""`zigpt eval`: the exact loss of a model on a text."""
 
 import json
 import math
 import sys
+from pathlib import Path
 
-from zigpt.cli.options import EvalOptions
 from zigpt.cli.spelling import command
 from zigpt.data.batches import Corpus
 from zigpt.data.source import Source, read_texts
@@ -12,27 +12,28 @@ from zigpt.data.stored import encode
 from zigpt.errors import ModelFileError, TextError, TextMovedError
 from zigpt.formats.saved_model import SavedModel, load_model
 from zigpt.runs.training_text import find_again, text_of
+from zigpt.tokenizers.base import Unknown
 from zigpt.training.device import pick_device
 from zigpt.training.loop import split_loss
 
 
-def run(options: EvalOptions) -> int:
+def run(path: Path, text: Path | None, unknown: Unknown, device: str, as_json: bool) -> int:
     """Print the loss. Returns the exit code.
 
     Raises:
         ModelFileError: the loss is not finite.
     """
-    saved = load_model(options.run, pick_device(options.device))
-    corpus, what = _corpus(options, saved)
+    saved = load_model(path, pick_device(device))
+    corpus, what = _corpus(saved, path, text, unknown)
     loss = split_loss(saved.model, corpus, "validation")
     if not math.isfinite(loss):
         raise ModelFileError(
-            "the loss is not a number",
+            "the loss is not finite",
             "the model's weights are damaged, or the device computes wrongly",
             "try --device cpu, another copy, or train again",
         )
     count = len(corpus.validation) - 1
-    if options.json:
+    if as_json:
         numbers = {
             "nats_per_char": loss,
             "bits_per_char": loss / math.log(2),
@@ -50,29 +51,31 @@ def run(options: EvalOptions) -> int:
     return 0
 
 
-def _corpus(options: EvalOptions, saved: SavedModel) -> tuple[Corpus, str]:
+def _corpus(
+    saved: SavedModel, path: Path, text: Path | None, unknown: Unknown
+) -> tuple[Corpus, str]:
     """The validation split of the model's own text, or the whole of another."""
     own = text_of(saved.about)
-    if options.text:
-        source: Source = read_texts([options.text])
+    if text:
+        source: Source = read_texts([text])
     else:
         try:
             source = find_again(own)
         except TextMovedError as error:
-            raise error.or_type(f"{command('eval', options.run)} TEXT") from error
+            raise error.or_type(f"{command('eval', path)} TEXT") from error
     for notice in source.notices:
         print(f"note: {notice}", file=sys.stderr)
     if source.sha256 == own["sha256"]:
         return Corpus.from_text(
             source.text, saved.tokenizer
         ), f"the validation split of {source.origin}"
-    if options.text is None:
+    if text is None:
         raise TextError(
-            f"{source.origin} is not the text that {options.run} was trained on",
-            "its SHA-256 differs, so its validation split is another one",
-            "name a text: it is then scored whole",
+            f"{source.origin} is not the text that {path} was trained on",
+            "its SHA-256 differs, so its validation split would be a different one",
+            "name a text: all of it is then scored",
         )
-    ids = encode(source.text, saved.tokenizer, options.unknown)
+    ids = encode(source.text, saved.tokenizer, unknown)
     if len(ids) < 2:
         raise TextError(
             f"{source.origin} has nothing to score",

@@ -2,41 +2,43 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from zigpt.cli.describe import describe_text
-from zigpt.cli.options import PlanOptions, given
+from zigpt.cli.options import given
 from zigpt.cli.screen import duration
 from zigpt.cli.spelling import command, train_words
 from zigpt.cli.terminal import harmless
 from zigpt.data.batches import Corpus
 from zigpt.data.survey import advice, survey
-from zigpt.runs.request import TrainRequest
+from zigpt.runs.request import Preset, TrainRequest
 from zigpt.runs.setup import decide_settings, find_text, require_possible
 from zigpt.training.device import describe, pick_device, pick_precision, precision_name
 from zigpt.training.plan import advise_preset, make_plan
 
 
-def run(options: PlanOptions) -> int:
+def run(
+    texts: tuple[Path, ...], preset: Preset, device: str, as_json: bool, **settings: Any
+) -> int:
     """Print the plan. Returns the exit code."""
-    device = pick_device(options.device)
-    settings = given(options.settings)
-    require_possible(options.preset, settings)
-    source = find_text(options.texts)
+    place = pick_device(device)
+    settings = given(settings)
+    require_possible(preset, settings)
+    source = find_text(texts)
     corpus = Corpus.from_text(source.text)
-    preset, model, training = decide_settings(
-        options.preset, corpus, device, given(options.settings)
-    )
+    chosen, model, training = decide_settings(preset, corpus, place, settings)
     found = survey(source.text, len(corpus.train))
-    plan = make_plan(model, training, corpus, device)
-    advised = advise_preset(corpus, device)
-    if options.json:
+    plan = make_plan(model, training, corpus, place)
+    advised = advise_preset(corpus, place)
+    if as_json:
         text = {"origin": source.origin, "encoding": source.encoding, "notices": source.notices}
         everything = {
             "text": text,
             "survey": asdict(found),
             "advice": advice(found),
-            "device": str(device),
-            "preset": preset,
+            "device": str(place),
+            "preset": chosen,
             "advised_preset": advised,
             "model": asdict(model),
             "training": asdict(training),
@@ -45,7 +47,7 @@ def run(options: PlanOptions) -> int:
         print(harmless(json.dumps(everything, ensure_ascii=False, indent=2)))
         return 0
     rarest = " ".join(f"{character!r} {count}x" for character, count in found.rarest)
-    precision = precision_name(pick_precision(device, training.precision))
+    precision = precision_name(pick_precision(place, training.precision))
     print(harmless("\n".join(describe_text(source, corpus))))
     among = "" if found.is_counted else f"  (among {found.examined:,} characters)"
     print(f"rarest  {rarest}{among}")
@@ -54,8 +56,8 @@ def run(options: PlanOptions) -> int:
     for line in advice(found):
         print(f"note    {line}")
     print()
-    print(f"device  {describe(device)}, {precision}")
-    print(f"preset  {preset} (advised here: {advised})")
+    print(f"device  {describe(place)}, {precision}")
+    print(f"preset  {chosen} (advised here: {advised})")
     for part, count in model.parameter_table().items():
         print(f"        {part:<20}{count:>14,}")
     print(f"        {'parameters':<20}{plan.parameters:>14,}")
@@ -63,6 +65,6 @@ def run(options: PlanOptions) -> int:
     print(f"steps   {plan.steps:,} of {training.batch_size} x {model.block_size} characters")
     print(f"epochs  {plan.epochs:.1f} times through the train part")
     print(f"time    about {duration(plan.seconds)}, from timed steps")
-    request = TrainRequest(options.texts, preset, settings)
+    request = TrainRequest(texts, chosen, settings)
     print(harmless(f"start   {command(*train_words(request))}"))
     return 0

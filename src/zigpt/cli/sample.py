@@ -1,37 +1,49 @@
 """`zigpt sample`: the model writes; the text alone goes to stdout, everything else to stderr."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from zigpt.cli.options import SampleOptions, given
 from zigpt.cli.terminal import write_out
-from zigpt.errors import UsageError
+from zigpt.errors import UsageError, VocabularyError
 from zigpt.formats.safetensors import read_lazily
 from zigpt.generate.loop import Decoder, generate, opening, stop_before
 from zigpt.gpt.config import SampleConfig
-from zigpt.tokenizers.base import Tokenizer
+from zigpt.tokenizers.base import Tokenizer, Unknown
 
-_MOST_CHARS, _MOST_TEXTS = 10**9, 10**4  # beyond that no machine at hand has the memory
+_MOST_CHARS, _MOST_TEXTS = 10**9, 10**4  # no machine at hand has the memory for more
 
 
-def run(options: SampleOptions) -> int:
+def run(
+    path: Path,
+    prompt: str = "",
+    chars: int = 500,
+    count: int = 1,
+    stop: Sequence[str] = (),
+    unknown: Unknown = "error",
+    device: str = "auto",
+    **settings: Any,
+) -> int:
     """Write `count` continuations of the prompt. Returns the exit code.
 
     Raises:
         UsageError: no text of that length or number can be written.
+        VocabularyError: the model has never seen a character of the prompt or of a stop.
     """
-    config = SampleConfig(**given(options.settings))
-    if not (0 <= options.chars <= _MOST_CHARS and 1 <= options.count <= _MOST_TEXTS):
+    config = SampleConfig(**settings)
+    if not (0 <= chars <= _MOST_CHARS and 1 <= count <= _MOST_TEXTS):
         raise UsageError(
-            f"cannot write {options.count} texts of {options.chars} characters",
+            f"cannot write {count} texts of {chars} characters",
             f"--count goes from 1 to {_MOST_TEXTS:,} and --chars from 0 to {_MOST_CHARS:,}",
             "try --count 1 --chars 500",
         )
-    decoder, tokenizer = _load(options.run, options.device, options.count)
-    prompt = tokenizer.decode(tokenizer.encode(options.prompt, options.unknown))
+    decoder, tokenizer = _load(path, device, count)
+    stops = [text for text in stop if text]
+    _require_possible(stops, tokenizer)
+    prompt = tokenizer.decode(tokenizer.encode(prompt, unknown))
     start = tokenizer.encode(prompt or opening(tokenizer))
-    rows = map(tokenizer.decode, generate(decoder, start, options.chars, config))
-    stops = [stop for stop in options.stop if stop]
-    if options.count == 1:
+    rows = map(tokenizer.decode, generate(decoder, start, chars, config))
+    if count == 1:
         write_out(prompt)
         for piece in stop_before(rows, stops):
             write_out(piece)
@@ -39,12 +51,24 @@ def run(options: SampleOptions) -> int:
         return 0
     # Several at once share every pass through the model, so none can be shown before the others.
     texts = ["".join(stop_before(column, stops)) for column in zip(*rows, strict=True)]
-    write_out("---\n".join(f"{prompt}{text}\n" for text in texts or [""] * options.count))
+    write_out("---\n".join(f"{prompt}{text}\n" for text in texts or [""] * count))
     return 0
 
 
+def _require_possible(stops: Sequence[str], tokenizer: Tokenizer) -> None:
+    for stop in stops:
+        try:
+            tokenizer.encode(stop)
+        except VocabularyError as error:
+            raise VocabularyError(
+                f"--stop {stop!r} can never be reached: the model cannot write it",
+                error.what,
+                "choose another text; a line break is typed as $'\\n' in bash",
+            ) from error
+
+
 def _load(path: Path, device: str, count: int) -> tuple[Decoder, Tokenizer]:
-    """The quick decoder, unless a device was asked for; either is imported only if needed."""
+    """Load the quick decoder, or with a device torch's; each is imported only if needed."""
     if device == "auto":
         from zigpt.generate.quick import QuickDecoder
 

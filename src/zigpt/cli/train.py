@@ -1,28 +1,31 @@
-"""`zigpt train`, the part before torch: what can be refused at once, and how to be stopped."""
+"""`zigpt train`, the part before torch: early refusals and signals."""
 
-from zigpt.cli.options import TrainOptions, given
+from pathlib import Path
+from typing import Any
+
+from zigpt.cli.options import given
 from zigpt.runs.lock import require_unlocked
 from zigpt.runs.paths import newest_path
-from zigpt.runs.request import TrainRequest
-from zigpt.runs.signals import Stopped, listening
+from zigpt.runs.request import Preset, TrainRequest
+from zigpt.runs.signals import Interrupted, listening
 
 
-def run(options: TrainOptions) -> int:
+def run(
+    texts: tuple[Path, ...],
+    preset: Preset,
+    folder: Path | None,
+    minutes: float | None,
+    device: str,
+    resume: bool,
+    **settings: Any,
+) -> int:
     """Train, or resume a training. Returns the exit code.
 
     Raises:
         UsageError: the options contradict each other.
-        RunBusyError: somebody is training in this folder.
+        RunBusyError: another training uses this folder.
     """
-    request = TrainRequest(
-        texts=options.texts,
-        preset=options.preset,
-        settings=given(options.settings),
-        run=options.run,
-        minutes=options.minutes,
-        device=options.device,
-        resume=options.resume,
-    )
+    request = TrainRequest(texts, preset, given(settings), folder, minutes, device, resume)
     if request.run or request.resume:
         require_unlocked(request.run or newest_path())
     with listening() as signals:
@@ -30,5 +33,5 @@ def run(options: TrainOptions) -> int:
             from zigpt.cli.follow import follow  # torch takes a second to load
 
             return follow(request, signals)
-        except Stopped as stop:
+        except Interrupted as stop:
             return stop.code

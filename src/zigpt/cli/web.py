@@ -1,48 +1,57 @@
 """`zigpt web`: the page in the browser."""
 
+import sys
 import webbrowser
 from pathlib import Path
 
-from zigpt.cli.options import WebOptions
+from zigpt.cli.spelling import train_words
 from zigpt.data.source import read_texts
 from zigpt.errors import ModelFileError, UsageError
 from zigpt.formats.safetensors import MODEL_FILE, is_model_name, read_lazily
 from zigpt.runs.paths import RUN_FILE, newest_path
+from zigpt.runs.request import TrainRequest
 from zigpt.training.device import pick_device
 
 
-def run(options: WebOptions) -> int:
+def run(
+    shown: Path | None, port: int, host: str, allow_remote: bool, no_browser: bool, device: str
+) -> int:
     """Serve until Ctrl-C. Returns the exit code.
 
     Raises:
-        ModelFileError: what was named is meant to be a model, and is none.
-        TextError: it can be neither a model nor a text.
+        ModelFileError: what was named should be a model, and is not.
+        TextError: it is neither a model nor a text.
         UsageError: the web extra is not installed.
     """
-    path, text = _choose(options.shown)
+    path, text = _choose(shown)
     try:
+        from zigpt.web.app_state import AppState
         from zigpt.web.serve import serve
-        from zigpt.web.site import Site
     except ModuleNotFoundError as error:
         raise UsageError(
             f"the page needs {error.name}, which is not installed",
             "only `zigpt web` uses it, so it is an extra",
-            "pip install 'zigpt[web]'",
+            "in the folder of zigpt: pip install '.[web]'",
         ) from error
-    site = Site(path, pick_device(options.device), text)
+    state = AppState(path, pick_device(device), spell_training, text)
 
-    def say(address: str) -> None:
-        print(f"{path or text or 'A page to begin with'} is shown at\n  {address}")
-        print("Ctrl-C ends this.", flush=True)
-        if not options.no_browser:
+    def report(address: str) -> None:
+        print(f"{path or text or 'Start page'}:\n  {address}")
+        print("Press Ctrl-C to stop.", flush=True)
+        if not no_browser:
             webbrowser.open(address)
 
-    serve(site, options.host, options.port, options.allow_remote, say)
+    serve(state, host, port, allow_remote, report)
     return 0
 
 
+def spell_training(request: TrainRequest) -> list[str]:
+    """Spell a training as the command line of a process of its own."""
+    return [sys.executable, "-m", "zigpt", *train_words(request)]
+
+
 def _choose(shown: Path | None) -> tuple[Path | None, Path | None]:
-    """Find what is to be shown, a run or model, or else a text to learn."""
+    """Find what to show: a run or model, or else a text to train on."""
     if shown is None:
         try:
             return newest_path(), None
@@ -51,7 +60,7 @@ def _choose(shown: Path | None) -> tuple[Path | None, Path | None]:
     if any((shown / name).exists() for name in (RUN_FILE, MODEL_FILE)):
         return shown, None
     if is_model_name(shown) or not shown.exists():
-        read_lazily(shown)  # refuses what is none
+        read_lazily(shown)  # refuses anything else
         return shown, None
     read_texts([shown])
     return None, shown

@@ -15,9 +15,9 @@ Weights = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ModelFile:
-    """Everything that a model file holds; `about` says on which text it was trained and how well.
+    """Everything that a model file holds; `about` has its training text and how well it learned it.
 
-    `sha256` is that of the weights when they were written; the first files did not say it.
+    `sha256` is that of the weights when they were written; the earliest files have none.
     """
 
     config: GPTConfig

@@ -1,9 +1,9 @@
 """The model as an ONNX graph with 8-bit weights, made for writing one character at a time.
 
-Writing waits for memory, not for arithmetic: every character reads all weights once. In 8 bits they
-are a quarter of the size, and the graph has one node for each thing that a library does well, so
-little is spent on going from one to the next. It computes what `zigpt.gpt.model` defines, from the
-same weights: a test compares the two. Names in capitals are dimensions, as everywhere.
+Writing is bound by memory, not by arithmetic: every character reads all weights once. In 8 bits
+they are a quarter of the size, and the graph uses few, large nodes, so little time is spent between
+them. It computes what `zigpt.gpt.model` defines, from the same weights: a test compares the two.
+Names in capitals are dimensions, as everywhere.
 """
 
 import math
@@ -34,20 +34,20 @@ def quantize(
 ) -> tuple[UInt8[np.ndarray, "N G S"], Float[np.ndarray, "N G"]]:
     """Round to bytes in G groups of S along each row: weight ≈ (byte - 128) x scale.
 
-    S is a power of two, and where it can be one that leaves none over; else the last group is
-    filled up with zeros.
+    S is a power of two, if possible one that divides the row; else the last group is padded with
+    zeros.
     """
     columns = weight.shape[1]
     fewest, most = _GROUPS
     size = max(fewest, min(columns & -columns, most))
     groups = np.pad(weight, ((0, 0), (0, -columns % size))).reshape(len(weight), -1, size)
     scales = np.abs(groups).max(-1) / (_MIDDLE - 1)
-    scales[scales == 0] = 1  # all zeros: any scale will do
+    scales[scales == 0] = 1  # a group of zeros: any scale will do
     return (np.rint(groups / scales[..., None]) + _MIDDLE).astype(np.uint8), scales
 
 
 class _Graph:
-    """Nodes, constants and the names that tie them; what a method adds, it returns the name of."""
+    """Nodes, constants, and the names that connect them; a method returns the name it adds."""
 
     def __init__(self, config: GPTConfig, weights: Weights) -> None:
         self.config, self._weights = config, weights
@@ -55,15 +55,15 @@ class _Graph:
         self.constants: list[onnx.TensorProto] = []
 
     def weight(self, name: str) -> np.ndarray:
-        """Evaluation a weight up.
+        """Look up a weight.
 
         Raises:
             ModelFileError: it holds a NaN or an infinity.
         """
         weight = self._weights[name]
-        if not np.isfinite(weight).all():  # in 8 bits it would pass for a number
+        if not np.isfinite(weight).all():  # 8 bits would turn it into an ordinary number
             raise ModelFileError(
-                "the model's weights are not numbers",
+                "the model's weights are not finite",
                 f"{name} holds a NaN or an infinity",
                 "use another copy of the model, or train again",
             )
@@ -98,7 +98,7 @@ class _Graph:
         )  # fmt: skip
 
     def norm(self, x: str, branch: str | None, name: str) -> tuple[str, str]:
-        """LayerNorm of x + branch; returns its name and that of the sum."""
+        """LayerNorm of x + branch; also return the name of the sum."""
         gain, bias = self.constant(f"{name}.weight"), self.constant(f"{name}.bias")
         if branch is None:
             return self.node("LayerNormalization", [x, gain, bias], name, epsilon=1e-5), x
@@ -120,8 +120,8 @@ class _Graph:
         keys, values = self._reach(prefix, f"blocks.{layer}.ln_1")
         units = np.concatenate((keys, 1 / keys, 1 / values))
         weight, bias = self.weight(f"{prefix}.qkv.weight"), self.weight(f"{prefix}.qkv.bias")
-        qkv = _fill(_float32(weight * units[:, None]), 3 * pieces, spare)
-        bias = _fill(_float32(bias * units), 3 * pieces, spare)
+        qkv = _pad(_float32(weight * units[:, None]), 3 * pieces, spare)
+        bias = _pad(_float32(bias * units), 3 * pieces, spare)
         packed = self.linear(x, qkv, self.constant(f"{prefix}.qkv.bias", bias), f"{prefix}.qkv")
         inputs = [packed, "", "", *_cache_names("past", layer), "last", "length"]
         inputs += [*(["cos", "sin"] if is_modern else ["", ""]), "", "", "", "step", "step"]
@@ -132,7 +132,7 @@ class _Graph:
             k_quant_type="PER_TENSOR", v_quant_type="PER_TENSOR",
         )  # fmt: skip
         project = _float32(self.weight(f"{prefix}.project.weight") * values)
-        project = _fill(project.T, pieces, spare).T
+        project = _pad(project.T, pieces, spare).T
         bias_name = self.constant(f"{prefix}.project.bias")
         return self.linear(mixed, project, bias_name, f"{prefix}.project")
 
@@ -141,10 +141,11 @@ class _Graph:
     ) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
         """How far from 0 each channel of the keys and of the values may lie in 8 bits.
 
-        The channels of what a LayerNorm gives vary by 1, so a row of weights, its gain included,
-        gives numbers that vary by the row's length, around the row's product with the bias.
+        Each channel that a LayerNorm puts out has a deviation of 1, so the product with a row of
+        weights, gain included, has a deviation of the row's norm, around the row's product with
+        the LayerNorm's bias.
         """
-        weight = self.weight(f"{prefix}.qkv.weight").astype(np.float64)  # room for squares of any
+        weight = self.weight(f"{prefix}.qkv.weight").astype(np.float64)  # no square overflows
         bias = self.weight(f"{prefix}.qkv.bias")
         varies = np.linalg.norm(weight * self.weight(f"{norm}.weight"), axis=1)
         middle = np.abs(weight @ self.weight(f"{norm}.bias") + bias)
@@ -156,7 +157,7 @@ class _Graph:
         return keys, values
 
     def tables(self) -> None:
-        """What every block of the modern architecture reads: rotations, and where to cut."""
+        """The constants that all blocks of the modern architecture share: rotations, slice ends."""
         half = self.config.n_embd // self.config.n_head // 2
         angles = np.outer(
             np.arange(self.config.block_size), ROTARY_BASE ** (-np.arange(half) / half)
@@ -170,7 +171,7 @@ class _Graph:
             self.constant(f"cut.{name}", np.array(cut, np.int64))
 
     def shift(self, x: str, place: int) -> str:
-        """Half of the channels from the position before; the newest position's are given on."""
+        """Take half of the channels from the position before; put out those of the newest."""
         moving, staying = f"{x}.moving", f"{x}.staying"
         self.node("Split", [x, "cut.halves"], moving, also=[staying], axis=-1)
         joined = self.node("Concat", [f"before.{place}", moving], f"{x}.joined", axis=1)
@@ -192,13 +193,13 @@ class _Graph:
 def build_graph(config: GPTConfig, weights: Weights) -> onnx.ModelProto:
     """Lay out the model: ids (B, T) in, logits (B, T, V) out.
 
-    The classic one is given the `positions` (B, T) as well. `last` (B) is the position of each
-    text's newest character, `length` how many characters are read in all. What is remembered is
-    given in and out, see `empty_cache`.
+    The classic one takes the `positions` (B, T) as well. `last` (B) is the position of each text's
+    newest character, `length` the number of characters read so far. The cache goes in and out, see
+    `empty_cache`.
     """
     is_modern = config.architecture == "modern"
     graph = _Graph(config, weights)
-    graph.constant("step", np.array([1 / (_MIDDLE - 1)], np.float32))  # of a key or value
+    graph.constant("step", np.array([1 / (_MIDDLE - 1)], np.float32))  # of keys and values
     x = graph.node("Gather", [graph.constant("token_embedding.weight"), "ids"], "tokens")
     if is_modern:
         graph.tables()
@@ -222,23 +223,23 @@ def build_graph(config: GPTConfig, weights: Weights) -> onnx.ModelProto:
 
 
 def empty_cache(config: GPTConfig, count: int) -> dict[tuple[str, str], np.ndarray]:
-    """Make room for what `count` texts remember, by its name as an input and as an output.
+    """Allocate the cache of `count` texts, by the names of each array as an input and an output.
 
-    Each pair is meant to share its memory: keys and values of every layer are extended in place, in
-    8 bits, their heads filled up to a multiple of 16; of the newest position half of the channels
-    are kept.
+    Input and output are meant to share the array: keys and values of every layer are extended in
+    place, in 8 bits, their heads padded to a multiple of 16; of the newest position half of the
+    channels are kept.
     """
     size = config.n_embd // config.n_head
-    cache = (count, config.n_head, config.block_size, size + _spare(size))
-    memory: dict[tuple[str, str], np.ndarray] = {}
+    shape = (count, config.n_head, config.block_size, size + _spare(size))
+    cache: dict[tuple[str, str], np.ndarray] = {}
     for layer in range(config.n_layer):
         pairs = zip(_cache_names("past", layer), _cache_names("present", layer), strict=True)
-        memory |= {pair: np.zeros(cache, np.int8) for pair in pairs}
+        cache |= {pair: np.zeros(shape, np.int8) for pair in pairs}
     if config.architecture == "modern":
         for place in range(2 * config.n_layer):
             newest = np.zeros((count, 1, config.n_embd // 2), np.float32)
-            memory[f"before.{place}", f"newest.{place}"] = newest
-    return memory
+            cache[f"before.{place}", f"newest.{place}"] = newest
+    return cache
 
 
 def _model_of(graph: _Graph) -> onnx.ModelProto:
@@ -251,10 +252,10 @@ def _model_of(graph: _Graph) -> onnx.ModelProto:
     if graph.config.architecture == "classic":
         inputs.append(describe("positions", TensorProto.INT64, ["B", "T"]))
     outputs = [describe("logits", TensorProto.FLOAT, ["B", "T", graph.config.vocab_size])]
-    for (given, kept), memory in empty_cache(graph.config, 0).items():
-        kind, (_, *shape) = helper.np_dtype_to_tensor_dtype(memory.dtype), memory.shape
-        inputs.append(describe(given, kind, ["B", *shape]))
-        outputs.append(describe(kept, kind, ["B", *shape]))
+    for (past, present), array in empty_cache(graph.config, 0).items():
+        kind, (_, *shape) = helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+        inputs.append(describe(past, kind, ["B", *shape]))
+        outputs.append(describe(present, kind, ["B", *shape]))
     whole = helper.make_graph(graph.nodes, "zigpt", inputs, outputs, graph.constants)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(_EXTENSIONS, 1)]
     return helper.make_model(whole, opset_imports=opsets, ir_version=8)
@@ -268,14 +269,14 @@ def _spare(size: int) -> int:
     return -size % _HEAD_MULTIPLE
 
 
-def _float32(numbers: np.ndarray) -> np.ndarray:
-    """Those too large for it become the largest that there is: of such weights no score is one."""
+def _float32(values: np.ndarray) -> np.ndarray:
+    """Round to float32; what is too large becomes the largest, and its scores are not finite."""
     largest = np.finfo(np.float32).max
-    return np.clip(numbers, -largest, largest).astype(np.float32)
+    return np.clip(values, -largest, largest).astype(np.float32)
 
 
-def _fill(rows: np.ndarray, n_groups: int, spare: int) -> np.ndarray:
-    """Give each of `n_groups` equal groups of rows `spare` more, of zeros."""
+def _pad(rows: np.ndarray, n_groups: int, spare: int) -> np.ndarray:
+    """Pad each of `n_groups` equal groups of rows with `spare` rows of zeros."""
     groups = rows.reshape(n_groups, -1, *rows.shape[1:])
     widths = [(0, 0), (0, spare)] + [(0, 0)] * (rows.ndim - 1)
     return np.pad(groups, widths).reshape(-1, *rows.shape[1:])

@@ -22,7 +22,7 @@ from safetensors.numpy import save
 from zigpt import untrusted_json
 from zigpt.errors import ConfigError, ModelFileError
 from zigpt.formats.base import ModelFile, Weights
-from zigpt.formats.format_1 import upgrade
+from zigpt.formats.format_1 import upgrade_header
 from zigpt.gpt.config import GPTConfig, restore
 from zigpt.storage import write_file
 from zigpt.tokenizers import from_record, to_record
@@ -38,18 +38,15 @@ _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 
 
 class _LazyWeights(Weights):
-    """Weights that are read when they are used: seldom are all of them needed at once.
+    """Weights that are read when they are used: all of them are seldom needed at once.
 
-    The file stays open, so that they are all of one step: a training puts new ones in its place.
-    They are read, not mapped: a mapped file counts as memory of this process, and if somebody cut
-    it, touching what is gone would end the process.
+    The file stays open, so that they all come from one step: a training replaces it. They are read,
+    not mapped: a mapped file counts as memory of this process, and touching a part that has been
+    cut off would end the process.
     """
 
     def __init__(self, path: Path, file: BinaryIO, shapes: Mapping[str, Sequence[int]]) -> None:
-        """Expect `shapes` in the order of the file, whose weights are all that follows its header.
-
-        Takes over `file`.
-        """
+        """Take over `file`, whose weights have `shapes` in this order and follow its header."""
         self._path, self._file = path, file
         weakref.finalize(self, file.close)
         file.seek(0)
@@ -78,7 +75,7 @@ def pack(content: ModelFile) -> bytes:
     """Lay out one self-contained file.
 
     Raises:
-        ModelFileError: it would be one that `read` refuses.
+        ModelFileError: `read` would refuse it.
     """
     header = {
         "format": FORMAT,
@@ -104,31 +101,31 @@ def write(path: Path, content: ModelFile) -> None:
     """Write one self-contained file, whole or not at all.
 
     Raises:
-        ModelFileError: it would be one that `read` refuses.
+        ModelFileError: `read` would refuse it.
         StorageError: the disk is full, or the folder is not writable.
     """
     write_file(path, pack(content))
 
 
 def read(path: Path) -> ModelFile:
-    """Read a model with all of its weights, and compare them with the SHA-256 that it names.
+    """Read a model with all of its weights, and compare them with the SHA-256 in the file.
 
     Raises:
         ModelFileError: missing, damaged, a pickle, or not a model of ours.
     """
     path = _find(path)
-    file = read_lazily(path)
-    file = replace(file, weights=dict(file.weights))
-    if file.sha256 not in (None, _checksum(file.weights)):
+    content = read_lazily(path)
+    content = replace(content, weights=dict(content.weights))
+    if content.sha256 not in (None, _checksum(content.weights)):
         raise damaged(path, "its weights do not have the SHA-256 that they were written with")
-    return file
+    return content
 
 
 def read_lazily(path: Path) -> ModelFile:
-    """Read a model's file, or that of the run folder that holds it; weights when they are used.
+    """Read a model file, or that of a run folder; each weight is read when it is used.
 
-    Weights are not compared with their SHA-256: of 43 MB it takes 0.04 to 0.2 s, and `zigpt sample`
-    writes after half a second. `read` does it.
+    Weights are not compared with their SHA-256, as `read` does: for 43 MB that takes 0.04 to 0.2 s
+    of the half second in which `zigpt sample` starts to write.
 
     Raises:
         ModelFileError: missing, damaged, a pickle, or not a model of ours.
@@ -141,31 +138,22 @@ def read_lazily(path: Path) -> ModelFile:
             checked: Any = safe_open(path, framework="np")
             if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 return read_lazily(path)  # a training has just put a new one in its place
-            header = untrusted_json.parse(
-                (checked.metadata() or {})[_KEY].encode(errors="surrogatepass")
-            )
+            record = (checked.metadata() or {})[_KEY].encode(errors="surrogatepass")
+            header = upgrade_header(untrusted_json.parse(record))
             slices = {name: checked.get_slice(name) for name in checked.offset_keys()}
             config, tokenizer = _check(path, header, slices)
             weights = _LazyWeights(path, file, {n: p.get_shape() for n, p in slices.items()})
+            content = ModelFile(config, weights, tokenizer, header["about"], header.get("sha256"))
             opened.pop_all()
     except ModelFileError:
         raise
     except _DAMAGE as error:
         raise damaged(path, _first_line(error)) from error
-    return ModelFile(config, weights, tokenizer, header["about"], header.get("sha256"))
-
-
-def _upgrade(header: dict[str, Any]) -> dict[str, Any]:
-    """Read the header of format 1 as if it were of today's."""
-    if "characters" in header:
-        header["tokenizer"] = {"kind": "char", "vocabulary": header.pop("characters")}
-    if isinstance(header["about"], dict):
-        header["about"] = upgrade(header["about"])
-    return header
+    return content
 
 
 def _checksum(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of all weights in the order of their names: as `pack` lays them, the file's data."""
+    """SHA-256 of all weights in the order of their names: that of the data in the file."""
     total = hashlib.sha256()
     for name in sorted(weights):
         total.update(np.ascontiguousarray(weights[name]).data.cast("B"))
@@ -173,12 +161,12 @@ def _checksum(weights: Mapping[str, np.ndarray]) -> str:
 
 
 def _find(path: Path) -> Path:
-    if os.path.isdir(path):  # unlike the method of Path, this knows no path that is too long
+    if os.path.isdir(path):  # unlike the method of Path, this raises nothing for a path too long
         if not os.path.exists(path / MODEL_FILE):
             raise ModelFileError(
                 f"no {MODEL_FILE} in {path}",
                 "a run folder has one from its first evaluation on",
-                "give a folder that `zigpt train` has written, or a model file",
+                "give a folder that a training has written, or a model file",
             )
         path = path / MODEL_FILE
     if not os.path.isfile(path):
@@ -193,7 +181,7 @@ def _find(path: Path) -> Path:
 
 
 def is_model_name(path: Path) -> bool:
-    """Whether a file by its name is meant to be a model, ours or a pickle."""
+    """Whether a file's name is that of a model, ours or a pickle."""
     return path.suffix.lower() in (".safetensors", *_PICKLES)
 
 
@@ -201,16 +189,16 @@ def damaged(path: Path, detail: str) -> ModelFileError:
     """Build the refusal of a file that cannot be trusted."""
     return ModelFileError(
         f"{path} is damaged or not a zigpt model",
-        detail or "its content is not what it says it is",
+        detail or "its content contradicts itself",
         "use another copy, or train again",
     )
 
 
 def require_format(path: Path, number: Any) -> None:
-    """Check that a file is of a format that this zigpt reads.
+    """Check that a file has a format number that this zigpt reads.
 
     Raises:
-        ModelFileError: it is of a later zigpt, or of none.
+        ModelFileError: it is that of a later zigpt, or no format number.
     """
     if isinstance(number, int) and number > FORMAT:
         raise ModelFileError(
@@ -237,10 +225,10 @@ def _pickled(path: Path) -> ModelFileError:
 
 
 def _check_beginning(path: Path, file: BinaryIO) -> None:
-    """Refuse a pickle, and a header that it would take too much to parse."""
+    """Refuse a pickle, and a header that would take too much memory to parse."""
     magic = file.read(9)
     # A safetensors file begins with a length, which may look like a pickle's first bytes, and an
-    # opening brace. Where it was cut before that, zeros of the length tell.
+    # opening brace. One that was cut before the brace still has the zeros of its length.
     pickled = re.match(rb"\x80[\x02-\x05][^\0]", magic) and magic[8:] != b"{"
     if path.suffix.lower() in _PICKLES or magic.startswith(b"PK\x03\x04") or pickled:
         raise _pickled(path)
@@ -252,7 +240,7 @@ def _check_beginning(path: Path, file: BinaryIO) -> None:
 def _check(
     path: Path, header: dict[str, Any], slices: dict[str, Any]
 ) -> tuple[GPTConfig, Tokenizer]:
-    """Compare what the file says of itself, before anything is read: it may claim any size."""
+    """Check that the header agrees with itself before anything is read: it may claim any size."""
     require_format(path, header["format"])
     config = restore(GPTConfig, header["config"])
     shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}

@@ -1,4 +1,4 @@
-"""A model file as a model: what torch makes of it."""
+"""A model file as a torch model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ from zigpt.tokenizers.base import Tokenizer
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model with the vocabulary it was trained on; `about` says on which text and how well."""
+    """A model with its tokenizer; `about` has its training text and how well it learned it."""
 
     model: GPT
     tokenizer: Tokenizer
     about: dict[str, Any]
 
     def ids(self, text: str) -> Int[Tensor, " T"]:
-        """Turn a text into ids, where the model is.
+        """Turn a text into ids on the model's device.
 
         Raises:
             VocabularyError: naming each unknown character.
@@ -33,12 +33,12 @@ class SavedModel:
         return ids.to(self.model.head.weight.device)
 
     def to_file(self) -> ModelFile:
-        """Turn it into what a format can write."""
+        """Describe it as the content of a file, for any format to write."""
         return ModelFile(self.model.config, weights_of(self.model), self.tokenizer, self.about)
 
 
 def weights_of(model: GPT) -> dict[str, np.ndarray]:
-    """All weights by name, as a model file holds them; on a CPU they share the model's memory."""
+    """List all weights by name, as in a model file; on a CPU they share the model's memory."""
     return {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
 
 

@@ -1,1 +1,1 @@
-"""Writing: scores -> probabilities -> the next id, one character at a time."""
+"""Scores -> probabilities -> the next id, one character at a time."""

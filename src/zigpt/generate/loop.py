@@ -1,7 +1,7 @@
 """The loop: score, draw, append, repeat.
 
 Each character needs one uniform random number u: it is the first one whose cumulative probability
-exceeds u. Who computes the scores is a parameter, `Decoder`; this module knows no tensor.
+exceeds u. What computes the scores is a parameter, `Decoder`; this module imports no torch.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,22 +17,22 @@ from zigpt.tokenizers.base import Ids, Tokenizer
 
 @runtime_checkable
 class Decoder(Protocol):
-    """A model that writes: scores for the next character of `count` texts side by side."""
+    """Scores the next character of `count` texts side by side."""
 
     count: int
 
     def next_scores(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
-        """Score the character after `ids`, which continue what the call before was given."""
+        """Score the character after `ids`, which continue those of the call before."""
         ...
 
 
 def context_start(length: int, block_size: int) -> int:
-    """Where the window begins that predicts the character after `length` known ones.
+    """Find the start of the window that predicts the character after the first `length`.
 
-    Up to block_size characters all are seen. After that the window keeps its later half and fills
-    up again: moving it at every character would force to recompute everything in it, because
-    positions would be renumbered and what deep layers remember knows of characters now outside.
-    The context is never shorter than half the block.
+    The window holds all of up to block_size characters. After that it keeps its later half and
+    fills up again: to move it at every character would be to recompute everything in it, because
+    positions would be renumbered, and cached keys and values of deep layers depend on characters
+    now outside. The context is never shorter than half the block.
     """
     hop = max(1, block_size // 2)
     return -(-max(0, length - block_size) // hop) * hop
@@ -47,7 +47,7 @@ def generate(
     """Continue `prompt` (at least one id) by `length` characters in `decoder.count` ways.
 
     Yields the next id of each continuation. Continuation i draws from a generator seeded with
-    `config.seed` + i, so it is the one that seed alone would give.
+    `config.seed` + i: it is what that seed alone would give.
 
     Raises:
         ValueError: the prompt is empty.
@@ -83,12 +83,12 @@ def write(
 
 
 def opening(tokenizer: Tokenizer) -> str:
-    """What to continue when there is no prompt: a line break, or else the first character."""
+    """Choose what to continue where there is no prompt: a line break, or the first character."""
     return "\n" if "\n" in tokenizer else tokenizer.vocabulary[0]
 
 
 def stop_before(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
-    """Pass text on until the first of `stops` appears, holding back what may be its beginning."""
+    """Pass text on until the first of `stops` appears; hold back what may be its beginning."""
     longest = max(map(len, stops), default=0)
     held = ""
     for piece in pieces:

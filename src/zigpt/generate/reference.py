@@ -12,8 +12,8 @@ from zigpt.gpt.config import GPTConfig
 from zigpt.gpt.model import GPT
 
 
-class Memory:
-    """What a model keeps of the positions already read, so that only new ones are computed."""
+class KVCache:
+    """Keys and values of the positions already read, so that only new ones are computed."""
 
     def __init__(self, config: GPTConfig, batch_size: int, like: Tensor) -> None:
         head_size = config.n_embd // config.n_head
@@ -21,7 +21,7 @@ class Memory:
         self._keys, self._values = like.new_zeros(shape), like.new_zeros(shape)
         half = config.n_embd // 2
         self._newest = like.new_zeros(2 * config.n_layer, batch_size, 1, half)
-        self._start, self._end = 0, 0  # the stretch of text that is remembered
+        self._start, self._end = 0, 0  # the stretch of text that is cached
 
     def attend(
         self,
@@ -30,54 +30,53 @@ class Memory:
         k: Float[Tensor, "B H T D"],
         v: Float[Tensor, "B H T D"],
     ) -> Float[Tensor, "B H T D"]:
-        """Remember k and v of this layer and attend to all that is remembered."""
-        known = self._end - self._start
-        stop = known + q.size(2)
+        """Cache k and v of this layer and attend to all that is cached."""
+        n_cached = self._end - self._start
+        stop = n_cached + q.size(2)
         keys, values = self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]
-        keys[:, :, known:], values[:, :, known:] = k, v
+        keys[:, :, n_cached:], values[:, :, n_cached:] = k, v
         # A single query is the newest position and may see everything: no mask.
-        mask = causal_mask(stop, q.device)[known:] if q.size(2) > 1 else None
+        mask = causal_mask(stop, q.device)[n_cached:] if q.size(2) > 1 else None
         return F.scaled_dot_product_attention(q, keys, values, mask)
 
     def before(self, place: int, x: Float[Tensor, "B T half"]) -> Float[Tensor, "B T half"]:
-        """Remember the newest of `x` and begin with the newest before it."""
+        """Shift `x` by a position: cache its last, and put the last one before it first."""
         joined = torch.cat((self._newest[place], x), dim=1)
         self._newest[place] = joined[:, -1:]
         return joined[:, :-1]
 
     def next_logits(self, model: GPT, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
-        """Score the character after `ids`, computing only what is not remembered."""
+        """Score the character after `ids`, computing only what is not cached."""
         start = context_start(ids.size(1), model.config.block_size)
         if start != self._start:
             self._start = self._end = start
             self._newest.zero_()
-        fresh = ids[:, self._end :]
-        logits = model(fresh, self.attend, self.before, self._end - self._start)
+        logits = model(ids[:, self._end :], self.attend, self.before, self._end - self._start)
         self._end = ids.size(1)
         return logits[:, -1]
 
 
 class ReferenceDecoder:
-    """A GPT that writes `count` texts side by side, put into evaluation mode: without dropout.
+    """A GPT that writes `count` texts side by side; it is put into evaluation mode.
 
-    Without the cache the same scores are computed the slow way.
+    Without the cache it computes the same scores the slow way.
     """
 
     def __init__(self, model: GPT, count: int = 1, cached: bool = True) -> None:
         self.count = count
         self._model, self._cached = model, cached
-        self._memory = Memory(model.config, count, model.head.weight)
+        self._cache = KVCache(model.config, count, model.head.weight)
 
     @torch.inference_mode()
     def next_scores(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
-        """Score the character after `ids`, which continue what the call before was given."""
+        """Score the character after `ids`, which continue those of the call before."""
         model = self._model
         if model.training:
             model.eval()
-        known = torch.from_numpy(ids).to(model.head.weight.device)
+        text = torch.from_numpy(ids).to(model.head.weight.device)
         if self._cached:
-            logits = self._memory.next_logits(model, known)
+            logits = self._cache.next_logits(model, text)
         else:
-            window = known[:, context_start(ids.shape[1], model.config.block_size) :]
+            window = text[:, context_start(ids.shape[1], model.config.block_size) :]
             logits = model(window)[:, -1]
         return logits.float().cpu().numpy()

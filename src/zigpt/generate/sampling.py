@@ -11,7 +11,7 @@ from zigpt.gpt.config import SampleConfig
 
 @dataclass(frozen=True)
 class Stages:
-    """The way from scores to what the next character is drawn from, each stage as it was left."""
+    """Each stage on the way from scores to the probabilities that the next character has."""
 
     scaled: Float[np.ndarray, "B V"]  # scores relative to the largest, divided by temperature
     top_k: Float[np.ndarray, "B V"]  # the same, with those that top-k drops at -inf
@@ -23,7 +23,7 @@ class Stages:
 def next_probabilities(
     scores: Float[np.ndarray, "B V"], config: SampleConfig
 ) -> Float[np.ndarray, "B V"]:
-    """Say what the next character is drawn from; rows sum to 1.
+    """Compute the probabilities that the next character is drawn with; rows sum to 1.
 
     Raises:
         ModelFileError: a score is not finite: the weights are damaged.
@@ -32,16 +32,16 @@ def next_probabilities(
 
 
 def stages(scores: Float[np.ndarray, "B V"], config: SampleConfig) -> Stages:
-    """Temperature, then top-k, softmax, then top-p (arXiv:1904.09751), and once more to 1.
+    """Apply temperature, top-k, softmax, and top-p (arXiv:1904.09751); keep every stage.
 
-    Temperature 0 leaves only the likeliest character. Ties at the border of top-k stay in.
+    Temperature 0 leaves only the likeliest character. Characters that tie with the k-th stay in.
 
     Raises:
         ModelFileError: a score is not finite: the weights are damaged.
     """
     if not np.isfinite(scores).all():
         raise ModelFileError(
-            "the model's scores are not numbers",
+            "the model's scores are not finite",
             "its weights are damaged, or the device computes wrongly",
             "try the `device` cpu, or train again",
         )
@@ -55,10 +55,10 @@ def stages(scores: Float[np.ndarray, "B V"], config: SampleConfig) -> Stages:
 
 
 def _scaled(scores: Float[np.ndarray, "B V"], temperature: float) -> Float[np.ndarray, "B V"]:
-    if temperature == 0:  # what ever lower temperatures come to
+    if temperature == 0:  # the limit of ever lower temperatures
         first = np.arange(scores.shape[1]) == scores.argmax(-1)[:, None]
         return np.where(first, 0, -np.inf)
-    # Relative to the largest and in float64: no temperature can make that one overflow.
+    # Relative to the largest and in float64: that one cannot overflow at any temperature.
     with np.errstate(over="ignore"):
         scores = scores.astype(np.float64)
         return (scores - scores.max(-1, keepdims=True)) / temperature

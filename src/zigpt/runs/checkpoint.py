@@ -34,7 +34,7 @@ COUNTERS = ("step", "seconds", "best_step", "best_loss", "evaluations_since_best
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read back; `logged` says how long the run's log was."""
+    """The content of a checkpoint's files."""
 
     weights: bytes
     optimizer: bytes
@@ -42,14 +42,14 @@ class Checkpoint:
 
     @property
     def logged(self) -> dict[str, dict[str, Any]]:
-        """Size and SHA-256 of each file of the log."""
+        """Size and SHA-256 that each file of the run's log had at this step."""
         return self.counters["logged"]
 
 
 def save_checkpoint(folder: Path, state: TrainState, logged: Mapping[str, Any]) -> None:
     """Write the state of a step, and only then drop all but the newest two intact checkpoints.
 
-    `logged` describes the run's log at this step; restoring returns it.
+    `logged` describes the run's log at this step; `restore_newest` returns it.
 
     Raises:
         StorageError: the disk is full, or the folder is not writable; earlier ones are intact.
@@ -66,7 +66,7 @@ def save_checkpoint(folder: Path, state: TrainState, logged: Mapping[str, Any]) 
         files = dict(zip(FILES, contents, strict=True))
         files[_MANIFEST] = _json(_describe(files))
         write_folder(path, files)
-    else:  # the disk took it, but may have refused to say that it is safe
+    else:  # the disk took it, but may have failed to confirm that it is safe
         sync(folder)
     _prune(folder)
 
@@ -75,7 +75,7 @@ def _prune(folder: Path) -> None:
     intact = 0
     for path in reversed(list_checkpoints(folder)):
         if intact == _KEEP:
-            with contextlib.suppress(StorageError):  # it takes room, and does no other harm
+            with contextlib.suppress(StorageError):  # it takes room, but does no other harm
                 remove_folder(path)
             continue
         with contextlib.suppress(ModelFileError):  # a damaged one does not count
@@ -84,7 +84,7 @@ def _prune(folder: Path) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Name the finished checkpoints of a run, oldest first."""
+    """List the finished checkpoints of a run, oldest first."""
     found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,19}", path.name)]
     return sorted(found, key=lambda path: int(path.name[5:]))
 
@@ -107,7 +107,7 @@ def _read(path: Path) -> Checkpoint:
     for name in FILES:
         if name not in manifest:
             raise ValueError(f"{_MANIFEST} does not name {name}")
-        # First the size: what has grown may be larger than the memory.
+        # Size first: a file that has grown may be larger than the memory.
         if (path / name).stat().st_size == manifest[name]["size"]:
             files[name] = (path / name).read_bytes()
         if _describe(files).get(name) != manifest[name]:
@@ -119,7 +119,7 @@ def _read(path: Path) -> Checkpoint:
 
 
 def _checked(counters: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Check the counters: a right SHA-256 says only that nobody has changed them since.
+    """Check the counters: a correct SHA-256 shows only that they have not changed since.
 
     Raises:
         ValueError: one is not a number, or the step is not that of the folder's name.
@@ -130,7 +130,7 @@ def _checked(counters: dict[str, Any], path: Path) -> dict[str, Any]:
     if any(type(number) is not int or number < -1 for number in whole):
         raise ValueError("its counters are not integers")
     if not (0 <= counters["seconds"] < math.inf and counters["best_loss"] >= 0):
-        raise ValueError("its counters are not numbers")
+        raise ValueError("its counters are out of range")
     if counters["step"] != int(path.name[5:]):
         raise ValueError(f"it belongs to step {counters['step']}")
     _settings(counters)
@@ -138,11 +138,8 @@ def _checked(counters: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _settings(counters: Mapping[str, Any]) -> dict[str, Any]:
-    model, training = (
-        restore(GPTConfig, counters["model"]),
-        restore(TrainConfig, counters["training"]),
-    )
-    return {**asdict(model), **asdict(training)}
+    model = restore(GPTConfig, counters["model"])
+    return {**asdict(model), **asdict(restore(TrainConfig, counters["training"]))}
 
 
 def _describe(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
@@ -153,13 +150,13 @@ def _describe(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
 
 
 def restore_newest(
-    folder: Path, state: TrainState, say: Callable[[str], None]
+    folder: Path, state: TrainState, notify: Callable[[str], None]
 ) -> dict[str, Any] | None:
     """Load the newest checkpoint whose every byte is as it was written into `state`.
 
-    A damaged one is renamed to `.bad` and the one before is taken; `say` hears about it. Where
-    none was ever finished, `state` stays as it is: a training begins at step 0. Returns how far
-    the run's log had come; None of a training that begins.
+    A damaged one is renamed to `.bad`, the one before is taken, and `notify` is given a sentence
+    about it. Returns what `save_checkpoint` was given as `logged`; None, with `state` untouched,
+    where no checkpoint was ever finished.
 
     Raises:
         ModelFileError: there is no intact checkpoint, or it was made with other settings.
@@ -168,14 +165,14 @@ def restore_newest(
         try:
             checkpoint = read_checkpoint(path)
         except ModelFileError as error:
-            say(f"{error.what} ({error.why}): taking the one before")
+            notify(f"{error.what} ({error.why}): taking the one before")
             set_aside(path, _free_name(path))
         else:
             _restore(path, checkpoint, state)
             return checkpoint.logged
     if any(folder.glob("step-*.bad*")):
         raise ModelFileError(
-            f"no checkpoint to go on from in {folder.parent}",
+            f"no checkpoint to resume from in {folder.parent}",
             "all of them are damaged; they are kept as .bad",
             "train again into a new folder",
         )
@@ -205,7 +202,7 @@ def _require_same_settings(path: Path, checkpoint: Checkpoint, state: TrainState
         if then[name] != now[name] and name not in FREE_TO_CHANGE:
             raise ModelFileError(
                 f"{path.parent.parent} was trained with another {name}",
-                f"run.json says {now[name]}, its checkpoint {path.name} says {then[name]}",
+                f"run.json has {now[name]}, its checkpoint {path.name} has {then[name]}",
                 "put the old run.json back, or train again into another folder",
             )
 

@@ -1,7 +1,7 @@
 """Requests to a training from outside: a file in its run folder, read after every step.
 
-A file rather than a pipe: it reaches a training however that was started, and still holds when
-whoever wrote it has gone. It says `step 12` (train up to that step, then wait), `stop` or `resume`.
+A file rather than a pipe: it reaches a training however that was started, and outlives the process
+that wrote it. It holds `step 12` (train up to that step, then wait), `stop` or `resume`.
 """
 
 import os
@@ -24,7 +24,7 @@ class Request:
 
 
 def send_request(run: Path, request: Request) -> None:
-    """Leave a request for whoever trains in this folder, in place of the one before.
+    """Leave a request to the training in this folder, in place of the one before.
 
     Raises:
         StorageError: the folder is not writable.
@@ -33,17 +33,20 @@ def send_request(run: Path, request: Request) -> None:
     write_file(run / CONTROL_FILE, f"{'stop' if request.stop else until}\n".encode())
 
 
-def request_stamp(run: Path) -> tuple[int, int] | None:
-    """Tell the present request from any later one, even one that reads the same."""
-    try:
-        status = os.stat(run / CONTROL_FILE)
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
+class Control:
+    """The requests to one training; what was requested before it was opened does not count."""
+
+    def __init__(self, run: Path) -> None:
+        self._run, self._stale = run, _stamp(run)
+
+    @property
+    def request(self) -> Request:
+        """What is requested now."""
+        return Request() if _stamp(self._run) == self._stale else read_request(self._run)
 
 
 def read_request(run: Path) -> Request:
-    """Read what is requested; what cannot be understood asks for nothing."""
+    """Read the latest request; one that cannot be understood asks for nothing."""
     try:
         with open(os.open(run / CONTROL_FILE, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))) as file:
             text = file.read(_LONGEST).strip()
@@ -53,3 +56,12 @@ def read_request(run: Path) -> Request:
         return Request(stop=True)
     step = re.fullmatch(r"step (\d{1,12})", text)
     return Request(int(step[1])) if step else Request()
+
+
+def _stamp(run: Path) -> tuple[int, int] | None:
+    """Tell one request from any later one, even one that reads the same."""
+    try:
+        status = os.stat(run / CONTROL_FILE)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns

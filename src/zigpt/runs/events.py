@@ -16,7 +16,7 @@ from zigpt.training.verdict import Verdict
 
 @dataclass(frozen=True)
 class TextRead:
-    """The text is read and split; `advice` says what is unusual about it."""
+    """The text is read and split; `advice` lists what is unusual about it."""
 
     source: Source
     corpus: Corpus
@@ -60,7 +60,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Stepped:
-    """One step is made."""
+    """One step was made; a checkpoint of `saved_step` is on disk."""
 
     progress: Progress
     saved_step: int | None
@@ -68,7 +68,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Both losses are measured; `milestone` names the baseline that was just passed, if any."""
+    """Both losses were measured; `milestone` names the baseline that was just passed, if any."""
 
     progress: Progress
     milestone: str | None
@@ -100,7 +100,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The training was asked to stop, and has saved everything."""
+    """The training was asked to stop, and everything is saved."""
 
     step: int
 
@@ -114,7 +114,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Finished:
-    """The result: the best model, scored on the validation split."""
+    """The result: the best model and its loss on the validation split."""
 
     loss: float  # nats per character
     count: int  # predictions scored

@@ -8,7 +8,7 @@ from zigpt.storage import append, sync
 
 
 class GrowingFile:
-    """What the disk refuses is kept and written with the next piece, so a refusal loses nothing."""
+    """A piece that the disk refuses is kept and written with the next one: nothing is lost."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._pending = path, b""
@@ -16,7 +16,7 @@ class GrowingFile:
         self._size, self._hash = len(content), hashlib.sha256(content)
 
     def text(self) -> str:
-        """All of it, with what the disk has not taken yet."""
+        """Return all of it, with what the disk has not taken yet."""
         return (self._read()[: self._size] + self._pending).decode("utf-8", errors="replace")
 
     def add(self, text: str) -> None:
@@ -40,7 +40,7 @@ class GrowingFile:
         return {"size": self._size, "sha256": self._hash.hexdigest()}
 
     def cut(self, size: int, sha256: str) -> bool:
-        """Drop all after `size` bytes; return whether those before are what `sync` described.
+        """Drop all after `size` bytes; return whether the rest is what `sync` described.
 
         Raises:
             StorageError: the file cannot be changed.

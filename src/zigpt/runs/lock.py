@@ -1,4 +1,4 @@
-"""One training at a time in a run folder; known before torch is loaded."""
+"""One training at a time in a run folder. Loads in milliseconds: no torch here."""
 
 import os
 import re
@@ -13,12 +13,12 @@ from zigpt.storage import storage_errors
 
 LOCK_FILE = "train.lock"
 _TRIES = 10
-_BETWEEN = 0.005  # seconds, from one try to the next
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a link would have us write into somebody else's file
+_PAUSE = 0.005  # seconds between two tries
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a link would lead us to write into another file
 
 
 class Lock:
-    """A folder that is held, by the descriptor of its lock file."""
+    """Holds a folder by the descriptor of its lock file, whose content names the holder."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor = path, descriptor
@@ -26,17 +26,17 @@ class Lock:
         os.ftruncate(descriptor, 0)
         self._length = os.write(descriptor, holder.encode())
 
-    def wait_at(self, step: int | None) -> None:
-        """Let others know that this training waits after a step, or (None) goes on.
+    def report_waiting(self, step: int | None) -> None:
+        """Let others see that this training waits after a step, or (None) that it continues.
 
         Raises:
-            StorageError: the disk does not take it.
+            StorageError: the disk did not take it.
         """
-        said = b"" if step is None else f", waiting at step {step}\n".encode()
+        status = b"" if step is None else f", waiting at step {step}\n".encode()
         with storage_errors(self._path):
             os.ftruncate(self._descriptor, self._length)
             os.lseek(self._descriptor, self._length, os.SEEK_SET)
-            os.write(self._descriptor, said)
+            os.write(self._descriptor, status)
 
     def require(self) -> None:
         """Check that the folder is still where it was, and held by us.
@@ -46,8 +46,8 @@ class Lock:
         """
         if not _is_at(self._descriptor, self._path):
             raise StorageError(
-                f"{self._path.parent} is no longer the folder that this training began in",
-                "it was moved, replaced or removed while the training went on",
+                f"{self._path.parent} is no longer the folder that this training started in",
+                "it was moved, replaced or removed during the training",
                 "put it back, or continue where it is now, with `resume` and `run`",
             )
 
@@ -66,13 +66,13 @@ def locked(folder: Path) -> Iterator[Lock]:
     try:
         yield Lock(path, descriptor)
     finally:
-        if _is_at(descriptor, path):  # else it is another's
+        if _is_at(descriptor, path):  # else it belongs to another training
             path.unlink(missing_ok=True)  # while it is still held
         os.close(descriptor)
 
 
 def require_unlocked(folder: Path) -> None:
-    """Check that no training is going on in `folder`, which need not exist.
+    """Check that nobody trains in `folder`, which need not exist.
 
     Raises:
         RunBusyError: another process holds it; it is named.
@@ -80,17 +80,17 @@ def require_unlocked(folder: Path) -> None:
     path = folder / LOCK_FILE
     try:
         descriptor = os.open(path, os.O_RDWR | _NO_LINK)
-    except OSError:  # nobody holds what is not there; what cannot be opened is refused later
+    except OSError:  # nobody holds a missing file; one that cannot be opened is refused later
         return
     try:
-        _seize(descriptor, path, only_looking=True)
+        _seize(descriptor, path, only_check=True)
     finally:
         os.close(descriptor)
 
 
 def waits_at(folder: Path) -> int | None:
-    """Look up the step at which the holder of `folder` waits, as it says itself; None if not."""
-    step = re.search(r", waiting at step (\d+)\n", _said(folder / LOCK_FILE))
+    """Look up the step after which the training in `folder` waits; None if it does not."""
+    step = re.search(r", waiting at step (\d+)\n", _read_holder(folder / LOCK_FILE))
     return int(step[1]) if step else None
 
 
@@ -114,15 +114,15 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _seize(descriptor: int, path: Path, only_looking: bool = False) -> None:
-    for tries_left in reversed(range(1 if only_looking else _TRIES)):
+def _seize(descriptor: int, path: Path, only_check: bool = False) -> None:
+    for tries_left in reversed(range(1 if only_check else _TRIES)):
         try:
-            return _take(descriptor, shared=only_looking)
+            return _take(descriptor, shared=only_check)
         except OSError:
-            if tries_left:  # perhaps somebody only looks
-                time.sleep(_BETWEEN)
+            if tries_left:  # it may be a check, which is over in no time
+                time.sleep(_PAUSE)
     raise RunBusyError(
-        f"{path.parent} is in use by {_said(path).strip() or 'another process'}",
+        f"{path.parent} is in use by {_read_holder(path).strip() or 'another process'}",
         "two trainings in one folder would overwrite each other",
         "wait for it to end, or choose another folder as `run`",
     )
@@ -141,8 +141,8 @@ def _take(descriptor: int, shared: bool) -> None:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
-def _said(path: Path) -> str:
+def _read_holder(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # it has just ended
+    except OSError:  # the training has just ended
         return ""

@@ -1,4 +1,4 @@
-"""`loss.png`: both curves over the steps, the ladder as dashed lines, the best step marked."""
+"""`loss.png`: both losses over the steps, the baseline ladder dashed, the best step marked."""
 
 import io
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from zigpt.data.baselines import Ladder
 
-_TRAIN, _TEST, _RUNG = "#4477aa", "#cc6677", "#777777"  # told apart by every kind of eye
+_TRAIN, _VALIDATION, _RUNG = "#4477aa", "#cc6677", "#777777"  # also distinct to the colour-blind
 
 
 def draw_losses(rows: Sequence[dict[str, Any]], ladder: Ladder) -> bytes:
@@ -19,17 +19,17 @@ def draw_losses(rows: Sequence[dict[str, Any]], ladder: Ladder) -> bytes:
     axes = figure.add_subplot()
     steps = [row["step"] for row in rows]
     axes.plot(steps, [row["train_loss"] for row in rows], color=_TRAIN, label="train")
-    test = [row["val_loss"] for row in rows]
-    axes.plot(steps, test, color=_TEST, marker="o", markersize=3, label="test")
-    best = min(range(len(rows)), key=test.__getitem__)
-    axes.plot(steps[best], test[best], "*", color=_TEST, markersize=14)
+    losses = [row["val_loss"] for row in rows]
+    axes.plot(steps, losses, color=_VALIDATION, marker="o", markersize=3, label="validation")
+    best = min(range(len(rows)), key=losses.__getitem__)
+    axes.plot(steps[best], losses[best], "*", color=_VALIDATION, markersize=14)
     axes.annotate(
-        f"best {test[best]:.3f}, step {steps[best]}",
-        (steps[best], test[best]),
+        f"best {losses[best]:.3f}, step {steps[best]}",
+        (steps[best], losses[best]),
         xytext=(0, 12),
         textcoords="offset points",
         ha="right" if best else "left",
-        color=_TEST,
+        color=_VALIDATION,
     )
     for rung in ladder.rungs:
         axes.axhline(rung.loss, color=_RUNG, linestyle="--", linewidth=0.8)

@@ -1,4 +1,4 @@
-"""What a training writes as it goes: metrics.jsonl, samples.txt and loss.png."""
+"""The log of a training: metrics.jsonl, samples.txt, loss.png, and any further loggers."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ from typing import Any
 
 from zigpt.data.baselines import Ladder
 from zigpt.runs.growing_file import GrowingFile
-from zigpt.runs.loggers.base import Metrics
+from zigpt.runs.loggers.base import Logger, Metrics
 from zigpt.runs.loggers.jsonl import METRICS_FILE, JsonlLogger, parse_metrics
 from zigpt.runs.paths import LOSS_PICTURE
 from zigpt.storage import sync, write_file
@@ -21,28 +21,23 @@ _DRAW_EVERY = 30.0  # seconds: a picture takes a few tenths of one
 
 
 class RunLog:
-    """The history of one run, for people and programs; every method may raise StorageError."""
+    """The history of one run; every method may raise StorageError.
+
+    Each of `loggers` is given the metrics, metrics.jsonl before any other.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files = {name: GrowingFile(folder / name) for name in LOGS}
         self._metrics, self._samples = self._files.values()
-        self._logger = JsonlLogger(self._metrics)
+        self.loggers: list[Logger] = [JsonlLogger(self._metrics)]
         self._drawn_at = time.monotonic()
 
     def add(self, progress: Progress, ladder: Ladder) -> None:
         """Log an evaluation, and draw loss.png again if it is old."""
-        evaluation = progress.evaluation
-        self._logger.log(
-            Metrics(
-                step=progress.step,
-                train_loss=evaluation.train_loss if evaluation else None,
-                val_loss=evaluation.val_loss if evaluation else None,
-                learning_rate=progress.learning_rate,
-                chars_per_second=progress.chars_per_second,
-                seconds=round(progress.seconds, 3),
-            )
-        )
+        metrics = _metrics_of(progress)
+        for logger in self.loggers:
+            logger.log(metrics)
         if time.monotonic() - self._drawn_at > _DRAW_EVERY:
             self.draw(ladder)
 
@@ -59,24 +54,36 @@ class RunLog:
         return parse_metrics(self._metrics.text())
 
     def add_sample(self, step: int, text: str) -> None:
-        """Add what the model writes after `step` steps to samples.txt."""
+        """Add the text that the model writes after `step` steps to samples.txt."""
         self._samples.add(f"════ step {step} ════\n{text}\n\n")
 
     def sync(self) -> dict[str, dict[str, Any]]:
-        """Make sure that all of it would survive a loss of power; describe what there is by now."""
+        """Make sure that all of it would survive a loss of power; describe what there is so far."""
         logged = {name: file.sync() for name, file in self._files.items()}
         sync(self._folder)  # their names
         return logged
 
     def cut(self, logged: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """Drop what was written after `sync` returned this: it will be written again.
+        """Drop what was written after `sync` returned this: the steps will be made again.
 
-        Returns the names of files that have been changed since.
+        Returns the names of files that were altered since.
         """
         empty = {"size": 0, "sha256": hashlib.sha256().hexdigest()}
         return [
             name for name, file in self._files.items() if not file.cut(**logged.get(name, empty))
         ]
+
+
+def _metrics_of(progress: Progress) -> Metrics:
+    evaluation = progress.evaluation
+    return Metrics(
+        step=progress.step,
+        train_loss=evaluation.train_loss if evaluation else None,
+        val_loss=evaluation.val_loss if evaluation else None,
+        learning_rate=progress.learning_rate,
+        chars_per_second=progress.chars_per_second,
+        seconds=round(progress.seconds, 3),
+    )
 
 
 def parse_samples(text: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Where runs are when nobody named one."""
+"""Names in a run folder, and which folder is meant where none is named."""
 
 import os
 import re
@@ -12,12 +12,12 @@ SNAPSHOTS = "snapshots"
 
 
 def snapshot_path(run: Path, step: int) -> Path:
-    """Name the model as it was after a step; it is kept of the log-spaced ones."""
+    """Name the file of the model as it was after a step, one of the log-spaced ones."""
     return run / SNAPSHOTS / f"step-{step:08d}.safetensors"
 
 
 def list_snapshots(run: Path) -> list[int]:
-    """Name the steps of which a run has kept the model, in order."""
+    """List the steps whose model a run has kept, in order."""
     names = (path.name for path in (run / SNAPSHOTS).glob("step-*.safetensors"))
     found = (re.fullmatch(r"step-(\d{8,19})\.safetensors", name) for name in names)
     return sorted(int(match[1]) for match in found if match)
@@ -29,7 +29,7 @@ def free_path(name: str) -> Path:
 
 
 def numbered(first: Path) -> Path:
-    """Choose a path where nothing is: `first`, or `first` with the lowest number from 2 on."""
+    """Choose a free path: `first`, or `first` with the lowest number from 2 on."""
     path, number = first, 1
     while os.path.lexists(path):  # also a link to nowhere
         number += 1
@@ -38,7 +38,7 @@ def numbered(first: Path) -> Path:
 
 
 def newest_path() -> Path:
-    """Find the run that was written to last in `runs/`.
+    """Find the run in `runs/` that was written to last.
 
     Raises:
         ModelFileError: there is none.
@@ -48,6 +48,6 @@ def newest_path() -> Path:
         raise ModelFileError(
             "no run was named",
             "and the folder runs/ here holds none",
-            "name a run folder, or train one: zigpt train TEXT",
+            "name a run folder, or train one first",
         )
     return max(found, key=lambda path: path.stat().st_mtime)

@@ -1,9 +1,9 @@
-"""What a run folder has to be before a training begins or goes on in it."""
+"""What must hold of a run folder before a training starts or resumes in it."""
 
 import os
 from pathlib import Path
 
-from zigpt.errors import ModelFileError, StorageError
+from zigpt.errors import ModelFileError, RunBusyError, StorageError
 from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.runs.lock import LOCK_FILE
 from zigpt.runs.metrics import sample_steps
@@ -11,11 +11,25 @@ from zigpt.storage import free_bytes, is_leftover
 
 
 def is_blank(path: Path) -> bool:
-    """Whether a folder holds nothing but what a training left that was killed as it began."""
+    """Whether a folder holds nothing but what a training leaves that is killed as it starts."""
     return all(
         is_leftover(file) or (file.name == LOCK_FILE and not file.is_symlink())
         for file in path.iterdir()
     )
+
+
+def require_free(path: Path) -> None:
+    """Check that a new run may be made at `path`.
+
+    Raises:
+        RunBusyError: something is there already; it is never overwritten.
+    """
+    if path.exists() and (not path.is_dir() or not is_blank(path)):
+        raise RunBusyError(
+            f"{path} exists already",
+            "zigpt never overwrites what is there",
+            "choose another name as `run`, or continue that training with `resume`",
+        )
 
 
 def require_room(path: Path, model: GPTConfig, training: TrainConfig) -> None:
@@ -36,8 +50,8 @@ def require_room(path: Path, model: GPTConfig, training: TrainConfig) -> None:
         )
 
 
-def require_own_files(path: Path) -> None:
-    """Check that going on writes and reads only what lies in the folder: it may be anybody's.
+def require_no_way_out(path: Path) -> None:
+    """Check that nothing in the folder leads out of it: anybody may have made it.
 
     Raises:
         ModelFileError: a link leads out of it, or there is a pipe or a device.
@@ -46,10 +60,10 @@ def require_own_files(path: Path) -> None:
     for parent, folders, files in os.walk(path):
         for place in (os.path.join(parent, name) for name in (*folders, *files)):
             real = os.path.realpath(place)
-            is_ours = (os.path.isfile(real) or os.path.isdir(real)) and root in Path(real).parents
-            if not is_ours and os.path.lexists(place):  # a training at work deletes its own
+            is_inside = (os.path.isfile(real) or os.path.isdir(real)) and root in Path(real).parents
+            if not is_inside and os.path.lexists(place):  # a running training deletes files
                 raise ModelFileError(
-                    f"{place} is not the run's own",
+                    f"{place} is not a file or folder inside the run",
                     "it is a link that leads out of the folder or nowhere, a pipe or a device",
-                    "remove it, and go on only with runs of people you trust",
+                    "remove it, and resume only runs of people you trust",
                 )

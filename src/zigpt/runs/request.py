@@ -1,15 +1,20 @@
 """What a caller can ask of a training. Loads in milliseconds: no torch here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from zigpt.errors import UsageError
-from zigpt.gpt.config import PresetName
+from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig
 
 Preset = Literal["auto", PresetName]
-_LONGEST = 100_000  # minutes
+LONGEST_MINUTES = 100_000
+_KINDS: Mapping[str, Any] = {
+    setting.name: setting.type
+    for setting in (*fields(GPTConfig), *fields(TrainConfig))
+    if setting.name != "vocab_size"  # the text decides it
+}
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class TrainRequest:
     """A training to start or, with `resume`, to continue.
 
     Raises:
-        UsageError: the parts of the request contradict each other.
+        UsageError: a part of it is impossible, or contradicts another.
     """
 
     texts: tuple[Path, ...] = ()  # none: input.txt, or else a default text
@@ -29,12 +34,15 @@ class TrainRequest:
     resume: bool = False
 
     def __post_init__(self) -> None:
+        _require_choice("preset", self.preset, get_args(Preset))
+        settings = {name: _checked(name, value) for name, value in self.settings.items()}
+        object.__setattr__(self, "settings", settings)
         if self.minutes is None:
             return
-        if not 0 < self.minutes < _LONGEST:
+        if not 0 < self.minutes < LONGEST_MINUTES:
             raise UsageError(
                 f"`minutes` {self.minutes} is not a time to train",
-                f"it must be above 0 and below {_LONGEST:,}",
+                f"it must be above 0 and below {LONGEST_MINUTES:,}",
                 "try `minutes` 3",
             )
         if self.resume or "max_steps" in self.settings:
@@ -43,3 +51,37 @@ class TrainRequest:
                 "each of them decides the number of steps",
                 "keep one of them",
             )
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Check the kind of a setting's value; a whole number may stand for a decimal one."""
+    if name not in _KINDS:
+        from difflib import get_close_matches  # only now: it is seldom needed
+
+        nearest = get_close_matches(name, _KINDS, n=1)
+        raise UsageError(
+            f"there is no setting `{name}`",
+            f"the settings are {', '.join(_KINDS)}",
+            f"try `{nearest[0]}`" if nearest else "leave it out",
+        )
+    kind = _KINDS[name]
+    if choices := get_args(kind):
+        _require_choice(name, value, choices)
+    elif (kind, type(value)) == (float, int):
+        return float(value)
+    elif type(value) is not kind:
+        raise UsageError(
+            f"`{name}` cannot be {value!r:.40}",
+            f"it must be a number of type {kind.__name__}",
+            f"give `{name}` such a number",
+        )
+    return value
+
+
+def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(
+            f"`{name}` cannot be {value!r:.40}",
+            f"it must be one of {', '.join(choices)}",
+            f"try `{name}` {choices[0]}",
+        )

@@ -1,14 +1,14 @@
 """One training from a request to a finished run: make or open it, follow it, save it, score it.
 
 A caller hands over a request and consumes events: the command line prints them, a notebook shows
-them. Nothing here prints; whoever stops consuming lets go of the run folder.
+them. Nothing here prints. A caller that stops consuming closes the generator, which unlocks the
+run folder.
 """
 
-import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from functools import partial
 
 from zigpt.errors import DivergedError, StorageError
@@ -38,34 +38,30 @@ from zigpt.training.loop import Progress, final_loss, train
 from zigpt.training.verdict import Point, judge, milestone
 
 SAVE_EVERY = 50.0  # seconds, so that with the next step no more than a minute can be lost
-_MOST_REFUSALS = 3  # of the same thing in a row; then a training ends
+_MOST_REFUSALS = 3  # of one kind of write in a row; then a training ends
 _SAMPLE_CHARS, _FINAL_CHARS = 200, 500
-_POLL = 0.05  # seconds between two looks for a new request
+_POLL = 0.05  # seconds between two checks for a new request
 
 
 def train_run(
     request: TrainRequest, should_stop: Callable[[], bool] = lambda: False
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Train, or resume a training, until it is finished or `should_stop`; yield what happens.
 
-    After `Opened` a stop loses nothing: the state is saved and the last event is `Stopped`.
+    From `Opened` on a stop loses nothing: the state is saved and the last event is `Stopped`.
     Otherwise the last one is `Finished`.
 
     Raises:
-        DivergedError: the loss is no longer a number; the last good step is saved.
-        StorageError: the disk refused what had to be saved, or the same three times in a row.
+        DivergedError: the loss is not finite; the last good step is saved.
+        StorageError: the disk refused what had to be saved, or one kind of write three times.
         ZigptError: the request is refused; nothing has been made then.
     """
     keep_freed_memory()
     is_blank_run = request.run is not None and request.run.is_dir() and is_blank(request.run)
-    prepare = resume if request.resume and not is_blank_run else start
-    with contextlib.ExitStack() as held:
-        for event in prepare(request):
-            if isinstance(event, Opened):
-                held.enter_context(closing(event.folder))
-            yield event
-        assert isinstance(event, Opened)
-        yield from train_opened(event, should_stop)
+    opened = yield from (resume if request.resume and not is_blank_run else start)(request)
+    with closing(opened.folder):
+        yield opened
+        yield from train_opened(opened, should_stop)
 
 
 def train_opened(
@@ -74,21 +70,22 @@ def train_opened(
     """Train a run that is open, as `train_run` does; its folder stays open.
 
     Raises:
-        DivergedError: the loss is no longer a number; the last good step is saved.
-        StorageError: the disk refused what had to be saved, or the same three times in a row.
+        DivergedError: the loss is not finite; the last good step is saved.
+        StorageError: the disk refused what had to be saved, or one kind of write three times.
     """
     return _Training(opened, should_stop).events()
 
 
 class _Stop(Exception):
-    """Raised within a step: nothing of that step has been changed yet."""
+    """Raised within a step, before it has changed anything."""
 
 
 class _Training:
-    """A training whose folder is open: what is due after each step, and at the end."""
+    """What is due after each step of a training, and at its end."""
 
     def __init__(self, opened: Opened, should_stop: Callable[[], bool]) -> None:
         self._folder, self._corpus, self._state = opened.folder, opened.corpus, opened.state
+        self._ladder, self._prompt = opened.folder.record.ladder, opened.folder.record.prompt
         self._should_stop = should_stop
         self._stop_requested = False  # from outside, through the run folder
         self._refusals = Counter[str]()
@@ -102,20 +99,23 @@ class _Training:
         """Train, save, and finish or stop."""
         folder, state = self._folder, self._state
         try:
-            with contextlib.suppress(_Stop):
+            with suppress(_Stop):
                 yield from self._steps()
         except DivergedError:
             folder.save(state)
-            folder.log.draw(folder.ladder)
+            self._draw()
             raise
         if self._stops:
             folder.save(state)
-            yield Stopped(state.step)
-            folder.log.draw(folder.ladder)
+            self._draw()
+            yield Stopped(state.step)  # the last event: the caller may leave now
             return
         yield Trained(state.step)
-        folder.log.draw(folder.ladder)
+        self._draw()
         yield self._score()
+
+    def _draw(self) -> None:
+        self._folder.log.draw(self._ladder)
 
     def _check_stop(self) -> None:
         if self._stops:
@@ -127,8 +127,8 @@ class _Training:
             last_step, before = time.monotonic() - before, time.monotonic()
             if progress.evaluation:
                 yield from self._log(progress)
-                best, ladder = self._state.best_loss, self._folder.ladder
-                yield Evaluated(progress, milestone(best_before, best, ladder))
+                best = self._state.best_loss
+                yield Evaluated(progress, milestone(best_before, best, self._ladder))
                 best_before = best
             else:
                 yield Stepped(progress, self._folder.saved_step)
@@ -140,10 +140,10 @@ class _Training:
                 return
 
     def _log(self, progress: Progress) -> Iterator[Event]:
-        folder = self._folder
-        yield from self._keep("the log", partial(folder.log.add, progress, folder.ladder))
+        log = self._folder.log
+        yield from self._keep("the log", partial(log.add, progress, self._ladder))
         if progress.evaluation and progress.evaluation.is_best:
-            save = partial(folder.save_best, self._state, self._corpus.tokenizer)
+            save = partial(self._folder.save_best, self._state, self._corpus.tokenizer)
             yield from self._keep("the best model", save)
 
     def _is_sample_due(self, progress: Progress) -> bool:
@@ -153,26 +153,25 @@ class _Training:
         return progress.step in steps and not (progress.step and progress.evaluation)
 
     def _sample(self) -> Iterator[Event]:
-        folder, state, prompt = self._folder, self._state, self._folder.info["prompt"]
-        text = self._write(state.model, _SAMPLE_CHARS)
-        add = partial(folder.log.add_sample, state.step, prompt + text)
+        step, text = self._state.step, self._write(self._state.model, _SAMPLE_CHARS)
+        add = partial(self._folder.log.add_sample, step, self._prompt + text)
         yield from self._keep("the sample", add)
         yield from self._keep_snapshot()
-        yield Sampled(state.step, text)
+        yield Sampled(step, text)
 
     def _save_if_due(self, last_step: float) -> Iterator[Event]:
         # At step 0 as well: from then on there is always something to resume from.
         if self._state.is_finished or not self._state.step:
             self._folder.save(self._state)
-        # As if the next step took as long as this one: it would be lost as well.
+        # The next step may take as long as this one, and would be lost as well.
         elif time.monotonic() + last_step - self._saved_at > SAVE_EVERY:
             yield from self._keep_checkpoint()
 
     def _wait(self) -> Iterator[Event]:
-        """Wait as long as it is requested, with all saved and a model to look at."""
+        """Wait as long as it is requested, with everything saved and a model to inspect."""
         folder, state, waits = self._folder, self._state, False
         while not (self._stops or state.is_finished):
-            request = folder.request
+            request = folder.control.request
             self._stop_requested = request.stop
             if request.stop or request.until is None or state.step < request.until:
                 break
@@ -180,11 +179,11 @@ class _Training:
                 waits = True
                 yield from self._keep_checkpoint()
                 yield from self._keep_snapshot()
-                yield from self._keep("the lock", partial(folder.wait_at, state.step))
+                yield from self._keep("the lock", partial(folder.report_waiting, state.step))
                 yield Waiting(state.step)
             time.sleep(_POLL)
         if waits:
-            yield from self._keep("the lock", partial(folder.wait_at, None))
+            yield from self._keep("the lock", partial(folder.report_waiting, None))
             self._saved_at = time.monotonic()
 
     def _keep_checkpoint(self) -> Iterator[Event]:
@@ -199,10 +198,10 @@ class _Training:
     def _keep(
         self, kind: str, write: Callable[[], None], name: str | None = None
     ) -> Iterator[Event]:
-        """Carry out `write`; the training may go on when the disk refuses a kind of thing twice.
+        """Carry out `write`; a refusal is reported, and tolerated twice in a row for each `kind`.
 
         Raises:
-            StorageError: it is the third refusal since one of its kind was taken.
+            StorageError: the third refusal in a row.
         """
         try:
             write()
@@ -214,7 +213,7 @@ class _Training:
             yield NotSaved(name or kind, error.why, self._folder.saved_step)
 
     def _score(self) -> Finished:
-        """Measure the best model exactly, and put into words how the training went."""
+        """Measure the best model exactly, and judge how the training went."""
         folder, state = self._folder, self._state
         best = load_model(folder.path, state.device)
         loss, count = final_loss(best.model, self._corpus)
@@ -225,17 +224,17 @@ class _Training:
             loss=loss,
             count=count,
             is_exact=count == len(self._corpus.validation) - 1,
-            beaten=folder.ladder.beaten(loss),
-            verdict=judge(points, folder.ladder) if points else None,
+            beaten=self._ladder.beaten(loss),
+            verdict=judge(points, self._ladder) if points else None,
             best_step=state.best_step,
             seconds=state.seconds,
             evaluations_since_best=state.evaluations_since_best,
             is_out_of_patience=state.out_of_patience,
-            sample=folder.info["prompt"] + self._write(best.model, _FINAL_CHARS),
+            sample=self._prompt + self._write(best.model, _FINAL_CHARS),
         )
 
     def _write(self, model: GPT, length: int) -> str:
-        """Continue the run's prompt as `zigpt sample` would, so that the text can be had again."""
-        config, prompt = SampleConfig(seed=self._state.config.seed), self._folder.info["prompt"]
+        """Continue the run's prompt as `zigpt sample` would, so that the text can be reproduced."""
+        config = SampleConfig(seed=self._state.config.seed)
         decoder = QuickDecoder(model.config, weights_of(model))
-        return "".join(write(decoder, self._corpus.tokenizer, prompt, length, config))
+        return "".join(write(decoder, self._corpus.tokenizer, self._prompt, length, config))

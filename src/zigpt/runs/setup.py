@@ -1,6 +1,6 @@
-"""How a run is made, or opened again: text, settings, plan, baselines, folder."""
+"""How a run is made or reopened: text, settings, plan, baselines, folder."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -17,17 +17,17 @@ from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.runs.events import Event, LadderBuilt, Notice, Opened, Planned, TextRead
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import free_path, newest_path
+from zigpt.runs.preflight import require_free
+from zigpt.runs.record import RunRecord
 from zigpt.runs.request import TrainRequest
-from zigpt.runs.training_text import find_again, text_of
+from zigpt.runs.training_text import find_again, fingerprint
 from zigpt.training.device import pick_device
 from zigpt.training.loop import TrainState
 from zigpt.training.plan import advise_preset, fit_to_minutes, make_plan, require_memory
 
 
-def start(request: TrainRequest) -> Iterator[Event]:
+def start(request: TrainRequest) -> Generator[Event, None, Opened]:
     """Read the text, decide the settings, measure cost and baselines, and make the run folder.
-
-    The last event is `Opened`.
 
     Raises:
         ZigptError: any of these is refused; nothing has been made then.
@@ -38,52 +38,49 @@ def start(request: TrainRequest) -> Iterator[Event]:
     corpus = Corpus.from_text(source.text)
     preset, model, training = decide_settings(request.preset, corpus, device, request.settings)
     path = request.run or free_path(f"{source.name}-{preset}")
-    RunFolder.require_free(path)
+    require_free(path)
     if request.minutes is not None:
         training = fit_to_minutes(request.minutes, model, training, corpus, device)
     yield TextRead(source, corpus, tuple(advice(survey(source.text, len(corpus.train)))))
     yield Planned(preset, model, training, device, make_plan(model, training, corpus, device))
     ladder = build_ladder(corpus.train, corpus.validation, corpus.tokenizer.vocab_size)
     yield LadderBuilt(ladder, corpus)
-    extra = {"preset": preset, "device": str(device), "prompt": _prompt(corpus)}
+    text, prompt = fingerprint(source), _prompt(corpus)
+    record = RunRecord(model, training, text, ladder, prompt, preset, str(device))
     state = TrainState.initialise(model, training, device)
     while True:
         try:
-            folder = RunFolder.create(path, (model, training), source, ladder, extra)
-            break
+            return Opened(RunFolder.create(path, record), corpus, state)
         except RunBusyError:
             if request.run:
                 raise
             path = free_path(f"{source.name}-{preset}")  # another training was quicker
-    yield Opened(folder, corpus, state)
 
 
-def resume(request: TrainRequest) -> Iterator[Event]:
+def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
     """Restore the state of a run's newest intact checkpoint, on the same text.
 
-    The last event is `Opened`.
-
     Raises:
-        ZigptError: it is busy or damaged, its text has changed, or the settings would change it.
+        ZigptError: the run is busy or damaged, its text or a setting of it is another.
     """
     device = pick_device(request.device)
     folder = RunFolder.open(request.run or newest_path())
-    source = find_text(request.texts) if request.texts else find_again(text_of(folder.info))
+    source = find_text(request.texts) if request.texts else find_again(folder.record.text)
     folder.require_text(source)
-    with ExitStack() as held:
+    with ExitStack() as on_failure:
         folder.lock()
-        held.callback(folder.close)
+        on_failure.callback(folder.close)
         preset = {} if request.preset == "auto" else {"preset": request.preset}
         folder.change({**request.settings, **preset})
         corpus = Corpus.from_text(source.text)
-        state = TrainState.initialise(*folder.configs, device)
+        state = TrainState.initialise(*folder.record.configs, device)
         notices: list[str] = []
         folder.restore(state, notices.append)
         yield from map(Notice, notices)
         yield TextRead(source, corpus)
-        yield LadderBuilt(folder.ladder, corpus)
-        held.pop_all()
-    yield Opened(folder, corpus, state)
+        yield LadderBuilt(folder.record.ladder, corpus)
+        on_failure.pop_all()
+    return Opened(folder, corpus, state)
 
 
 def find_text(texts: tuple[Path, ...]) -> Source:

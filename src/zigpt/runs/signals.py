@@ -1,4 +1,4 @@
-"""How a command is asked to stop: once to end well, with Ctrl-C twice to leave at once."""
+"""How a training is stopped by signals: the first lets it save, a second Ctrl-C ends it at once."""
 
 import signal
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal asked us to leave at once; `code` is the exit code that tells so."""
+class Interrupted(KeyboardInterrupt):
+    """A signal that is obeyed at once; `code` is the exit code that stands for it."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -15,35 +15,35 @@ class Stopped(KeyboardInterrupt):
 
 
 class Signals:
-    """Ctrl-C, SIGTERM and SIGHUP: while `gently`, the first one only sets `code`."""
+    """Ctrl-C, SIGTERM and SIGHUP: while `graceful`, the first one only sets `code`."""
 
     def __init__(self) -> None:
-        self.gently = False
+        self.graceful = False
         self.code: int | None = None
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal; a second Ctrl-C, or one that finds nothing to save, is obeyed at once.
+        """Take a signal; it is obeyed at once if there is nothing to save, or on a second Ctrl-C.
 
-        A terminal that is closed and a machine that is shut down may send several others.
+        No other second signal is: a closing terminal and a machine that shuts down send several.
         """
         is_urgent = self.code is not None and number == signal.SIGINT
-        # Python drops what is raised while it cleans up: the code is remembered all the same.
+        # Python drops an exception raised while it cleans up: the code is still set then.
         self.code = 128 + number if is_urgent or self.code is None else self.code
-        if is_urgent or not self.gently:
-            raise Stopped(self.code)
+        if is_urgent or not self.graceful:
+            raise Interrupted(self.code)
 
     def obey_at_once(self) -> int | None:
-        """From now on; returns the exit code of a signal that came just before."""
-        self.gently = False
+        """Obey signals at once from now on; return the code of one that came before."""
+        self.graceful = False
         return self.code
 
 
 @contextmanager
 def listening() -> Iterator[Signals]:
-    """Receive what would otherwise end this process."""
+    """Receive the signals that would otherwise end this process."""
     signals = Signals()
     numbers = [signal.SIGINT, signal.SIGTERM]
-    # Under nohup it is ignored: the training is meant to outlive its terminal.
+    # nohup has it ignored: the training is meant to outlive its terminal.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, signals.receive) for number in numbers}

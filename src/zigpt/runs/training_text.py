@@ -1,4 +1,4 @@
-"""The text that a model was trained on: what the model says of it, and where it lies."""
+"""The text that a model was trained on: how a file describes it, and where it lies."""
 
 import hashlib
 import os
@@ -12,11 +12,23 @@ from zigpt.errors import ModelFileError, TextMovedError
 from zigpt.storage import make_folder, write_file
 
 
+def fingerprint(source: Source) -> dict[str, Any]:
+    """Describe a text so that it can be found again and distinguished from any other."""
+    return {
+        "name": source.name,
+        "origin": source.origin,
+        "paths": [os.path.abspath(path) for path in source.paths],
+        "sha256": source.sha256,
+        "characters": len(source.text),
+        "encoding": source.encoding,
+    }
+
+
 def text_of(about: Any) -> Mapping[str, Any]:
-    """Take from what a model says of itself the text that it was trained on.
+    """Take the fingerprint of the training text from a model's `about`, or from a run.json.
 
     Raises:
-        ModelFileError: it does not say.
+        ModelFileError: there is none.
     """
     text = about.get("text") if isinstance(about, dict) else None
     if isinstance(text, dict) and isinstance(text.get("sha256"), str):
@@ -26,12 +38,12 @@ def text_of(about: Any) -> Mapping[str, Any]:
     raise ModelFileError(
         "the model does not say what text it was trained on",
         "its file was made or changed by something else",
-        "use the model.safetensors that `zigpt train` wrote",
+        "use the model.safetensors that a training wrote",
     )
 
 
 def keep_text(text: str) -> Path:
-    """Write a text that has no file into `texts/`, so that a run can be resumed: only once.
+    """Write a text that has no file into `texts/`, unless it is there: a resume reads it again.
 
     Raises:
         StorageError: the folder is not writable.
@@ -44,20 +56,19 @@ def keep_text(text: str) -> Path:
     return path
 
 
-def find_again(info: Mapping[str, Any]) -> Source:
-    """Read the text that a model was trained on from where it was.
+def find_again(text: Mapping[str, Any]) -> Source:
+    """Read the text of a fingerprint from where it was.
 
     Raises:
         TextMovedError: it is no longer there.
         TextError: it can no longer be read as text.
     """
-    paths = [Path(path) for path in info["paths"]]
+    paths = [Path(path) for path in text["paths"]]
     if gone := [path for path in paths if not os.path.exists(path)]:
         more = f" and {len(gone) - 1:,} more" if len(gone) > 1 else ""
-        now = "name the folder of its files" if len(paths) > 1 else "name it"
         raise TextMovedError(
             f"cannot read {printable(gone[0])}{more}",
             "the training text is no longer there",
-            f"put it back there, or {now} where it is now",
+            "put it back there",
         )
     return read_texts(paths) if paths else python_reference()

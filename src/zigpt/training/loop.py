@@ -1,8 +1,8 @@
 """The training loop: a state, a step, an evaluation, and a generator that joins them.
 
 Nothing here prints or writes a file. Every random choice of a step (its windows, its dropout) is a
-function of (seed, step) alone, so there is no generator state to lose: a training that was saved
-and loaded continues exactly as it would have without the interruption.
+function of (seed, step) alone, so there is no generator state to lose: a training that is saved and
+loaded continues exactly as it would have without the interruption.
 """
 
 import math
@@ -23,16 +23,16 @@ from zigpt.gpt.model import GPT, next_character_loss
 from zigpt.training.device import autocast, micro_batch_size, pick_precision
 from zigpt.training.optim import build_optimizers, learning_rate
 
-FINAL_CHARS = 2_000_000  # validation characters scored at the end: all of texts up to 20 MB
+FINAL_CHARS = 2_000_000  # validation characters scored at the end: all, for texts up to 20 MB
 
 
 @dataclass
 class TrainState:
-    """Everything that defines a training at one moment: what a checkpoint has to hold."""
+    """Everything that a training is at one moment: what a checkpoint has to hold."""
 
     model: GPT
     config: TrainConfig
-    step: int = 0  # updates made so far
+    step: int = 0  # steps made so far
     seconds: float = 0.0  # spent on steps and evaluations so far
     best_step: int = 0
     best_loss: float = math.inf  # lowest validation loss so far, nats per character
@@ -47,7 +47,7 @@ class TrainState:
     def initialise(
         cls, model: GPTConfig, config: TrainConfig, device: torch.device
     ) -> "TrainState":
-        """Start with new weights, drawn on the CPU so that every device starts with the same."""
+        """Start from random weights, drawn on the CPU so that they are the same on every device."""
         generator = torch.Generator().manual_seed(config.seed)
         return cls(GPT(model, generator).to(device), config)
 
@@ -57,25 +57,31 @@ class TrainState:
         return self.model.head.weight.device
 
     @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last step made; of the first, if none has been made yet."""
+        return learning_rate(max(0, self.step - 1), self.config)
+
+    @property
     def out_of_patience(self) -> bool:
         """Whether too many evaluations in a row have brought no lower validation loss."""
         return 0 < self.config.patience <= self.evaluations_since_best
 
     @property
-    def is_finished(self) -> bool:
-        """Whether there is no step left to make and the last one has been evaluated."""
-        return self.out_of_patience or (self.step >= self.config.max_steps and not self.is_due)
+    def must_evaluate(self) -> bool:
+        """Whether this step is at an interval, or the last, and has not been evaluated yet."""
+        at_interval = self.step % self.config.eval_interval == 0
+        is_due = at_interval or self.step >= self.config.max_steps
+        return is_due and self.evaluated_at < self.step
 
     @property
-    def is_due(self) -> bool:
-        """Whether an evaluation is due at this step and has not been made."""
-        at_interval = self.step % self.config.eval_interval == 0
-        return (at_interval or self.step >= self.config.max_steps) and self.evaluated_at < self.step
+    def is_finished(self) -> bool:
+        """Whether patience has run out, or all steps are made and the last is evaluated."""
+        return self.out_of_patience or self.config.max_steps <= self.step <= self.evaluated_at
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Both losses in nats per character, estimated on the same windows every time."""
+    """Both losses, in nats per character, over the same windows every time."""
 
     train_loss: float
     val_loss: float
@@ -84,10 +90,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Progress:
-    """The result of one step, or of an evaluation: every `eval_interval` steps and at both ends."""
+    """The result of a step, or of an evaluation: every `eval_interval` steps and at both ends."""
 
     step: int
-    batch_loss: float | None  # of the batch just learned, dropout on; None at an evaluation
+    batch_loss: float | None  # of the batch just learned, with dropout; None at an evaluation
     learning_rate: float
     seconds: float
     chars_per_second: float | None  # over the steps since the last evaluation
@@ -95,43 +101,41 @@ class Progress:
 
 
 def never_stop() -> None:
-    """The `check_stop` of a caller who does not want to interrupt."""
+    """Let a step or an evaluation run to its end: the default `check_stop`."""
 
 
 def train(
     state: TrainState, corpus: Corpus, check_stop: Callable[[], None] = never_stop
 ) -> Iterator[Progress]:
-    """Advance `state` in place until it is finished, yielding after every step and evaluation.
+    """Advance `state` in place until it is finished; yield after every step and evaluation.
 
     A generator: nothing happens until it is consumed, and the consumer may print, save or stop at
     any yield. A state that has already made steps continues from there. `check_stop` is called
-    several times within a step or evaluation; if it raises, `state` is that of the last yield.
+    several times in each step and evaluation; if it raises, `state` is that of the last yield.
 
     Raises:
         TextError: the corpus is too short for the model's block size.
-        DivergedError: loss or gradient is no longer finite; the weights are those of the last step.
+        DivergedError: loss or gradient is not finite; the weights are those of the last step.
     """
     config, block_size = state.config, state.model.config.block_size
     corpus.require(block_size)
-    learned, busy = 0, 0.0  # characters and seconds since the last evaluation
+    chars, seconds = 0, 0.0  # of the steps since the last evaluation
     while True:
-        rate = learning_rate(max(0, state.step - 1), config)
-        if state.is_due:
+        if state.must_evaluate:
             evaluation = evaluate(state, corpus, check_stop)
-            speed = learned / busy if busy else None
-            yield Progress(state.step, None, rate, state.seconds, speed, evaluation)
-            learned, busy = 0, 0.0
+            speed = chars / seconds if seconds else None
+            yield Progress(state.step, None, state.learning_rate, state.seconds, speed, evaluation)
+            chars, seconds = 0, 0.0
         if state.is_finished:
             return
         started = time.perf_counter()
-        inputs, targets = corpus.batch(state.step, config.batch_size, block_size, config.seed)
-        ids, following = torch.from_numpy(inputs), torch.from_numpy(targets)
-        loss = train_step(state, ids, following, check_stop=check_stop)
-        spent = time.perf_counter() - started
-        state.seconds += spent
-        learned, busy = learned + inputs.size, busy + spent
-        rate = learning_rate(state.step - 1, config)
-        yield Progress(state.step, loss, rate, state.seconds, learned / busy, None)
+        batch = corpus.batch(state.step, config.batch_size, block_size, config.seed)
+        inputs, targets = map(torch.from_numpy, batch)
+        loss = train_step(state, inputs, targets, check_stop=check_stop)
+        elapsed = time.perf_counter() - started
+        state.seconds += elapsed
+        chars, seconds = chars + inputs.numel(), seconds + elapsed
+        yield Progress(state.step, loss, state.learning_rate, state.seconds, chars / seconds, None)
 
 
 def train_step(
@@ -141,31 +145,30 @@ def train_step(
     *,
     check_stop: Callable[[], None] = never_stop,
 ) -> float:
-    """Learn one batch: B x T predictions, one update. Returns their mean loss before the update.
+    """Learn one batch: B x T predictions, one update. Return their mean loss before the update.
 
     The batch goes through in micro-batches whose gradients add up to that of the whole.
 
     Raises:
-        DivergedError: before the update, if the loss or a gradient is not finite.
+        DivergedError: before the update, if loss or gradient is not finite.
     """
     model, config, device = state.model.train(), state.config, state.device
-    model.zero_grad(set_to_none=True)
     precision = pick_precision(device, config.precision)
     size = micro_batch_size(len(inputs), inputs.size(1), model.config.n_embd, device)
-    total = torch.zeros((), device=device)
+    mean_loss = torch.zeros((), device=device)
+    model.zero_grad(set_to_none=True)
     with _seeded(config.seed, state.step, device):
         for x, y in zip(inputs.split(size), targets.split(size), strict=True):
             check_stop()
-            share = len(x) / len(inputs)
             with autocast(device, precision):
                 logits = model(x.to(device))
-            loss = next_character_loss(logits.float(), y.to(device)) * share
+            loss = next_character_loss(logits.float(), y.to(device)) * (len(x) / len(inputs))
             loss.backward()
-            total += loss.detach()
+            mean_loss += loss.detach()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip or math.inf)
-    if not math.isfinite(total + norm):
+    if not math.isfinite(mean_loss + norm):
         raise DivergedError(
-            f"diverged in step {state.step + 1}: loss {total:.3g}, gradient norm {norm:.3g}",
+            f"diverged in step {state.step + 1}: loss {mean_loss:.3g}, gradient norm {norm:.3g}",
             "the learning rate is too high; the weights are still those of the step before",
             f"start again with a `learning_rate` of {config.learning_rate / 3:.2g}",
         )
@@ -174,21 +177,20 @@ def train_step(
             group["lr"] = learning_rate(state.step, config)
         optimizer.step()
     state.step += 1
-    return float(total)
+    return float(mean_loss)
 
 
 def evaluate(
     state: TrainState, corpus: Corpus, check_stop: Callable[[], None] = never_stop
 ) -> Evaluation:
-    """Estimate both losses on fixed windows and keep track of the best; draws no random number."""
+    """Estimate both losses on fixed windows and keep track of the best; draw no random number."""
     started = time.perf_counter()
-    precision = pick_precision(state.device, state.config.precision)
-    most = max(1, state.config.eval_chars // state.model.config.block_size)
-    train_loss = split_loss(state.model, corpus, "train", most, precision, check_stop)
-    val_loss = split_loss(state.model, corpus, "validation", most, precision, check_stop)
+    max_windows = max(1, state.config.eval_chars // state.model.config.block_size)
+    options = (max_windows, pick_precision(state.device, state.config.precision), check_stop)
+    train_loss = split_loss(state.model, corpus, "train", *options)
+    val_loss = split_loss(state.model, corpus, "validation", *options)
     state.evaluated_at = state.step
-    is_best = val_loss < state.best_loss
-    if is_best:
+    if is_best := val_loss < state.best_loss:
         state.best_step, state.best_loss, state.evaluations_since_best = state.step, val_loss, 0
     else:
         state.evaluations_since_best += 1
@@ -204,8 +206,8 @@ def final_loss(model: GPT, corpus: Corpus) -> tuple[float, int]:
     block_size = model.config.block_size
     if len(corpus.validation) <= FINAL_CHARS:
         return split_loss(model, corpus, "validation"), len(corpus.validation) - 1
-    most = FINAL_CHARS // block_size
-    return split_loss(model, corpus, "validation", most), most * block_size
+    max_windows = FINAL_CHARS // block_size
+    return split_loss(model, corpus, "validation", max_windows), max_windows * block_size
 
 
 @torch.no_grad()
@@ -213,37 +215,37 @@ def split_loss(
     model: GPT,
     corpus: Corpus,
     split: Split,
-    most: int | None = None,
+    max_windows: int | None = None,
     precision: torch.dtype = torch.float32,
     check_stop: Callable[[], None] = never_stop,
 ) -> float:
-    """Mean loss over a split in nats per character; over the whole of it unless `most` is given.
+    """Mean loss over a split in nats per character: all of it, or `max_windows` evenly spread.
 
-    The split is walked in windows that do not overlap, so every character but the first is
-    predicted exactly once, from at most block_size characters before it. The sum is kept in
-    float64: the number does not depend on how many windows go through at once.
+    The windows do not overlap, so every character but the first is predicted exactly once, from at
+    most block_size characters before it. The sum is kept in float64: the result does not depend on
+    how many windows go through the model at once.
     """
     was_training = model.training
     model.eval()
     device, block_size = model.head.weight.device, model.config.block_size
     batch_size = micro_batch_size(64, block_size, model.config.n_embd, device)
     total, count = 0.0, 0
-    for inputs, targets in corpus.windows(split, block_size, batch_size, most):
+    for batch in corpus.windows(split, block_size, batch_size, max_windows):
         check_stop()
+        inputs, targets = map(torch.from_numpy, batch)
         with autocast(device, precision):
-            logits = model(torch.from_numpy(inputs).to(device))
-        loss = next_character_loss(logits.float(), torch.from_numpy(targets).to(device))
-        total += loss.item() * targets.size
-        count += targets.size
+            logits = model(inputs.to(device))
+        loss = next_character_loss(logits.float(), targets.to(device))
+        total += loss.item() * targets.numel()
+        count += targets.numel()
     model.train(was_training)
     return total / count
 
 
 @contextmanager
 def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Make torch's global generator a function of (seed, step), and restore it afterwards."""
-    devices = [] if device.type == "cpu" else [device.index or 0]
-    device_type = "cuda" if device.type == "cpu" else device.type
-    with torch.random.fork_rng(devices, device_type=device_type):
+    """Make torch's global generators a function of (seed, step), and restore them afterwards."""
+    devices = [] if device.type == "cpu" else [device]  # the CPU's is restored in any case
+    with torch.random.fork_rng(devices, device_type=device.type):
         torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]))
         yield

@@ -1,8 +1,9 @@
 """AdamW with decay groups, Muon for the matrices inside the blocks, and the schedule of both."""
 
+import inspect
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +13,6 @@ from torch.optim.adamw import adamw
 
 from zigpt.gpt.config import TrainConfig
 from zigpt.training.device import pick_precision
-
-Parameters = Mapping[str, nn.Parameter]
 
 _BETA1, _EPSILON = 0.9, 1e-8
 _MOMENTUM = 0.95
@@ -46,7 +45,7 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> tuple[torch.optim
 
 
 def named_state(optimizers: Iterable[torch.optim.Optimizer], model: nn.Module) -> dict[str, Tensor]:
-    """Name everything the optimizers carry from step to step, such as "head.weight.exp_avg"."""
+    """Name every tensor the optimizers keep between steps, such as "head.weight.exp_avg"."""
     names: dict[Tensor, str] = {weight: name for name, weight in model.named_parameters()}
     return {
         f"{names[weight]}.{kind}": tensor
@@ -57,20 +56,25 @@ def named_state(optimizers: Iterable[torch.optim.Optimizer], model: nn.Module) -
 
 
 class _Optimizer(torch.optim.Optimizer):
-    """torch's class, without the compiler that its own `add_param_group` loads for a second."""
+    """torch's base class; state is there from the start, not from the first step."""
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Fill in the defaults and keep the group."""
-        self.param_groups.append({**self.defaults, **param_group})
+        """Add a group as torch does, but unwrapped: the wrapper loads a compiler for a second."""
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
+        for parameter in param_group["params"]:
+            self.state[parameter] = self._initial_state(parameter)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make one update with the gradients that the weights hold, or that `closure` computes."""
+        """Make one update with the gradients the parameters hold, or those `closure` computes."""
         with torch.enable_grad():
             loss = None if closure is None else closure()
         for group in self.param_groups:
             self._update(group)
         return loss
+
+    def _initial_state(self, parameter: Tensor) -> dict[str, Tensor]:
+        raise NotImplementedError
 
     def _update(self, group: dict[str, Any]) -> None:
         raise NotImplementedError
@@ -80,23 +84,26 @@ class AdamW(_Optimizer):
     """AdamW (arXiv:1711.05101), by torch's fused kernel."""
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, beta2: float) -> None:
-        super().__init__(groups, {"lr": lr, "betas": (_BETA1, beta2), "weight_decay": 0.0})
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                self.state[parameter] = {
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                    "step": torch.zeros((), device=parameter.device),
-                }
+        # With "fused", torch's load_state_dict keeps each "step" on the device of its parameter.
+        options = {"lr": lr, "betas": (_BETA1, beta2), "weight_decay": 0.0, "fused": True}
+        super().__init__(groups, options)
+
+    def _initial_state(self, parameter: Tensor) -> dict[str, Tensor]:
+        return {
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+            "step": torch.zeros((), device=parameter.device),
+        }
 
     def _update(self, group: dict[str, Any]) -> None:
-        parameters, (beta1, beta2) = group["params"], group["betas"]
-        states = [self.state[parameter] for parameter in parameters]
+        parameters = [p for p in group["params"] if p.grad is not None]
+        gradients = [p.grad for p in parameters]
         means, squares, steps = (
-            [state[kind] for state in states] for kind in ("exp_avg", "exp_avg_sq", "step")
+            [self.state[p][kind] for p in parameters] for kind in ("exp_avg", "exp_avg_sq", "step")
         )
+        beta1, beta2 = group["betas"]
         adamw(
-            parameters, _gradients(parameters), means, squares, [], steps,
+            parameters, gradients, means, squares, [], steps,
             fused=True, amsgrad=False, maximize=False, beta1=beta1, beta2=beta2,
             lr=group["lr"], weight_decay=group["weight_decay"], eps=_EPSILON,
         )  # fmt: skip
@@ -120,17 +127,18 @@ class Muon(_Optimizer):
         precision: torch.dtype,
     ) -> None:
         group = {"params": list(parameters), "stacked": list(stacked)}
-        super().__init__([group], {"lr": lr, "weight_decay": weight_decay})
-        self._precision = precision
-        for parameter in parameters:
-            self.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
+        super().__init__([group], {"lr": lr, "weight_decay": weight_decay, "precision": precision})
+
+    def _initial_state(self, parameter: Tensor) -> dict[str, Tensor]:
+        return {"momentum_buffer": torch.zeros_like(parameter)}
 
     def _update(self, group: dict[str, Any]) -> None:
         by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        gradients = _gradients(group["params"])
-        for weight, gradient, n in zip(group["params"], gradients, group["stacked"], strict=True):
-            momentum = self.state[weight]["momentum_buffer"].lerp_(gradient, 1 - _MOMENTUM)
-            ahead = gradient.lerp(momentum, _MOMENTUM)  # Nesterov: where the momentum will be
+        for weight, n in zip(group["params"], group["stacked"], strict=True):
+            if weight.grad is None:
+                continue
+            momentum = self.state[weight]["momentum_buffer"].lerp_(weight.grad, 1 - _MOMENTUM)
+            ahead = weight.grad.lerp(momentum, _MOMENTUM)  # Nesterov: where the momentum will be
             weight.mul_(1 - group["lr"] * group["weight_decay"])
             for pair in zip(weight.chunk(n), ahead.chunk(n), strict=True):
                 is_tall = pair[0].size(0) > pair[0].size(1)
@@ -139,13 +147,9 @@ class Muon(_Optimizer):
         for shape, pairs in by_shape.items():
             directions = torch.stack([direction for _, direction in pairs])
             size = group["lr"] * _ADAMW_RMS * math.sqrt(max(shape))
-            turned = orthogonalise(directions, self._precision)
-            for (matrix, _), direction in zip(pairs, turned, strict=True):
+            orthogonal = orthogonalise(directions, group["precision"])
+            for (matrix, _), direction in zip(pairs, orthogonal, strict=True):
                 matrix.add_(direction, alpha=-size)
-
-
-def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def orthogonalise(
@@ -153,8 +157,8 @@ def orthogonalise(
 ) -> Float[Tensor, "N R C"]:
     """Bring all singular values of each matrix near 1 and keep its directions: U S Vᵀ to U Vᵀ.
 
-    A polynomial that pulls every number in (0, 1] towards 1, applied to the singular values by
-    matrix products alone. Cheapest where R <= C.
+    Newton-Schulz: a polynomial that pulls every number in (0, 1] towards 1, applied to the singular
+    values by matrix products alone. Cheapest where R <= C.
     """
     a, b, c = _QUINTIC
     x = matrices.to(precision)
@@ -166,9 +170,9 @@ def orthogonalise(
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Rise linearly for `warmup_steps`, then follow half a cosine down to the final rate.
+    """Rise linearly for `warmup_steps`, then fall along half a cosine to the final rate.
 
-    `step` counts from 0. With equal peak and final rate and no warm-up it is a constant.
+    `step` counts from 0. Without warm-up and with a final rate equal to the peak, it is constant.
     """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps

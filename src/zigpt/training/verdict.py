@@ -40,6 +40,11 @@ def milestone(before: float, now: float, ladder: Ladder) -> str | None:
     return f"beats the {rung.name}" if now < before else None
 
 
+def is_out_of_patience(val_losses: Sequence[float], patience: int) -> bool:
+    """Whether the last `patience` evaluations brought no lower loss (0: never)."""
+    return 0 < patience < len(val_losses) - val_losses.index(min(val_losses))
+
+
 def judge(points: Sequence[Point], ladder: Ladder) -> Verdict:
     """Judge a finished or stopped training by its evaluations, the first at step 0."""
     first, last = points[0], points[-1]

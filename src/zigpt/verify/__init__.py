@@ -1,1 +1,1 @@
-"""Checks of a finished run, each with a sentence and the numbers behind it."""
+"""Checks of a run, each explained in sentences with the numbers behind them."""

@@ -19,15 +19,15 @@ from zigpt.verify.leaks import Search, search_by_change, search_by_gradient
 
 _SECONDS = 4.0  # for either search
 
-_STILL = "no score before it moved, not by the last bit (largest move: 0)."
+_STILL = "no score before the changed character moved, not even in the last bit."
 _MOVED = (
-    "A LATER CHARACTER LEAKED. {shown} at position {position} of window {window} moves the scores "
-    "at the earlier position {prediction} by {amount:.3g}."
+    "A LATER CHARACTER LEAKED. Changing {shown} at position {position} of window {window} moves "
+    "the scores at the earlier position {prediction} by {amount:.3g}."
 )
 _FLAT = "every gradient is exactly 0."
 _STEEP = (
     "A LATER CHARACTER LEAKED. The loss at position {prediction} of window {window} depends on "
-    "{shown} at the later position {position}: its gradient is {amount:.3g}."
+    "{shown} at the later position {position}: the gradient is {amount:.3g}."
 )
 
 Numbers = dict[str, Any]
@@ -35,7 +35,7 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True)
 class Windows:
-    """Stretches of text side by side, and where they come from in words."""
+    """Windows of a text and their targets; `origin` describes in words where they come from."""
 
     inputs: Int[Tensor, "B T"]
     targets: Int[Tensor, "B T"]
@@ -45,32 +45,32 @@ class Windows:
 def take_windows(
     model: GPTConfig, config: TrainConfig, corpus: Corpus | None, device: torch.device
 ) -> Windows:
-    """Cut windows of the full block size from the test split, as many as training takes at once.
+    """Cut windows of the full block size from the validation split, one micro-batch of training.
 
-    Where there is no text that is long enough, their characters are drawn at random.
+    Without a text that is long enough, the characters are drawn at random.
     """
     count = micro_batch_size(config.batch_size, model.block_size, model.n_embd, device)
     if corpus is None or corpus.largest_block_size < model.block_size:
         shape = (count, model.block_size + 1)
         drawn = torch.from_numpy(np.random.default_rng(0).integers(model.vocab_size, size=shape))
-        origin = "drawn at random, as the text is not at hand"
+        origin = "drawn at random, as there is no text to take them from"
         return Windows(drawn[:, :-1].to(device), drawn[:, 1:].to(device), origin)
     inputs, targets = next(corpus.windows("validation", model.block_size, count, count))
-    # A short text has fewer: then they come several times.
+    # A short text has fewer windows: they are repeated.
     shape = (count, model.block_size)
     first, second = (torch.from_numpy(np.resize(part, shape)) for part in (inputs, targets))
-    return Windows(first.to(device), second.to(device), "of the test split")
+    return Windows(first.to(device), second.to(device), "from the validation split")
 
 
 def check_causality(saved: SavedModel, config: TrainConfig, windows: Windows) -> Check:
     """Search for a leak by changing characters and by differentiating.
 
-    The first runs as `zigpt eval` does, float32; the second as training does.
+    The first search computes in float32, as for evaluation; the second as in training.
     """
     model, inputs = saved.model, windows.inputs
     if model.config.block_size < 2 or model.config.vocab_size < 2:
         return unchecked(
-            "causality", "The model sees one character, or knows but one: nothing can leak."
+            "causality", "With a block size or a vocabulary of 1, there is nothing to leak."
         )
     precision = pick_precision(inputs.device, config.precision)
     try:
@@ -85,11 +85,11 @@ def check_causality(saved: SavedModel, config: TrainConfig, windows: Windows) ->
     in_float32 = _outcome(ways["change"], _MOVED, _STILL)
     in_training = _outcome(ways["gradient"], _STEEP, _FLAT)
     detail = (
-        f"Took {len(inputs)} windows of {model.config.block_size} characters {windows.origin}. "
-        "In float32, as `zigpt eval` computes, changed one character at a time, at "
-        f"{_extent(change)} positions: {in_float32} "
-        f"In {precision_name(precision)} and with dropout, as in training, "
-        f"differentiated the losses at {_extent(gradient)} positions by all later characters: "
+        f"Checked {len(inputs)} windows of {model.config.block_size} characters {windows.origin}. "
+        "In float32, as for evaluation, one character was changed at a time, at "
+        f"{_extent(change)}: {in_float32} "
+        f"In {precision_name(precision)} with dropout, as in training, the losses at "
+        f"{_extent(gradient)} were differentiated with respect to all later characters: "
         f"{in_training}"
     )
     numbers = {"block_size": model.config.block_size, "windows": len(inputs), **ways}
@@ -106,15 +106,15 @@ def _numbers(search: Search, inputs: Int[Tensor, "B T"], tokenizer: Tokenizer) -
 
 def _extent(search: Search) -> str:
     if search.tested == search.possible:
-        return f"all {search.possible:,}"
-    return f"{search.tested:,} of {search.possible:,} (drawn at random, for lack of time)"
+        return f"all {search.possible:,} positions"
+    return f"{search.tested:,} of {search.possible:,} positions (chosen at random; time was up)"
 
 
 def _outcome(found: Numbers, leaked: str, kept: str) -> str:
-    """Say what a search found in the words of its kind."""
+    """Describe the result of a search: its own sentence for a leak, another for none."""
     if not found["leak"]:
         return kept
     character = found["leak"]["character"]
     shown = f"{character!r} (U+{ord(character):04X})"
     words = leaked.format(**found["leak"], shown=shown)
-    return f"{words} The largest of all such amounts is {found['largest']:.3g}."
+    return f"{words} The largest such amount anywhere is {found['largest']:.3g}."

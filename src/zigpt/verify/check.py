@@ -1,4 +1,4 @@
-"""The result of a check: passed, failed, or the reason why it could not be made."""
+"""The result of a check: passed, failed, or why it could not be checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ Result = Literal["passed", "failed", "unchecked"]
 
 @dataclass(frozen=True)
 class Check:
-    """One claim; `detail` says in sentences what was done and what was measured."""
+    """One claim; `detail` tells in sentences what was done and what was measured."""
 
     name: str
     result: Result
@@ -20,12 +20,12 @@ class Check:
 
 
 def unchecked(name: str, reason: str | ZigptError) -> Check:
-    """Say why a check could not be made."""
+    """Report why a claim could not be checked."""
     if isinstance(reason, ZigptError):
         reason = sentence(reason)
     return Check(name, "unchecked", reason)
 
 
 def sentence(error: ZigptError) -> str:
-    """Put what happened and why into one sentence."""
+    """Join what happened and why into one sentence."""
     return f"{error.what}: {error.why}."

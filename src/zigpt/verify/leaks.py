@@ -1,8 +1,8 @@
-"""Whether a prediction depends on a character that comes after it: in a causal model never.
+"""Search for predictions that depend on a later character; a causal model has none.
 
-Searched for in two ways. One changes a character and looks whether any earlier score moves; the
-other asks the derivative. The model is handed windows and nothing else, so both see whatever it
-really runs. Positions are tested in random order until all are done or the time is up.
+One search changes a character and checks whether any earlier score moves; the other computes
+gradients. Both call the model as it is, with nothing but windows, so they test the code that really
+runs. Positions are tested in random order until all are done or the time is up.
 """
 
 import time
@@ -25,14 +25,14 @@ class Leak:
     """A prediction that depends on a later character; positions count from 0 in their window."""
 
     window: int
-    prediction: int  # the position that saw what it must not see
-    position: int  # of the character that it saw
-    amount: float  # how far a score moved, or how steep the loss is
+    prediction: int  # the position whose scores or loss depend on a later character
+    position: int  # of that later character
+    amount: float  # how far a score moved, or the size of the gradient
 
 
 @dataclass(frozen=True)
 class Search:
-    """What became of a search: how many positions it tried, and what it found."""
+    """The result of a search: how many positions were tested, and the leak, if any."""
 
     tested: int
     possible: int
@@ -41,7 +41,7 @@ class Search:
 
 
 class _Found:
-    """How much each prediction depends on each later character, and in which window that was."""
+    """How much each prediction depends on each later character, and in which window."""
 
     def __init__(self, length: int) -> None:
         self.amounts = torch.zeros(length, length)  # row: prediction; column: character
@@ -49,10 +49,10 @@ class _Found:
         self.tested = 0
 
     def search(self) -> Search:
-        """Name the earliest prediction that saw too much, and the latest character it saw.
+        """Find the earliest prediction with a leak, and the latest character that it depends on.
 
-        Where one position looks where it must not, these two are the ends of that look: what is
-        between them may leak as well, through the layers above.
+        If one position attends to one later position, this is that pair: positions between the two
+        may depend on it as well, through the layers above.
         """
         possible, largest, leak = len(self.amounts) - 1, float(self.amounts.max()), None
         if pairs := self.amounts.nonzero().tolist():
@@ -65,10 +65,10 @@ class _Found:
 
 @torch.no_grad()
 def search_by_change(model: GPT, windows: Int[Tensor, "B T"], seconds: float) -> Search:
-    """Change one character and see whether a score before it moves, in evaluation mode.
+    """Change one character and see whether an earlier score moves, in evaluation mode.
 
-    Every pass has the shape of the first, so that equal numbers come out equal to the last bit.
-    Row b of a pass tests one position in window b.
+    Every pass has the shape of the first, so that equal scores are equal to the last bit. Row b of
+    a pass tests one position in window b.
 
     Raises:
         ModelFileError: the scores are not finite.
@@ -77,15 +77,15 @@ def search_by_change(model: GPT, windows: Int[Tensor, "B T"], seconds: float) ->
     n_windows, length = windows.shape
     found, steps = _Found(length), torch.arange(length, device=windows.device)
     before = _finite(model(windows))
-    for turn in _turns(1, length, n_windows, seconds):
-        positions, rows = turn.to(windows.device), steps[: len(turn)]
+    for chunk in _chunks(1, length, n_windows, seconds):
+        positions, rows = chunk.to(windows.device), steps[: len(chunk)]
         changed = windows.clone()
         changed[rows, positions] = (changed[rows, positions] + 1) % model.config.vocab_size
-        moved = (_finite(model(changed)) - before).abs().amax(-1)[: len(turn)]
+        moved = (_finite(model(changed)) - before).abs().amax(-1)[: len(chunk)]
         is_earlier = steps < positions.unsqueeze(-1)
-        found.amounts[:, turn] = moved.where(is_earlier, 0).T.cpu()
-        found.windows[:, turn] = rows.cpu()
-        found.tested += len(turn)
+        found.amounts[:, chunk] = moved.where(is_earlier, 0).T.cpu()
+        found.windows[:, chunk] = rows.cpu()
+        found.tested += len(chunk)
     return found.search()
 
 
@@ -96,10 +96,10 @@ def search_by_gradient(
     precision: torch.dtype,
     seconds: float,
 ) -> Search:
-    """Differentiate the loss at one position by the embeddings of all later ones, in training mode.
+    """Differentiate the loss at a position by the embeddings of all later ones, in training mode.
 
-    The embedding table is exchanged for one with a row for every position of every window: the
-    gradient of a row is then that of one position.
+    The embedding table is replaced by one with a row for every position of every window: the
+    gradient of a row then belongs to one position.
 
     Raises:
         ModelFileError: a gradient is not finite.
@@ -115,24 +115,24 @@ def search_by_gradient(
         logits = functional_call(model, {"token_embedding.weight": table}, (own_rows,))
     model.eval()
     losses = F.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
-    for turn in _turns(0, length - 1, n_windows, seconds):
-        positions, rows = turn.to(windows.device), steps[: len(turn)]
+    for chunk in _chunks(0, length - 1, n_windows, seconds):
+        positions, rows = chunk.to(windows.device), steps[: len(chunk)]
         (slopes,) = torch.autograd.grad(losses[rows, positions].sum(), table, retain_graph=True)
         # (B * T, C) -> (B, T)
-        steep = _finite(slopes).abs().amax(-1).view_as(windows)[: len(turn)]
+        steep = _finite(slopes).abs().amax(-1).view_as(windows)[: len(chunk)]
         is_later = steps > positions.unsqueeze(-1)
-        found.amounts[turn] = steep.where(is_later, 0).cpu()
-        found.windows[turn] = rows.unsqueeze(-1).cpu()
-        found.tested += len(turn)
+        found.amounts[chunk] = steep.where(is_later, 0).cpu()
+        found.windows[chunk] = rows.unsqueeze(-1).cpu()
+        found.tested += len(chunk)
     return found.search()
 
 
-def _turns(start: int, end: int, size: int, seconds: float) -> Iterator[Tensor]:
-    """Deal out positions, `size` at a time, while there is time; the first turn comes always."""
+def _chunks(start: int, end: int, size: int, seconds: float) -> Iterator[Tensor]:
+    """Yield positions, `size` at a time, until the time is up; at least once."""
     deadline = time.perf_counter() + seconds
     order = torch.randperm(end - start, generator=torch.Generator().manual_seed(0)) + start
-    for turn in order.split(size):
-        yield turn
+    for chunk in order.split(size):
+        yield chunk
         if time.perf_counter() > deadline:
             return
 
@@ -140,8 +140,8 @@ def _turns(start: int, end: int, size: int, seconds: float) -> Iterator[Tensor]:
 def _finite(numbers: Tensor) -> Tensor:
     if not numbers.isfinite().all():
         raise ModelFileError(
-            "the model's scores are not numbers",
-            "somewhere between its weights and its scores a value grew beyond all bounds",
+            "the model's scores are not finite",
+            "its weights are so large that a value overflowed",
             "use another copy of the model, or train again",
         )
     return numbers

@@ -1,4 +1,4 @@
-"""Claim: a training that was saved, loaded and gone on with equals one that never stopped."""
+"""Claim: a training that was saved, loaded and resumed equals one that never stopped."""
 
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -16,30 +16,30 @@ from zigpt.training.optim import named_state
 from zigpt.training.plan import time_step
 from zigpt.verify.check import Check, Result, sentence, unchecked
 
-_BEFORE, _AFTER = 2, 2  # steps; both are made twice
-_SECONDS = 1.0  # a step may take, before its batch is made smaller
-# Where bits may differ: nats per character, and the share of the way that the weights have gone.
+_BEFORE, _AFTER = 2, 2  # steps before and after saving
+_SECONDS = 1.0  # longest step; a batch that takes longer is made smaller
+# Where bits may differ: nats per character, and a fraction of the distance weights have moved.
 _NEAR_LOSS, _NEAR_WEIGHTS = 0.02, 0.25
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two trainings of the same steps are apart; all 0 where they are equal."""
+    """How far two trainings of the same steps are apart; all 0 if they are equal."""
 
-    counters: tuple[str, ...]  # that are not as they were saved
-    loss: float  # largest of any step, in nats per character
-    tensors: tuple[str, ...]  # of weights and optimizer memory, those that are not bit-equal
-    largest: float  # of any of their values
-    weights: float  # distance of all weights over the length of the way they have gone
+    counters: tuple[str, ...]  # those that differ after loading
+    loss: float  # largest difference of any step, in nats per character
+    tensors: tuple[str, ...]  # weights and optimizer state that are not bit-equal
+    largest: float  # difference of any of their values
+    weights: float  # distance between all weights, relative to the distance they have moved
 
     @property
     def is_none(self) -> bool:
-        """Whether the two are one, bit for bit."""
+        """Whether the two are equal, bit for bit."""
         return not (self.counters or self.tensors or self.loss)
 
     @property
     def is_small(self) -> bool:
-        """Whether the two are as close as devices bring them that add in any order."""
+        """Whether the two are as close as on a device that adds in no fixed order."""
         is_near = self.loss <= _NEAR_LOSS and self.weights <= _NEAR_WEIGHTS
         return is_near and not self.counters
 
@@ -47,10 +47,10 @@ class Difference:
 def check_resume(
     model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device
 ) -> Check:
-    """Train a few steps of this very training straight through, and with a checkpoint between.
+    """Train a few steps as configured, once without a break and once with a checkpoint between.
 
-    Everything is as configured but the number of steps, the evaluations, which are short,
-    and the batch, where its steps would take too long.
+    Only three things differ from the run: the number of steps, the length of the evaluations, and
+    the batch size where a step would take too long.
     """
     seconds = time_step(model, config, corpus, device)
     size = max(1, min(config.batch_size, int(config.batch_size * _SECONDS / seconds)))
@@ -58,16 +58,16 @@ def check_resume(
     try:
         difference, losses = compare(model, short, corpus, device)
     except ModelFileError as error:
-        return Check("resume", "failed", f"What was saved could not be loaded. {sentence(error)}")
+        return Check("resume", "failed", f"The checkpoint could not be loaded. {sentence(error)}")
     except (DivergedError, StorageError) as error:
         return unchecked("resume", error)
     is_same = difference.is_none if device.type == "cpu" else difference.is_small
     result: Result = "passed" if is_same else "failed"
-    smaller = f" (of {config.batch_size}: a step of all would take {seconds:.1f} s)"
+    smaller = f" (not {config.batch_size}: a step would take {seconds:.1f} s)"
     detail = (
-        f"Trained this model on this text from the start, {_BEFORE + _AFTER} steps of {size} "
-        f"windows{smaller if size < config.batch_size else ''}: once straight through, once saved "
-        f"after {_BEFORE} and loaded into a fresh state. {_outcome(difference, device)}"
+        f"This model was trained on this text from scratch for {_BEFORE + _AFTER} steps of {size} "
+        f"windows{smaller if size < config.batch_size else ''}: once without a break, once saved "
+        f"after {_BEFORE} steps and loaded into a new state. {_outcome(difference, device)}"
     )
     numbers = {"steps": _BEFORE + _AFTER, "saved_after": _BEFORE, "batch_size": size}
     return Check("resume", result, detail, {**numbers, "losses": losses, **asdict(difference)})
@@ -76,12 +76,12 @@ def check_resume(
 def compare(
     model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device
 ) -> tuple[Difference, list[float]]:
-    """Make the steps of a training twice, with and without a checkpoint; return the losses too.
+    """Train the same steps with and without a checkpoint; return the difference and the losses.
 
     Raises:
         ModelFileError: the checkpoint cannot be loaded.
-        DivergedError: these steps already diverge.
-        StorageError: the temporary folder did not take the checkpoint.
+        DivergedError: training diverges within these steps.
+        StorageError: the checkpoint could not be written to the temporary folder.
     """
     straight, stopped, resumed = (TrainState.initialise(model, config, device) for _ in range(3))
     began = _flat(straight)
@@ -109,7 +109,7 @@ def compare(
 
 
 def _train_to(state: TrainState, corpus: Corpus, step: int) -> list[float]:
-    """Train until `step` is made; return the loss of each batch on the way."""
+    """Train up to `step`; return the loss of each batch."""
     losses = []
     for progress in train(state, corpus):
         if progress.batch_loss is not None:
@@ -129,21 +129,21 @@ def _flat(state: TrainState) -> Tensor:
 
 def _outcome(difference: Difference, device: torch.device) -> str:
     if difference.is_none:
-        return "Losses, weights and optimizer memory are equal, bit for bit."
+        return "Losses, weights and optimizer state are equal, bit for bit."
     parts = [
         f"losses differ by up to {difference.loss:.2g}",
-        f"{len(difference.tensors)} weights and parts of the optimizer's memory by up to "
+        f"{len(difference.tensors)} tensors of weights and optimizer state by up to "
         f"{difference.largest:.2g}",
     ]
     if difference.tensors:
-        parts[-1] += f", the first {difference.tensors[0]}"
+        parts[-1] += f", the first of them {difference.tensors[0]}"
     if difference.counters:
-        parts.append(f"what was loaded has another {', '.join(difference.counters)}")
-    words = f"They are not the same: {'; '.join(parts)}."
+        parts.append(f"loading changed {', '.join(difference.counters)}")
+    words = f"The two are not equal: {'; '.join(parts)}."
     if device.type == "cpu":
         return words
     return (
-        f"{words} On {device.type} sums may be taken in any order, so only closeness is promised: "
-        f"losses to {_NEAR_LOSS}, weights to {_NEAR_WEIGHTS} of the way they went "
+        f"{words} On {device.type}, sums are added in no fixed order, so they need only be close: "
+        f"losses within {_NEAR_LOSS}, weights within {_NEAR_WEIGHTS} of the distance they moved "
         f"(here {difference.weights:.2g})."
     )

@@ -1,4 +1,4 @@
-"""Claim: every file of the run can be read and is what was written."""
+"""Claim: every file of the run is readable and unchanged since it was written."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,40 +15,31 @@ from zigpt.verify.check import Check, sentence
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder or model file holds; None stands for what is not there or cannot be used."""
+    """What a folder or model file holds; None for what is missing or unusable."""
 
     check: Check
     run: RunFolder | None
     saved: SavedModel | None
 
 
-def check_files(path: Path, device: torch.device) -> Found:
-    """Read a run folder, or a model file alone, and compare all that it says of itself.
+def check_run_files(path: Path, device: torch.device) -> Found:
+    """Read a run folder, or a model file alone, and check that its parts agree.
 
     Raises:
         ModelFileError: there is neither at `path`.
     """
     faults: list[str] = []
-    run, saved = None, None
-    try:
-        saved = load_model(path, device)
-    except ModelFileError as error:
-        if not path.is_file() and not _is_run(path):
-            raise
-        faults.append(sentence(error))
-    if _is_run(path):
-        try:
-            run = RunFolder.open(path)
-        except ModelFileError as error:
-            faults.append(sentence(error))
+    run, saved = _open(path, device, faults)
     n_files = _checkpoint_files(path / "checkpoints", faults)
     if run:
         _compare_with_log(run, faults)
     aside = sorted(bad.name for bad in (path / "checkpoints").glob("step-*.bad*"))
-    if run and saved and run.configs[0] != saved.model.config:
+    if run and saved and run.record.model != saved.model.config:
         faults.append("run.json and model.safetensors describe models of different shapes.")
     if saved and (names := _not_finite(saved)):
-        faults.append(f"In model.safetensors {', '.join(names[:3])} is not finite everywhere.")
+        faults.append(
+            f"model.safetensors has values that are not finite, in {', '.join(names[:3])}."
+        )
         saved = None
     numbers = {
         "checkpoints": len(n_files),
@@ -61,39 +52,58 @@ def check_files(path: Path, device: torch.device) -> Found:
         assert saved
         detail = _detail(run, saved, numbers) + _unless_checksummed(path)
     if aside:
-        detail += f" Damaged ones that a resume has set aside: {', '.join(aside)}."
+        detail += f" Damaged checkpoints that were set aside: {', '.join(aside)}."
     return Found(Check("files", "failed" if faults else "passed", detail, numbers), run, saved)
 
 
+def _open(
+    path: Path, device: torch.device, faults: list[str]
+) -> tuple[RunFolder | None, SavedModel | None]:
+    """Read the run and the model as far as possible; append what is wrong to `faults`."""
+    run, saved = None, None
+    try:
+        saved = load_model(path, device)
+    except ModelFileError as error:
+        if not path.is_file() and not _is_run(path):
+            raise
+        faults.append(sentence(error))
+    if _is_run(path):
+        try:
+            run = RunFolder.open(path)
+        except ModelFileError as error:
+            faults.append(sentence(error))
+    return run, saved
+
+
 def _checkpoint_files(folder: Path, faults: list[str]) -> list[int]:
-    """Count the intact files of each checkpoint, and add what is wrong to `faults`."""
+    """Count the intact files of each checkpoint; append what is wrong to `faults`."""
     counts = []
     for path in list_checkpoints(folder):
         try:
             read_checkpoint(path)
             counts.append(len(FILES))
         except ModelFileError as error:
-            if path.exists():  # else a training at work has dropped one of its own old ones
+            if path.exists():  # otherwise a training in progress has just pruned it
                 faults.append(sentence(error))
                 counts.append(0)
     return counts
 
 
 def _compare_with_log(run: RunFolder, faults: list[str]) -> None:
-    """A training that has made steps has saved one, or can nowhere be gone on with."""
+    """Add a fault if steps were logged but no checkpoint is left to resume from."""
     try:
-        is_begun = any(row["step"] for row in run.log.rows())
+        has_steps = any(row["step"] for row in run.log.rows())
     except OSError as error:
         faults.append(f"metrics.jsonl cannot be read: {error.strerror}.")
         return
-    # Looked up anew: a training at work may have dropped those that were to be read.
-    if is_begun and not list_checkpoints(run.path / "checkpoints"):
-        faults.append(f"metrics.jsonl tells of a training, but {run.path} has no checkpoint of it.")
+    # Listed again: a training in progress may have pruned the ones that were listed before.
+    if has_steps and not list_checkpoints(run.path / "checkpoints"):
+        faults.append(f"metrics.jsonl records training steps, but {run.path} has no checkpoint.")
 
 
 def _unless_checksummed(path: Path) -> str:
-    known = read_lazily(path).sha256 is not None
-    return "" if known else " The model file, an early one, carries no checksum of its weights."
+    has_one = read_lazily(path).sha256 is not None
+    return "" if has_one else " The model file is an early one without a checksum of its weights."
 
 
 def _is_run(path: Path) -> bool:
@@ -108,12 +118,12 @@ def _not_finite(saved: SavedModel) -> list[str]:
 def _detail(run: RunFolder | None, saved: SavedModel, numbers: dict[str, object]) -> str:
     finite = f"All {saved.model.config.n_parameters:,} weights are finite."
     if run is None:
-        return f"The model file can be read and its parts fit each other. {finite}"
+        return f"The model file is readable and its parts agree. {finite}"
     checkpoints = (
-        f"Read all {numbers['checkpoint_files']} files of {numbers['checkpoints']} checkpoints: "
-        "each has the size and the SHA-256 that its MANIFEST.json says. "
+        f"All {numbers['checkpoint_files']} files of {numbers['checkpoints']} checkpoints have the "
+        "size and the SHA-256 recorded in their MANIFEST.json. "
         if numbers["checkpoints"]
-        else "There was no checkpoint to read. "
+        else "There is no checkpoint yet. "
     )
-    same = "run.json and model.safetensors can be read and describe the same model."
+    same = "run.json and model.safetensors are readable and describe the same model."
     return f"{checkpoints}{same} {finite}"

@@ -1,8 +1,8 @@
-"""The routes: the page's files for whoever comes, everything else for whoever has the token."""
+"""The routes: the page's own files for anyone, everything else for those who have the token."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,168 +13,195 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from zigpt import untrusted_json
-from zigpt.errors import ZigptError
-from zigpt.web import inside, looking, questions
-from zigpt.web.drawing import drawn
+from zigpt.errors import ConfigError, StorageError, ZigptError
+from zigpt.web.app_state import POLL_EVERY, AppState
 from zigpt.web.guard import API, Guard, Refused
-from zigpt.web.site import LOOK_EVERY, Site
+from zigpt.web.handlers import attention, tensors, windows
+from zigpt.web.handlers.drawing import redraw
+from zigpt.web.handlers.requests import (
+    ControlRequest,
+    CopiesRequest,
+    EnterRequest,
+    HeadRequest,
+    InfluenceRequest,
+    Kind,
+    PartsRequest,
+    RedrawRequest,
+    StartRequest,
+    TargetRequest,
+    TensorRequest,
+    WindowRequest,
+    WriteRequest,
+    parse,
+)
+from zigpt.web.handlers.windows import Handler
+from zigpt.web.handlers.writing import stream_text
 from zigpt.web.watch import Watcher
 
 STATIC = Path(__file__).parent / "static"
-QUESTIONS = looking.QUESTIONS | inside.QUESTIONS
-_HEARTBEAT = 10.0  # seconds without news after which something is said, to find out who is gone
-_RETRY_AFTER = 1000  # milliseconds until a page that lost us looks for us again
+WINDOW_HANDLERS: dict[str, Handler[Any]] = {
+    "predictions": Handler(WindowRequest, windows.predictions),
+    "layers": Handler(TargetRequest, windows.layers),
+    "parts": Handler(PartsRequest, windows.parts),
+    "heads": Handler(WindowRequest, attention.all_heads),
+    "attention": Handler(HeadRequest, attention.one_head),
+    "influence": Handler(InfluenceRequest, attention.change_reach),
+    "tensors": Handler(WindowRequest, tensors.list_tensors),
+    "cells": Handler(TensorRequest, tensors.cells),
+    "trace": Handler(TensorRequest, tensors.explain),
+}
+_HEARTBEAT = 10.0  # seconds without news after which a comment is sent: it shows who has left
+_RETRY_AFTER = 1000  # milliseconds until a page that lost the connection tries again
 _MOST_WATCHING = 256
 
 
-def create_app(site: Site, hosts: Iterable[str], token: str) -> Guard:
-    """Build the guarded application; `hosts` are the names under which it may be asked."""
+def create_app(state: AppState, hosts: Iterable[str], token: str) -> Guard:
+    """Build the guarded application; `hosts` are the names under which it answers."""
 
     async def enter(request: Request) -> Response:
-        asked = await _asked(request)
-        if not guard.is_token(questions.field(asked, "token", str)):
+        if not guard.is_token((await _parse(request, EnterRequest)).token):
             raise Refused(401, "this is not the token that the terminal shows")
         response = JSONResponse({})
         response.set_cookie(guard.cookie, token, httponly=True, samesite="strict", path="/")
         return response
 
-    answers = _Answers(site)
+    routes = _Routes(state)
     app = Starlette(
         routes=[
             Route("/enter", enter, methods=["POST"]),
-            Route(API + "health", answers.health),
-            Route(API + "run", answers.describe),
-            Route(API + "watch", answers.watch),
-            Route(API + "train", answers.train, methods=["POST"]),
-            Route(API + "write", answers.write, methods=["POST"]),
-            Route(API + "draw", answers.draw, methods=["POST"]),
-            Route(API + "copies", answers.copies, methods=["POST"]),
-            Route(API + "look/{question}", answers.look, methods=["POST"]),
+            Route(API + "health", routes.health),
+            Route(API + "run", routes.describe),
+            Route(API + "watch", routes.watch),
+            Route(API + "train", routes.train, methods=["POST"]),
+            Route(API + "control", routes.control, methods=["POST"]),
+            Route(API + "write", routes.write, methods=["POST"]),
+            Route(API + "redraw", routes.redraw, methods=["POST"]),
+            Route(API + "copies", routes.copies, methods=["POST"]),
+            Route(API + "window/{name}", routes.window, methods=["POST"]),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
-        exception_handlers={Refused: _refuse, ZigptError: _refuse_model},
+        exception_handlers={Refused: _refuse, ZigptError: _refuse},
     )
     guard = Guard(app, hosts, token)
     return guard
 
 
-class _Answers:
-    """What is behind the routes of one site."""
+class _Routes:
+    """The routes under `/api/`."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, state: AppState) -> None:
+        self._state = state
 
     async def health(self, request: Request) -> Response:
         return JSONResponse({"ok": True})
 
     async def describe(self, request: Request) -> Response:
-        return JSONResponse(await self._site.describe())
-
-    async def train(self, request: Request) -> Response:
-        asked = await _asked(request)
-        what = questions.field(asked, "do", str)
-        if what == "start":
-            await asyncio.to_thread(self._site.trainer.start, asked)
-        else:
-            await asyncio.to_thread(self._site.trainer.steer, self._site.path, what)
-        return JSONResponse({})
+        return JSONResponse(await self._state.describe())
 
     async def watch(self, request: Request) -> Response:
-        if self._site.watching >= _MOST_WATCHING:
+        if self._state.watching >= _MOST_WATCHING:
             raise Refused(503, "too many are watching", {"Retry-After": "5"})
-        return StreamingResponse(_news(self._site), media_type="text/event-stream")
+        return StreamingResponse(_events(self._state), media_type="text/event-stream")
+
+    async def train(self, request: Request) -> Response:
+        wanted = await _parse(request, StartRequest)
+        await asyncio.to_thread(self._state.trainer.start, wanted)
+        return JSONResponse({})
+
+    async def control(self, request: Request) -> Response:
+        wanted = await _parse(request, ControlRequest)
+        await asyncio.to_thread(self._state.trainer.control, self._state.path, wanted.action)
+        return JSONResponse({})
 
     async def write(self, request: Request) -> Response:
-        asked = await _asked(request)
-        saved = (await self._site.model(questions.moment(asked))).saved
-        texts = questions.written(saved, asked)
-        first = await self._site.desk.do(lambda: next(texts, None))
-        lines = _lines(self._site, first, texts)
+        wanted = await _parse(request, WriteRequest)
+        model = await self._state.model(wanted.at)
+        characters = stream_text(model.saved, wanted)
+        # The first one before the answer begins: what is wrong with the request shows here.
+        first = await self._state.worker.run(partial(next, characters, None))
+        lines = _lines(self._state, first, characters)
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
-    async def draw(self, request: Request) -> Response:
-        asked = await _asked(request)
-        saved = (await self._site.model(questions.moment(asked))).saved
-        return JSONResponse(await self._site.desk.do(partial(drawn, saved, asked)))
+    async def redraw(self, request: Request) -> Response:
+        wanted = await _parse(request, RedrawRequest)
+        model = await self._state.model(wanted.at)
+        return JSONResponse(await self._state.worker.run(partial(redraw, model.saved, wanted)))
 
     async def copies(self, request: Request) -> Response:
-        asked = await _asked(request)
-        saved = (await self._site.model(questions.moment(asked))).saved
-        find = partial(self._site.library.copies, saved, asked)
-        return JSONResponse(await self._site.library_desk.do(find))
+        wanted = await _parse(request, CopiesRequest)
+        model = await self._state.model(wanted.at)
+        find = partial(self._state.copy_finder.find, model.saved, wanted.text)
+        return JSONResponse(await self._state.copy_worker.run(find))
 
-    async def look(self, request: Request) -> Response:
-        question = QUESTIONS.get(request.path_params["question"])
-        if question is None:
-            raise Refused(404, "this cannot be asked")
-        asked = await _asked(request)
-        shown = await self._site.model(questions.moment(asked))
-        windows = self._site.windows
-
-        def answer() -> dict[str, Any] | bytes:
-            return question(windows.look(shown, asked), asked)
-
+    async def window(self, request: Request) -> Response:
+        handler = WINDOW_HANDLERS.get(request.path_params["name"])
+        if handler is None:
+            raise Refused(404, "there is no such view of a window")
+        wanted = await _parse(request, handler.request)
+        cache = self._state.windows  # now: another run brings its own
+        model = await self._state.model(wanted.at)
+        answer = await self._state.worker.run(
+            lambda: handler.answer(cache.read(model, wanted.text), wanted)
+        )
+        if isinstance(answer, bytes):
+            return Response(answer, media_type="application/octet-stream")
         try:
-            found = await self._site.desk.do(answer)
-            if isinstance(found, bytes):
-                return Response(found, media_type="application/octet-stream")
-            return JSONResponse(found)
-        except (ValueError, IndexError) as error:  # such as numbers that are none: JSON has no NaN
-            raise Refused(422, str(error)) from error
+            return JSONResponse(answer)
+        except ValueError as error:  # JSON has no NaN and no infinity
+            raise Refused(
+                422, f"the model computes numbers that are not finite: {error}"
+            ) from error
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    return error.response()
-
-
-async def _refuse_model(request: Request, error: Exception) -> Response:
-    """Such as scores that are no numbers: the model is not what it should be."""
+    if isinstance(error, Refused):
+        return error.response()
     assert isinstance(error, ZigptError)
-    return Refused(422, f"{error.what}: {error.why}").response()
+    status = 507 if isinstance(error, StorageError) else 422
+    why = error.why if isinstance(error, ConfigError) else f"{error.what}: {error.why}"
+    return Refused(status, why).response()
 
 
-async def _asked(request: Request) -> Any:
+async def _parse(request: Request, kind: type[Kind]) -> Kind:
     try:
-        return untrusted_json.parse(await request.body())
+        return parse(kind, await request.body())
     except ClientDisconnect as error:
-        raise Refused(400, "the end of this request never came") from error
-    except ValueError as error:
-        raise Refused(400, f"this is no JSON: {error}") from error
+        raise Refused(400, "the request broke off") from error
 
 
-async def _news(site: Site) -> AsyncIterator[str]:
-    """Server-sent events, as long as somebody listens."""
-    watcher, quiet = Watcher(site.path), 0.0
-    site.watching += 1
+async def _events(state: AppState) -> AsyncIterator[str]:
+    """Server-sent events, for as long as the client listens."""
+    watcher, quiet = Watcher(state.path), 0.0
+    state.watching += 1
     try:
         yield f"retry: {_RETRY_AFTER}\n\n"
         while True:
-            if watcher.path != site.path:
-                watcher = Watcher(site.path)
+            if watcher.path != state.path:
+                watcher = Watcher(state.path)
                 yield _event({"kind": "run"})
-            now = await site.now()
-            # Nearly always there is nothing: two looks at a size, and no thread is asked for them.
+            now = await state.poll()
+            # Nearly always there is nothing: to find that out takes no thread.
             events = await asyncio.to_thread(watcher.news, now) if watcher.is_due(now) else []
             for event in events:
                 yield _event(event)
-            quiet = 0.0 if events else quiet + LOOK_EVERY
+            quiet = 0.0 if events else quiet + POLL_EVERY
             if quiet > _HEARTBEAT:
                 yield ":\n\n"
                 quiet = 0.0
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_EVERY)
     finally:
-        site.watching -= 1
+        state.watching -= 1
 
 
 def _event(event: dict[str, Any]) -> str:
     return f"data: {json.dumps(event)}\n\n"
 
 
-async def _lines(site: Site, first: Any, rest: Any) -> AsyncIterator[str]:
-    """JSON line by line; what is not asked for any more is not computed."""
-    piece = first
-    while piece is not None:
-        yield json.dumps(piece) + "\n"
-        piece = await site.desk.do(lambda: next(rest, None), is_begun=True)
+async def _lines(
+    state: AppState, first: dict[str, Any] | None, rest: Iterator[dict[str, Any]]
+) -> AsyncIterator[str]:
+    """JSON line by line; a character is only computed when the client has read the one before."""
+    character = first
+    while character is not None:
+        yield json.dumps(character) + "\n"
+        character = await state.worker.run(partial(next, rest, None), continues=True)

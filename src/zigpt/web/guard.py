@@ -1,4 +1,4 @@
-"""Who may ask what: every request goes through here before any route is looked up.
+"""Who is answered: every request is checked here before its route is looked up.
 
 A server on 127.0.0.1 can be reached by every page that is open in the same browser, and by any name
 that someone else's DNS points there. So every request must name us as its host, must not come from
@@ -7,22 +7,16 @@ another origin, and, beyond the page's own files, must hold the token that only 
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 API = "/api/"
 MOST_BODY = 1 << 20  # bytes of JSON in one request
-MOST_TEXT = 16 << 20  # the same where a text to learn is handed over
+MOST_TEXT = 16 << 20  # the same for a text to train on
 MOST_HEADERS = 16 << 10  # bytes of all headers together
 PATIENCE = 10.0  # seconds that a client may take to read a piece of an answer
 _SAFE = ("GET", "HEAD")
@@ -38,7 +32,7 @@ _HEADERS = {
 
 
 class Refused(Exception):
-    """An answer that is no more than a status and a sentence."""
+    """An answer that consists of a status and a sentence."""
 
     def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(why)
@@ -50,24 +44,25 @@ class Refused(Exception):
 
 
 class Guard:
-    """Lets through to `app` what comes from the owner of the terminal, and nothing else.
+    """Passes on to `app` what comes from the owner of the terminal, and nothing else.
 
-    `hosts` are the only values of the Host header that are ours, such as `127.0.0.1:8765`.
+    `hosts` are the values of the Host header that are ours, for example `127.0.0.1:8765`.
+    (Starlette's TrustedHostMiddleware ignores the port.)
     """
 
-    def __init__(self, app: App, hosts: Iterable[str], token: str) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str) -> None:
         self._app, self._hosts, self._token = app, frozenset(hosts), token
         # Cookies know no port: two servers of one machine must not overwrite each other's.
         self.cookie = f"zigpt-{min(self._hosts).rpartition(':')[2]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check, limit, pass on."""
+        """Check a request, limit its size and the time of its answer, and pass it on."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         answer = _patient(_with_headers(send))
         try:
             if scope["type"] != "http":
-                raise Refused(403, "only HTTP is spoken here")
+                raise Refused(403, "this server only speaks HTTP")
             self._check(scope, Headers(scope=scope))
             await self._app(scope, _limited(receive, _most(scope)), answer)
         except Refused as refusal:
@@ -82,7 +77,7 @@ class Guard:
             raise Refused(431, f"more than {MOST_HEADERS:,} bytes of headers")
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            raise Refused(421, "this is not the server of that name")
+            raise Refused(421, "this server does not have that name")
         origins = headers.getlist("origin")
         ours = {f"http://{host}" for host in hosts}
         changes = scope["method"] not in _SAFE
@@ -91,13 +86,13 @@ class Guard:
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise Refused(403, "this comes from another page")
         if changes and headers.get("content-type") != "application/json":
-            raise Refused(415, "only application/json is understood")
+            raise Refused(415, "a request must be application/json")
         if int(_digits(headers.get("content-length", "0"))) > _most(scope):
             raise Refused(413, f"more than {_most(scope):,} bytes")
-        if scope["path"].startswith(API) and not self._is_known(headers):
-            raise Refused(401, "the address in the terminal has a token: open that one")
+        if scope["path"].startswith(API) and not self._has_token(headers):
+            raise Refused(401, "open the address that the terminal shows: it holds a token")
 
-    def _is_known(self, headers: Headers) -> bool:
+    def _has_token(self, headers: Headers) -> bool:
         kind, _, offered = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             return self.is_token(offered)
@@ -111,7 +106,7 @@ class Guard:
 
 def _digits(length: str) -> str:
     if not (length.isascii() and length.isdigit() and len(length) < 20):
-        raise Refused(400, "the length of this request is no number")
+        raise Refused(400, "Content-Length is not a number")
     return length
 
 
@@ -120,7 +115,7 @@ def _most(scope: Scope) -> int:
 
 
 def _limited(receive: Receive, most: int) -> Receive:
-    """Count what comes in: a length that was announced may be a lie, or missing."""
+    """Count what arrives: the announced length may be false or missing."""
     size = 0
 
     async def counted() -> Message:
@@ -145,7 +140,7 @@ def _with_headers(send: Send) -> Send:
 
 
 def _patient(send: Send) -> Send:
-    """Give up on whoever asks and then does not read."""
+    """Give up on a client that does not read its answer."""
 
     async def sent(message: Message) -> None:
         await asyncio.wait_for(send(message), PATIENCE)

@@ -1,4 +1,8 @@
-"""HTTP that does not wait for ever: uvicorn sets no deadline for a request to arrive."""
+"""HTTP with a deadline for each request to arrive, which uvicorn does not set.
+
+It reads `H11Protocol.cycle`, which uvicorn does not document: hence the upper bound on its version
+in pyproject.toml, and the test that names this attribute.
+"""
 
 import asyncio
 from typing import Any
@@ -9,17 +13,17 @@ DEADLINE = 10.0  # seconds from the first byte of a request, or the connection, 
 
 
 class PunctualProtocol(H11Protocol):
-    """Closes a connection whose request is not there, headers and body, within `DEADLINE`."""
+    """Closes a connection whose request has not arrived, headers and body, by the `DEADLINE`."""
 
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Start the clock: a connection that asks nothing is closed too."""
+        """Start the clock: a connection without a request is closed too."""
         super().connection_made(transport)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Stop the clock when a request is whole, start it when the next one begins."""
+        """Stop the clock when a request is complete, start it when the next one begins."""
         super().data_received(data)
         if self.cycle is not None and not self.cycle.more_body:
             self._stop()
@@ -27,7 +31,7 @@ class PunctualProtocol(H11Protocol):
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock."""
+        """Stop the clock."""
         self._stop()
         super().connection_lost(exc)
 

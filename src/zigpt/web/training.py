@@ -1,150 +1,135 @@
-"""Trainings that the page starts and steers: processes of their own, which outlive this server.
+"""Trainings that the page starts and controls: processes of their own, which outlive this server.
 
-Their run folder is all that connects us: whoever trains there, and whoever started it, is watched
-and steered in the same way, also by a server that was started later.
+Only their run folder connects them to us: a training is watched and controlled in the same way no
+matter who started it, also by a server that was started later.
 """
 
 import contextlib
-import os
 import subprocess
-import sys
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import IO, Any
 
 from zigpt.data.source import name_of
-from zigpt.errors import StorageError
-from zigpt.gpt.config import PresetName
 from zigpt.runs.control import Request, send_request
 from zigpt.runs.lock import waits_at
 from zigpt.runs.paths import RUN_FILE, free_path
+from zigpt.runs.request import TrainRequest
 from zigpt.runs.training_text import keep_text
 from zigpt.web.guard import Refused
-from zigpt.web.questions import field
+from zigpt.web.handlers.requests import Action, StartRequest
 from zigpt.web.watch import State, state_of, step_of_newest
 
-_PRESETS = ("auto", *get_args(PresetName))
-_LONGEST = 2000.0  # minutes
-_LEAVE = 10.0  # seconds
-_MOST_SAID = 2000  # characters of a refusal
+SpellCommand = Callable[[TrainRequest], Sequence[str]]
+_GRACE = 10.0  # seconds that a finished training may take to exit
+_MOST_STDERR = 2000  # bytes
 
 
 class Trainer:
-    """Starts one training at a time."""
+    """Starts one training at a time; `spell` makes a request the command line of a process."""
 
-    def __init__(self, text: Path | None) -> None:
-        self._text = text
+    def __init__(self, spell: SpellCommand, text: Path | None) -> None:
+        self._spell, self._text = spell, text
         self._process: subprocess.Popen[bytes] | None = None
-        self._run: Path | None = None  # of the training begun last
-        self._is_coming = False  # to its folder: until then nobody else knows of it
-        self._said: IO[bytes] | None = None
+        self._run: Path | None = None  # of the training that was started last
+        self._is_starting = False  # until it is in its folder, nobody else knows of it
+        self._stderr: IO[bytes] | None = None
 
     @property
     def text(self) -> str | None:
-        """What is learned from where nothing is pasted, if it was named."""
+        """The name of the text to train on if none is pasted; None: the default text."""
         return None if self._text is None else self._text.name
 
     @property
     def is_busy(self) -> bool:
-        """Whether a training that was started here is still at work."""
+        """Whether a training that was started here is still running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def trouble(self) -> dict[str, Any] | None:
-        """Why the last training ended, if it was refused: its exit code and its own three lines."""
-        if self._said is None or self._process is None:
+        """Why the last training failed: its exit code and what it printed; None if it did not."""
+        if self._stderr is None or self._process is None:
             return None
         code = self._process.poll()
         if code in (None, 0, 130, 143):
             return None
-        self._said.seek(0)
-        said = self._said.read(_MOST_SAID).decode(errors="replace").strip()
-        return {"code": code, "said": said} if said else None
+        self._stderr.seek(0)
+        stderr = self._stderr.read(_MOST_STDERR).decode(errors="replace").strip()
+        return {"code": code, "stderr": stderr} if stderr else None
 
-    def start(self, asked: Any) -> Path:
-        """Begin a training as the page asks; where it will be, unless it refuses.
+    def start(self, wanted: StartRequest) -> Path:
+        """Start a training; returns its run folder, which it makes unless it refuses.
 
         Raises:
-            Refused: there is one at work, a value is impossible, or nothing can be written here.
+            Refused: another training is running.
+            UsageError: a value is impossible.
+            StorageError: the text cannot be written here.
         """
-        preset = field(asked, "preset", str)
-        if preset not in _PRESETS:
-            raise Refused(422, f"preset is one of {', '.join(_PRESETS)}")
-        words = ["--preset", preset]
-        if asked.get("minutes") is not None:
-            minutes = field(asked, "minutes", float)
-            if not 0 < minutes <= _LONGEST:
-                raise Refused(422, f"minutes go from above 0 to {_LONGEST:,.0f}")
-            words += ["--minutes", str(minutes)]
-        is_pasted = asked.get("text") is not None
-        text = self._text
-        if is_pasted:
-            with _refusing():
-                text = keep_text(field(asked, "text", str))
-        run = free_path("pasted" if is_pasted else name_of([text]) if text else "default")
-        self._begin(run, [*([os.path.abspath(text)] if text else []), *words, "--run", str(run)])
+        request = TrainRequest(preset=wanted.preset, minutes=wanted.minutes)
+        text = self._text if wanted.text is None else keep_text(wanted.text)
+        name = "pasted" if wanted.text is not None else name_of([text]) if text else "default"
+        run = free_path(name)
+        self._launch(replace(request, texts=(text,) if text else (), run=run))
         return run
 
-    def arrived(self) -> Path | None:
-        """The run of the training begun last, told once: when it has come to its folder."""
-        if self._run is None or not self._is_coming or not (self._run / RUN_FILE).exists():
+    def started_run(self) -> Path | None:
+        """Return the run of the training that was started last, once: when it is in its folder."""
+        if self._run is None or not self._is_starting or not (self._run / RUN_FILE).exists():
             return None
-        if self.is_busy and state_of(self._run) == "stopped":  # it goes on with an old run, soon
+        if self.is_busy and state_of(self._run) == "stopped":  # it resumes an old run, soon
             return None
-        self._is_coming = False
+        self._is_starting = False
         return self._run
 
     def state(self, run: Path) -> State:
-        """What is going on in a folder, also while a training is on its way to one."""
+        """Tell what is going on in a folder, or that a training is about to start."""
         state = state_of(run)
-        return "starting" if state == "stopped" and self._is_coming and self.is_busy else state
+        is_starting = state == "stopped" and self._is_starting and self.is_busy
+        return "starting" if is_starting else state
 
-    def steer(self, run: Path, what: str) -> None:
-        """Let the training in a folder pause, make a step, go on or stop.
+    def control(self, run: Path, action: Action) -> None:
+        """Let the training in a folder pause, make one step, resume or stop.
 
         Raises:
-            Refused: it cannot be asked for, or the folder cannot be written to.
+            Refused: no training is running there, or another is.
+            StorageError: the folder cannot be written to.
         """
-        state = state_of(run)
-        if what == "go" and state == "stopped":
-            return self._begin(run, ["--resume", "--run", str(run)])
-        wishes = {
-            "pause": Request(until=0),
-            "step": Request(until=(waits_at(run) or step_of_newest(run)) + 1),
-            "go": Request(),
-            "stop": Request(stop=True),
-        }
-        if what not in wishes:
-            raise Refused(422, f"do is one of start, {', '.join(wishes)}")
-        if state == "stopped":
-            if self._process is None or not (self._is_coming and self.is_busy) or what != "stop":
-                raise Refused(409, "nobody is training here")
-            return self._process.terminate()
-        with _refusing():
-            send_request(run, wishes[what])
+        if state_of(run) != "stopped":
+            send_request(run, _request(run, action))
+        elif action == "resume":
+            self._launch(TrainRequest(run=run, resume=True))
+        elif action == "stop" and self._process and self._is_starting and self.is_busy:
+            self._process.terminate()
+        else:
+            raise Refused(409, "no training is running here")
 
-    def _begin(self, run: Path, words: list[str]) -> None:
-        if self._process and self._run and not self._is_coming and state_of(self._run) == "stopped":
+    def _launch(self, request: TrainRequest) -> None:
+        if (
+            self._process
+            and self._run
+            and not self._is_starting
+            and state_of(self._run) == "stopped"
+        ):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_LEAVE)  # it is over, and only has to end
+                self._process.wait(_GRACE)  # it is over, and only has to exit
         if self.is_busy:
-            raise Refused(409, "a training is at work: stop it first")
-        if self._said:
-            self._said.close()
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - until the next one is begun
+            raise Refused(409, "a training is running: stop it first")
+        if self._stderr:
+            self._stderr.close()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - until the next one is started
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "zigpt", "train", *words],
+            self._spell(request),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=self._said,
+            stderr=self._stderr,
             start_new_session=True,  # Ctrl-C in our terminal is not meant for it
         )
-        self._run, self._is_coming = run, True
+        self._run, self._is_starting = request.run, True
 
 
-@contextlib.contextmanager
-def _refusing() -> Any:
-    try:
-        yield
-    except StorageError as error:
-        raise Refused(507, f"{error.what}: {error.why}") from error
+def _request(run: Path, action: Action) -> Request:
+    if action == "step":
+        return Request(until=(waits_at(run) or step_of_newest(run)) + 1)
+    return {"pause": Request(until=0), "resume": Request(), "stop": Request(stop=True)}[action]

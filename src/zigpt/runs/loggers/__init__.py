@@ -1,1 +1,1 @@
-"""Where the metrics of a training can go; metrics.jsonl is always one of the places."""
+"""Where the metrics of a training can go; metrics.jsonl is always one of them."""

@@ -1,4 +1,4 @@
-"""What a logger is given, and what it has to do with it."""
+"""What a logger is given, and what it must do."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,6 +26,6 @@ class Logger(Protocol):
         """Take one measurement.
 
         Raises:
-            StorageError: it could not be kept; it is tried again with the next one.
+            StorageError: it could not be kept; the training continues, as with any refused write.
         """
         ...

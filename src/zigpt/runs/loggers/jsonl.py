@@ -23,13 +23,13 @@ class JsonlLogger:
         """Add a line.
 
         Raises:
-            StorageError: the disk did not take it; it is tried again with the next one.
+            StorageError: the disk did not take it; it is written with the next one.
         """
         self._file.add(json.dumps(asdict(metrics)) + "\n")
 
 
 def parse_metrics(text: str) -> list[dict[str, Any]]:
-    """Read lines of metrics.jsonl; those that are not whole are left out: a kill may cut one."""
+    """Read lines of metrics.jsonl; a damaged one is left out: a kill may cut the last."""
     rows = []
     for line in text.splitlines():
         with suppress(ValueError, KeyError, TypeError, AttributeError):

@@ -1,6 +1,7 @@
 // How the page talks to the server it came from: JSON there, JSON or lines of JSON back.
 
-import { knows, say } from "./words.js";
+import { say } from "./i18n.js";
+/** @import { Answers, Attempt, Letter, ServerEvent, State } from "./types.js" */
 
 /** A refusal by the server, in its own words. */
 class Refusal extends Error {
@@ -11,36 +12,41 @@ class Refusal extends Error {
   }
 }
 
-/** Nobody is there to answer. */
-class Silence extends Error {}
+class Unreachable extends Error {}
 
-/** What is told of a refusal or of silence; anything else is a mistake of ours. @param {unknown} error */
+/** A refusal or a lost server, in words; anything else is a bug of ours. @param {unknown} error */
 export function refusal(error) {
-  if (error instanceof Silence) return say("lost");
+  if (error instanceof Unreachable) return say("lost");
   if (!(error instanceof Refusal)) throw error;
-  const known = `refused.${error.status}`;
-  return say(knows(known) ? known : "refused", { why: error.message });
+  return say(`refused.${error.status}`, { why: error.message }, "refused");
 }
 
+/** Run what may be refused, and show the refusal in a place. @param {HTMLElement} place @returns {Attempt} */
+export const attemptIn = (place) => async (work) => {
+  place.textContent = ""; // now, not afterwards: an attempt within this one may be refused
+  try {
+    await work();
+  } catch (error) {
+    place.textContent = refusal(error);
+  }
+};
+
 /** What comes over the network, if it does. @template Kind @param {Promise<Kind>} coming @returns {Promise<Kind>} */
-const heard = (coming) => coming.catch((error) => {
-  throw error instanceof TypeError ? new Silence() : error;
+const reached = (coming) => coming.catch((error) => {
+  throw error instanceof TypeError ? new Unreachable() : error;
 });
 
 /** @param {string} path @param {RequestInit} [options] */
-async function fetched(path, options) {
-  const response = await heard(fetch(path, options));
+async function request(path, options) {
+  const response = await reached(fetch(path, options));
   if (response.ok) return response;
-  const told = await response.json().catch(() => ({}));
-  throw new Refusal(response.status, told.error ?? response.statusText);
+  const answer = await response.json().catch(() => ({}));
+  throw new Refusal(response.status, answer.error ?? response.statusText);
 }
 
-/** @param {unknown} body @param {AbortSignal} [signal] @returns {RequestInit} */
-const post = (body, signal) => ({
-  method: "POST",
-  headers: { "Content-Type": "application/json" },
-  body: JSON.stringify(body),
-  signal,
+/** @param {string} path @param {unknown} body @param {AbortSignal} [signal] */
+const post = (path, body, signal) => request(path, {
+  method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
 });
 
 /** Trade the token of the address for a cookie, and take it out of the address. */
@@ -48,79 +54,66 @@ export async function enter() {
   const token = location.hash.slice(1);
   if (!token || token.startsWith("/")) return;
   history.replaceState(null, "", location.pathname);
-  await fetched("/enter", post({ token }));
+  await post("/enter", { token });
 }
 
-/** The whole of an answer: a server may go in the midst of it. @param {string} path @param {RequestInit} [options] */
-const answered = async (path, options) => heard((await fetched(`/api/${path}`, options)).json());
+/** @returns {Promise<Pick<State, "run" | "model" | "snapshots" | "text" | "presets" | "longest_minutes">>} */
+export const describe = async () => reached((await request("/api/run")).json());
 
-/** @param {string} path */
-export const get = (path) => answered(path);
+/** @template {keyof Answers} Path @param {Path} path @param {object} body @returns {Promise<Answers[Path]>} */
+export const ask = async (path, body) => reached((await post(`/api/${path}`, body)).json());
 
-/** Ask for one thing. @param {string} path @param {unknown} body */
-export const ask = (path, body) => answered(path, post(body));
+/** Numbers about a window of text, all in one array.
+ * @param {"heads" | "attention" | "influence" | "cells"} name @param {object} body */
+export const askNumbers = async (name, body) =>
+  new Float32Array(await reached((await post(`/api/window/${name}`, body)).arrayBuffer()));
 
-/** @typedef {{text: string, at: number | null}} Window what is looked at, and the moment of training */
-
-/**
- * Ask about the window that is looked at. @param {string} question @param {Window} seen
- * @param {object} [more] what this question needs besides
- */
-export const look = (question, { text, at }, more) => ask(`look/${question}`, { text, at, ...more });
-
-/** The same where the answer is nothing but numbers. @param {string} question @param {Window} seen
- * @param {object} [more] */
-export async function numbers(question, { text, at }, more) {
-  const response = await fetched(`/api/look/${question}`, post({ text, at, ...more }));
-  return new Float32Array(await heard(response.arrayBuffer()));
-}
-
-/**
- * Ask for something that comes in lines, each the JSON of one thing.
- * @param {string} path @param {unknown} body @param {AbortSignal} signal
- */
-export async function* lines(path, body, signal) {
-  const response = await fetched(`/api/${path}`, post(body, signal));
+/** Write character by character. @param {object} body @param {AbortSignal} signal @returns {AsyncGenerator<Letter>} */
+export async function* write(body, signal) {
+  const response = await post("/api/write", body, signal);
   if (!response.body) return;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await heard(reader.read());
+    const { value, done } = await reached(reader.read());
     if (done) return;
-    const parts = (rest + value).split("\n");
-    rest = parts.pop() ?? "";
-    for (const part of parts) yield JSON.parse(part);
+    const lines = (rest + value).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) yield JSON.parse(line);
   }
 }
 
-/** Begin a training, or steer the one that is shown. @param {object} wish */
-export const train = async (wish) => void (await fetched("/api/train", post(wish)));
+/** Start a training. @param {{preset: string, minutes: number | null, text: string | null}} settings */
+export const startTraining = async (settings) => void (await post("/api/train", settings));
 
-const AGAIN = 5000; // milliseconds until somebody who was refused asks again
+/** Control the training that is shown. @param {"pause" | "step" | "resume" | "stop"} action */
+export const controlTraining = async (action) => void (await post("/api/control", { action }));
+
+const RETRY_AFTER = 5000; // milliseconds, for a page that was refused
 
 /**
- * Hear what happens in the run folder; a lost connection is made again.
- * @param {(event: any) => void} hear @param {(lost: boolean) => void} lost
+ * Receive what happens in the run folder; a lost connection is made again.
+ * @param {(event: ServerEvent) => void} receive @param {(isLost: boolean) => void} changed whether the server is there
  */
-export function watch(hear, lost) {
+export function watch(receive, changed) {
   /** @type {EventSource | undefined} */
   let source;
-  const listen = () => {
+  const open = () => {
     const opened = (source = new EventSource("/api/watch"));
-    opened.onmessage = (message) => hear(JSON.parse(message.data));
-    opened.onopen = () => lost(false);
+    opened.onmessage = (message) => receive(JSON.parse(message.data));
+    opened.onopen = () => changed(false);
     opened.onerror = () => {
-      lost(true);
+      changed(true);
       // The browser tries again by itself, but not after a refusal, such as that too many are watching.
-      if (opened.readyState === EventSource.CLOSED) setTimeout(() => opened === source && listen(), AGAIN);
+      if (opened.readyState === EventSource.CLOSED) setTimeout(() => opened === source && open(), RETRY_AFTER);
     };
   };
-  // A browser holds few connections to one server: a page that nobody sees leaves them to the others.
-  const mind = () => {
+  // A browser holds few connections to one server: a hidden page leaves them to the others.
+  const reopen = () => {
     source?.close();
     source = undefined;
-    if (!document.hidden) listen();
+    if (!document.hidden) open();
   };
-  addEventListener("visibilitychange", mind);
-  mind();
+  addEventListener("visibilitychange", reopen);
+  reopen();
 }

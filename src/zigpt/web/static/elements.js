@@ -1,4 +1,4 @@
-// Building what is on the page. Text is always set as text: nothing a model writes becomes markup.
+// Building the page. Text is always set as text: nothing a model writes becomes markup.
 
 /**
  * @template {keyof HTMLElementTagNameMap} Name
@@ -8,15 +8,20 @@
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
-    if (key in made) /** @type {any} */ (made)[key] = value;
+    if (key === "style" || key === "dataset") Object.assign(made[key], value);
+    else if (key in made) /** @type {any} */ (made)[key] = value;
     else made.setAttribute(key, value);
   }
   made.append(...children);
   return made;
 }
 
+/** @param {string} textContent @param {(() => void) | null} onclick @param {Record<string, any>} [properties] */
+export const button = (textContent, onclick, properties) =>
+  element("button", { type: "button", textContent, onclick, ...properties });
+
 /** @param {string} name @param {Record<string, any>} attributes @param {...(Node | string)} children */
-export function drawn(name, attributes, ...children) {
+export function svg(name, attributes, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
   made.append(...children);
@@ -27,8 +32,8 @@ export function drawn(name, attributes, ...children) {
 export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 /**
- * Draw a place anew. What was folded open stays so, and what had the focus keeps it: what has the same id, or else
- * what comes in the same place among its kind. @param {HTMLElement} place @param {...Node} children
+ * Replace what is in a place. Open details stay open, and the focus stays on the element of the same id, or else on
+ * the one in the same place among its kind. @param {HTMLElement} place @param {...Node} children
  */
 export function redraw(place, ...children) {
   const focused = place.contains(document.activeElement) ? document.activeElement : null;

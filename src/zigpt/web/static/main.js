@@ -1,34 +1,34 @@
-// The page: enter, learn what is shown, and put one panel after another on it.
+// The page: enter, load what there is to show, and put one panel at a time on it.
 
-import { enter, get, refusal } from "./api.js";
-import { byId, element, redraw } from "./elements.js";
-import { handedOut, save } from "./export.js";
+import { describe, enter, refusal } from "./api.js";
+import { button, byId, element, redraw } from "./elements.js";
+import { exportPanel } from "./export.js";
+import { language, loadLanguages, say, useLanguage, whole } from "./i18n.js";
 import { attention } from "./panels/attention.js";
 import { layers } from "./panels/layers.js";
-import { learn, listen } from "./panels/learn.js";
-import { positions } from "./panels/positions.js";
+import { predictions } from "./panels/predictions.js";
 import { trace } from "./panels/trace.js";
+import { train } from "./panels/train.js";
 import { write } from "./panels/write.js";
-import { address, keep, panel, view } from "./view.js";
-import { language, learnLanguages, say, speak, whole } from "./words.js";
+import { follow, initialState } from "./state.js";
+import { address, panelName, readView } from "./view.js";
+/** @import { ModelState, PageEvent } from "./types.js" */
 
-const PANELS = /** @type {const} */ ([
-  ["learn", learn], ["write", write], ["positions", positions], ["attention", attention], ["layers", layers],
-  ["trace", trace],
-]);
+const PANELS = /** @type {const} */ (["train", "write", "predictions", "attention", "layers", "trace"]);
+const MODEL_PANELS = { write, predictions, attention, layers, trace }; // for which there has to be a model
 
-/** @type {any} */
-const state = {};
+const state = initialState();
 
-/** Which panels there is nothing for before the first model. @param {string} name */
-const needsModel = (name) => name !== "learn";
+/** The panel in the address, or the first. */
+const currentPanel = () => PANELS.find((name) => name === panelName()) ?? PANELS[0];
 
-/** The panel that the address names, or the first. */
-const named = () => (PANELS.find(([name]) => name === panel()) ?? PANELS[0])[0];
-
-function describe() {
+/** Renew what all panels have in common: the line about the model, and the warning. */
+function showStatus() {
   byId("about").textContent = about();
-  state.warn?.();
+  const warning = document.getElementById("warning");
+  if (!warning) return;
+  warning.textContent = state.isLost ? say("lost") : state.model?.trouble ? say("stale") : "";
+  warning.hidden = !warning.textContent;
 }
 
 function about() {
@@ -37,14 +37,8 @@ function about() {
   if (!model) return say("about.none");
   return say("about.model", {
     name: run?.name ?? "model.safetensors", parameters: whole(model.parameters), layers: model.n_layer,
-    heads: model.n_head, width: model.n_embd, step: whole(view?.at ?? model.step ?? 0),
+    heads: model.n_head, width: model.n_embd, step: whole(view.at ?? model.step ?? 0),
   });
-}
-
-/** What all panels have to say: nobody answers, or what is shown is not there any more. */
-function warning() {
-  if (state.isLost) return say("lost");
-  return state.model?.trouble ? say("stale") : "";
 }
 
 function show() {
@@ -53,112 +47,99 @@ function show() {
   byId("export").textContent = say("export.save");
   byId("export").title = say("export.why");
   byId("export").hidden = Boolean(state.refused);
-  if (state.refused) return describe();
-  const current = named();
-  redraw(byId("tabs"), ...PANELS.map(([name]) => element("button", {
-    type: "button", role: "tab", id: `tab-${name}`, textContent: say(`panel.${name}`),
-    "aria-selected": String(name === current), "aria-controls": "panel", tabIndex: name === current ? 0 : -1,
-    onclick: () => turnTo(name),
-    onkeydown: (/** @type {KeyboardEvent} */ event) => turn(event, name),
-  })));
-  const place = element("section", { id: "panel", role: "tabpanel", "aria-labelledby": `tab-${current}` });
-  const warned = element("p", { className: "trouble", role: "status" });
-  place.append(warned);
-  state.warn = () => {
-    warned.textContent = warning();
-    warned.hidden = !warned.textContent;
-  };
-  state.hear = undefined;
-  state.told = [];
-  state.view = view(state.view?.text || state.example);
+  if (state.refused) return showStatus();
+  const name = currentPanel();
+  redraw(byId("tabs"), ...PANELS.map((each) => tab(each, each === name)));
+  const place = element("section", { id: "panel", role: "tabpanel", "aria-labelledby": `tab-${name}` },
+    element("p", { id: "warning", className: "trouble", role: "status" }),
+    element("h2", { textContent: say(`panel.${name}`) }));
+  state.caption = [];
+  state.receive = () => {};
+  state.view = readView(state.view.text || state.example);
   state.keep = () => {
-    keep(current, state.view);
-    describe();
+    history.replaceState(null, "", address(name, state.view));
+    showStatus();
   };
-  describe();
-  if (needsModel(current) && !state.model) {
-    place.append(
-      element("h2", { textContent: say(`panel.${current}`) }),
-      element("p", { className: "lead", textContent: say("about.none") }),
-    );
-  } else PANELS.find(([name]) => name === current)?.[1](state, place);
+  if (name === "train") train(state, place);
+  else if (state.model) MODEL_PANELS[name](/** @type {ModelState} */ (state), place);
+  else place.append(element("p", { className: "lead", textContent: say("about.none") }));
   redraw(byId("panels"), place);
+  showStatus();
 }
 
-/** At once: until the browser told of another address, what is shown now might put its own there. @param {string} name */
+/** @param {typeof PANELS[number]} name @param {boolean} isCurrent */
+function tab(name, isCurrent) {
+  const onkeydown = (/** @type {KeyboardEvent} */ event) => { // the arrow keys go from tab to tab
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!by) return;
+    const next = PANELS[(PANELS.indexOf(name) + by + PANELS.length) % PANELS.length];
+    turnTo(next);
+    byId(`tab-${next}`).focus();
+  };
+  return button(say(`panel.${name}`), () => turnTo(name), {
+    role: "tab", id: `tab-${name}`, "aria-selected": String(isCurrent), "aria-controls": "panel",
+    tabIndex: isCurrent ? 0 : -1, onkeydown,
+  });
+}
+
+/** At once: until the browser reports another address, the panel shown now might put its own there.
+ * @param {string} name */
 function turnTo(name) {
   history.pushState(null, "", address(name, state.view));
   show();
 }
 
-/** Arrow keys go from tab to tab. @param {KeyboardEvent} event @param {string} from */
-function turn(event, from) {
-  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (!by) return;
-  const at = PANELS.findIndex(([name]) => name === from);
-  const [next] = PANELS[(at + by + PANELS.length) % PANELS.length];
-  turnTo(next);
-  byId(`tab-${next}`).focus();
-}
-
 const theme = () =>
   localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 
-function dress() {
-  document.documentElement.dataset.theme = theme();
-}
+const applyTheme = () => { document.documentElement.dataset.theme = theme(); };
 
 byId("language").onclick = () => {
   localStorage.setItem("language", language() === "zh" ? "en" : "zh");
-  speak(language());
+  useLanguage(language());
   show();
 };
 byId("theme").onclick = () => {
   localStorage.setItem("theme", theme() === "dark" ? "light" : "dark");
-  dress();
+  applyTheme();
   show();
 };
 byId("export").onclick = () => {
-  const name = named(), about = byId("about").textContent ?? "";
+  const name = currentPanel();
   const now = new Date().toLocaleString(document.documentElement.lang, { dateStyle: "long", timeStyle: "short" });
-  const page = handedOut(byId("panel"), `zigpt · ${say(`panel.${name}`)}`, about, [...state.told, now]);
-  save(`zigpt-${name}.html`, page);
+  const title = `zigpt · ${say(`panel.${name}`)}`, about = byId("about").textContent ?? "";
+  exportPanel(byId("panel"), `zigpt-${name}.html`, title, about, [...state.caption, now]);
 };
 addEventListener("hashchange", () => {
   if (location.hash.startsWith("#/")) show();
   else location.reload(); // an address as the terminal shows it
 });
 
-/** Learn anew what there is to be shown. */
 async function load() {
-  Object.assign(state, await get("run"));
-  state.example = state.run?.example || state.run?.prompt || state.model?.characters.slice(0, 8) || "";
+  const { run, model } = Object.assign(state, await describe());
+  state.example = run?.example || run?.prompt || model?.characters.slice(0, 8) || "";
 }
 
-/** What is shown may change at any moment: another run, its beginning, a better model. @param {any} event */
-async function hear({ kind, value }) {
-  if (kind === "run") {
-    // Until it is known, nothing is drawn of it; what was looked at belongs to the one before.
-    const fresh = { view: undefined, hear: undefined, written: undefined, older: undefined };
-    Object.assign(state, { rows: [], samples: "", version: undefined, ...fresh });
-    history.replaceState(null, "", `#/${named()}`);
-  }
-  const had = Boolean(state.run), { version, trouble } = state.model ?? {};
-  const isOther = kind === "model" && (trouble || value !== version);
-  if (kind !== "run" && !isOther && (had || kind !== "rows")) return;
+/** What is shown may change at any moment: another run, its first rows, a better model.
+ * @param {PageEvent} event */
+async function receive({ kind, value }) {
+  if (kind === "run") history.replaceState(null, "", `#/${currentPanel()}`);
+  const { run, model } = state;
+  const isOtherModel = kind === "model" && (model?.trouble || value !== model?.version);
+  if (kind !== "run" && !isOtherModel && (run || kind !== "rows")) return;
   await load();
-  const isFirst = version === undefined && state.model && needsModel(named());
-  if (kind === "run" || had !== Boolean(state.run) || isFirst) show();
-  else describe();
+  const isFirstModel = !model && state.model && currentPanel() !== "train";
+  if (kind === "run" || !run !== !state.run || isFirstModel) show();
+  else showStatus();
 }
 
-dress();
-await learnLanguages();
-speak(language());
+applyTheme();
+await loadLanguages();
+useLanguage(language());
 try {
   await enter();
   await load();
-  listen(state, hear);
+  follow(state, receive, showStatus);
 } catch (error) {
   state.refused = error;
 }

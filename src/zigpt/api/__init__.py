@@ -1,0 +1,1 @@
+"""What `import zigpt` offers; the names are those of `zigpt.__all__`."""

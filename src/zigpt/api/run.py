@@ -1,0 +1,108 @@
+"""A training from Python: from a text to a finished run."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from zigpt.api.model import Model, as_html, load
+from zigpt.runs.events import Evaluated, Finished, Opened, Stepped, Stopped, Trained
+from zigpt.runs.paths import LOSS_PICTURE
+from zigpt.runs.request import Preset, TrainRequest
+from zigpt.runs.session import train_run
+from zigpt.runs.signals import Signals, listening
+from zigpt.runs.training_text import keep_text
+from zigpt.training.loop import Progress
+
+_LONGEST_NAME = 255  # characters; a longer string is not the name of a file
+
+
+class Run:
+    """A finished training: its folder, its loss on the validation split, and a verdict.
+
+    >>> print(run.path)
+    runs/story
+    """
+
+    def __init__(self, path: Path, loss: float, verdict: str) -> None:
+        self.path, self.loss, self.verdict = path, loss, verdict
+
+    @cached_property
+    def model(self) -> Model:
+        """The best model, on the CPU.
+
+        >>> len(run.model.generate("a", chars=9))
+        10
+        """
+        return load(self.path, "cpu")
+
+    def __repr__(self) -> str:
+        loss = f"validation loss {self.loss:.4f} nats per character"
+        return f"<zigpt run {self.path}: {loss}; {self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        """Show a notebook how the training went, with its loss picture."""
+        return as_html(repr(self), self.path / LOSS_PICTURE)
+
+
+def train(
+    text: str | Path | Sequence[str | Path],
+    preset: Preset = "auto",
+    run: str | Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    minutes: float | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a model and return its run; Ctrl-C saves first.
+
+    `text` is the path of a file or folder, a list of such paths, or the text itself: a string with
+    a line break, or of more than 255 characters. `settings` are fields of GPTConfig and
+    TrainConfig. `on_progress` is called after every step and every evaluation; an exception from it
+    ends the training, and the last checkpoint remains. `resume` continues `run` instead.
+
+    >>> steps = []
+    >>> note = lambda progress: steps.append(progress.step)
+    >>> run = zigpt.train(story, "tiny", max_steps=2, device="cpu", on_progress=note)
+    >>> steps  # an evaluation, two steps, an evaluation
+    [0, 1, 2, 2]
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, or another request to stop; everything is saved.
+        ZigptError: the text, the settings or the folder is refused, or the training failed.
+    """
+    where = None if run is None else Path(run)
+    request = TrainRequest(_texts(text), preset, settings, where, minutes, device, resume)
+    # Only the main thread may handle signals.
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    with (
+        listening() if on_main_thread else nullcontext(Signals()) as signals,
+        closing(train_run(request, lambda: signals.code is not None)) as events,
+    ):
+        for event in events:
+            match event:
+                case Opened():
+                    path = event.folder.path
+                    signals.graceful = True
+                case Stepped() | Evaluated() if on_progress:
+                    on_progress(event.progress)
+                case Trained() if signals.obey_at_once():
+                    break
+                case Finished():
+                    return Run(path, event.loss, str(event.verdict or "no metrics to judge by"))
+                case Stopped():
+                    break
+    raise KeyboardInterrupt(f"everything is saved in {path}; resume=True continues it")
+
+
+def _texts(text: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
+    if isinstance(text, Path):
+        return (text,)
+    if not isinstance(text, str):
+        return tuple(map(Path, text))
+    is_path = 0 < len(text) <= _LONGEST_NAME and "\n" not in text
+    return (Path(text),) if is_path or os.path.exists(text) else (keep_text(text),)

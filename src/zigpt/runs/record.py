@@ -1,0 +1,89 @@
+"""`run.json`: what a run is, written when it is made. A resume may change how long it lasts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zigpt import __version__, untrusted_json
+from zigpt.data.baselines import Ladder, Rung
+from zigpt.formats.safetensors import FORMAT, damaged, require_format
+from zigpt.gpt.config import GPTConfig, TrainConfig, restore
+from zigpt.runs.paths import RUN_FILE
+from zigpt.runs.training_text import text_of
+from zigpt.storage import write_file
+
+# What a run.json with any other content may raise.
+_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Settings, text and baselines of a run, and the versions that made it."""
+
+    model: GPTConfig
+    training: TrainConfig
+    text: Mapping[str, Any]  # see `fingerprint`
+    ladder: Ladder
+    prompt: str  # every sample continues it
+    preset: str
+    device: str
+    format: int = FORMAT
+    zigpt: str = __version__
+    torch: str = torch.__version__
+
+    @property
+    def configs(self) -> tuple[GPTConfig, TrainConfig]:
+        """The model's and the training's settings."""
+        return self.model, self.training
+
+
+def read_record(run: Path) -> RunRecord:
+    """Read the run.json of a run folder.
+
+    Raises:
+        ModelFileError: it is damaged, or of a newer zigpt.
+    """
+    file = run / RUN_FILE
+    try:
+        values = untrusted_json.parse_file(file)
+        require_format(file, values["format"])
+        rungs = tuple(Rung(name, float(loss)) for name, loss in values["ladder"].items())
+        if not (rungs and isinstance(values["prompt"], str)):
+            raise ValueError("it names no baselines, or no prompt")
+        return RunRecord(
+            model=restore(GPTConfig, values["model"]),
+            training=restore(TrainConfig, values["training"]),
+            text=text_of(values),
+            ladder=Ladder(rungs),
+            **{name: values[name] for name in ("prompt", "preset", "device")},
+            **{name: values[name] for name in ("format", "zigpt", "torch")},
+        )
+    except _DAMAGE as error:
+        raise damaged(file, str(error).splitlines()[0] if str(error) else "") from error
+
+
+def write_record(run: Path, record: RunRecord) -> None:
+    """Write the run.json of a run folder.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    values = {
+        "format": record.format,
+        "zigpt": record.zigpt,
+        "torch": record.torch,
+        "model": asdict(record.model),
+        "training": asdict(record.training),
+        "text": dict(record.text),
+        "ladder": {rung.name: rung.loss for rung in record.ladder.rungs},
+        "preset": record.preset,
+        "device": record.device,
+        "prompt": record.prompt,
+    }
+    data = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    # A file name may hold bytes that are not text; JSON can escape them.
+    write_file(run / RUN_FILE, data.encode(errors="backslashreplace"))
