@@ -13,7 +13,7 @@ from zigpt.data import baselines
 from zigpt.data.baselines import Ladder, Rung, build_ladder, character_probabilities
 
 Gram = tuple[int, ...]
-Drawn = tuple[int, list[int], list[int]]  # vocabulary size, train ids, test ids
+Drawn = tuple[int, list[int], list[int]]  # vocabulary size, train ids, validation ids
 NAMES = ["uniform", "unigram", "bigram", "trigram", "5-gram"]
 LADDER = Ladder(
     (Rung("uniform", 4.0), Rung("unigram", 3.0), Rung("bigram", 2.0), Rung("5-gram", 2.5))
@@ -29,7 +29,7 @@ def losses(train: np.ndarray, test: np.ndarray, vocab_size: int) -> dict[str, fl
 
 
 class Oracle:
-    """Interpolated Kneser-Ney as a book states it: tuples, dictionaries and recursion."""
+    """Interpolated Kneser-Ney as a textbook states it: tuples, dictionaries and recursion."""
 
     START = -1  # stands before the text
 
@@ -69,7 +69,7 @@ class Oracle:
         ]
 
 
-# Few kinds and many characters make contexts repeat; one kind and one character are the edges.
+# Few kinds of many characters make contexts repeat; one kind or one character are edge cases.
 texts = st.integers(1, 4).flatmap(
     lambda kinds: st.tuples(
         st.just(kinds + 1),
@@ -114,7 +114,7 @@ def test_every_distribution_sums_to_one(drawn: Drawn) -> None:
     np.testing.assert_allclose(total, 1, rtol=1e-12)
 
 
-def test_characters_the_train_text_lacks_stay_possible() -> None:
+def test_characters_that_the_train_split_lacks_remain_possible() -> None:
     ladder = losses(as_ids([0, 1] * 20), as_ids([2, 3, 2]), 150)
     assert all(math.isfinite(loss) for loss in ladder.values())
     assert ladder["unigram"] > math.log(150)
@@ -151,7 +151,7 @@ def test_bigram_reaches_the_entropy_rate_of_a_markov_chain() -> None:
     assert ladder["unigram"] > rate + 0.5
 
 
-def test_a_longer_memory_sees_what_a_shorter_one_cannot() -> None:
+def test_a_longer_context_sees_what_a_shorter_one_cannot() -> None:
     text = as_ids([0, 0, 1, 1] * 3000)  # two characters decide the next, one leaves a coin toss
     ladder = losses(text[:11_000], text[11_000:], 2)
     assert ladder["unigram"] == pytest.approx(math.log(2), abs=1e-3)
@@ -160,7 +160,7 @@ def test_a_longer_memory_sees_what_a_shorter_one_cannot() -> None:
     assert ladder["5-gram"] < 1e-2
 
 
-def test_the_first_test_character_sees_the_end_of_the_train_text() -> None:
+def test_the_first_scored_character_sees_the_end_of_the_train_split() -> None:
     train = as_ids([0, 1, 2] * 30)
     assert losses(train, as_ids([0]), 3)["bigram"] < 0.1
     assert losses(train, as_ids([1]), 3)["bigram"] > 2
@@ -170,7 +170,7 @@ def test_an_alphabet_of_one_costs_nothing() -> None:
     assert set(losses(as_ids([0]), as_ids([0]), 1).values()) == {0.0}
 
 
-def test_two_characters_are_text_enough() -> None:
+def test_two_characters_are_enough_text() -> None:
     ladder = losses(as_ids([0]), as_ids([1]), 2)
     assert all(0 < loss < 5 for loss in ladder.values())
 
@@ -193,9 +193,11 @@ def test_ids_of_every_width_give_the_same_ladder() -> None:
     assert ladders[0] == ladders[1] == ladders[2]
 
 
-def test_of_a_huge_text_only_the_nearest_parts_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_huge_text_only_the_parts_nearest_to_the_border_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(baselines, "MAX_TRAIN", 300)
-    monkeypatch.setattr(baselines, "MAX_TEST", 50)
+    monkeypatch.setattr(baselines, "MAX_SCORED", 50)
     text = np.random.default_rng(3).integers(0, 5, 2000).astype(np.uint8)
     assert build_ladder(text[:1000], text[1000:], 5) == build_ladder(
         text[700:1000], text[1000:1050], 5
@@ -203,9 +205,9 @@ def test_of_a_huge_text_only_the_nearest_parts_count(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(("train", "test"), [([], [0]), ([0], [])])
-def test_an_empty_part_is_refused(train: list[int], test: list[int]) -> None:
+def test_an_empty_split_is_refused(train: list[int], test: list[int]) -> None:
     message = (
-        f"at least 1 character on both sides, got {len(train)} to train and {len(test)} to test"
+        f"at least 1 character in each split, got {len(train)} train and {len(test)} validation"
     )
     with pytest.raises(ValueError, match=message):
         build_ladder(as_ids(train), as_ids(test), 2)
@@ -221,7 +223,7 @@ def test_an_id_outside_the_vocabulary_is_refused() -> None:
     [(3.5, "uniform"), (3.0, "uniform"), (2.9, "unigram"), (2.4, "unigram"), (1.9, "bigram")],
 )
 def test_beaten_is_the_best_rung_above_the_loss(loss: float, name: str) -> None:
-    """Of those below which no simpler one is missed: the 5-gram here does worse than the bigram."""
+    """The 5-gram here does worse than the bigram, so beating it is no achievement."""
     rung = LADDER.beaten(loss)
     assert rung is not None
     assert rung.name == name

@@ -334,7 +334,10 @@ def test_every_command_works_on_a_large_text_and_reports_what_it_left_out(
     assert main(["train", str(path), *SMALL, "--max-steps", "4", "--run", str(run)]) == 0
     out = capsys.readouterr().out
     assert f"kept    as ids in {cache}/text-" in out
-    assert "counted on the last 3,000 characters to learn from, scored on the first 601" in out
+    assert (
+        "counted on the last 3,000 train characters, scored on the first 601 validation characters"
+        in out
+    )
     assert "nats per character, estimated from 320 characters: " in out
     assert main(["train", "--resume", "--run", str(run)]) == 0
     assert main(["eval", str(run)]) == 0
@@ -356,8 +359,8 @@ def test_a_partial_survey_calls_no_character_rare(
     seen = survey(stored, 100_000)
     assert (seen.characters, seen.examined, seen.is_counted) == (120_010, 64_000, False)
     assert advice(seen)[0] == (
-        "only 64,000 of 120,010 characters were counted: which of them are rare or in the test "
-        "part only is not known"
+        "only 64,000 of 120,010 characters were counted: there may be others that are rare or "
+        "missing from the train split"
     )
     assert not any("occur only once" in line for line in advice(seen))
 

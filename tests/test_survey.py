@@ -25,7 +25,7 @@ HEALTHY = Survey(
 
 
 def noise(length: int, seed: int) -> str:
-    """Text that repeats nothing: 64 characters in a row agree by accident never."""
+    """Text that repeats nothing: no 64 characters in a row agree by chance."""
     return "".join(random.Random(seed).choices("abcdefghijklmnop", k=length))
 
 
@@ -37,7 +37,7 @@ def covered(text: str, starts: list[int], begin: int = 0) -> float:
 
 def naive_repeated(text: str) -> float:
     spans = range(len(text) - SPAN + 1)
-    # find() returns the first occurrence, which may lie across what is being looked for.
+    # find() returns the first occurrence, which may overlap the span itself.
     return covered(text, [at for at in spans if text.find(text[at : at + SPAN]) < at])
 
 
@@ -81,7 +81,7 @@ def test_a_line_ends_with_a_newline_or_with_the_text(text: str, lines: int) -> N
     assert survey(text, 0).lines == lines
 
 
-def test_what_stands_in_both_parts_counts_in_full() -> None:
+def test_a_passage_in_both_splits_counts_in_full() -> None:
     passage = noise(100, 1)
     text = noise(500, 2) + passage + noise(500, 3) + noise(200, 4) + passage + noise(700, 5)
     seen = survey(text, 1100)
@@ -98,7 +98,7 @@ def test_only_spans_of_64_characters_count() -> None:
 
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (1, 32), (3, 5), (7, 56), (30, 31), (0, 63)])
 def test_two_exchanged_characters_make_another_passage(one: int, other: int) -> None:
-    # A sum over the characters would not notice; the fingerprint must know the order.
+    # A sum over the characters would not notice; a fingerprint depends on their order.
     passage = list("0" * 64)
     passage[one] = "1"
     exchanged = list("0" * 64)
@@ -106,14 +106,14 @@ def test_two_exchanged_characters_make_another_passage(one: int, other: int) -> 
     assert survey("".join([*passage, "|", *exchanged, "|"]), 65).overlap == 0
 
 
-def test_a_passage_across_the_border_belongs_to_neither_part() -> None:
+def test_a_passage_across_the_border_counts_for_neither_split() -> None:
     passage = noise(SPAN, 7)
     text = noise(300, 8) + passage + noise(300, 9) + passage
     assert survey(text, 300 + SPAN // 2).overlap == 0
     assert survey(text, 300 + SPAN).overlap == pytest.approx(SPAN / (300 + SPAN))
 
 
-def test_repeats_within_one_part_are_no_overlap() -> None:
+def test_repeats_within_one_split_are_not_overlap() -> None:
     passage = noise(200, 10)
     text = noise(500, 11) + passage + passage
     seen = survey(text, 500)
@@ -121,7 +121,7 @@ def test_repeats_within_one_part_are_no_overlap() -> None:
     assert seen.repeated == pytest.approx(200 / 900)
 
 
-def test_everything_but_its_first_time_is_a_repeat() -> None:
+def test_every_occurrence_but_the_first_is_a_repeat() -> None:
     assert survey("a" * 1000, 500).repeated == pytest.approx(0.999)
     assert survey("a" * 1000, 500).overlap == 1
 
@@ -132,26 +132,28 @@ def test_a_text_shorter_than_a_span_repeats_nothing(length: int) -> None:
     assert (seen.repeated, seen.overlap, seen.examined) == (0, 0, length)
 
 
-def test_a_text_without_a_test_part_overlaps_nothing() -> None:
+def test_a_text_without_a_validation_split_overlaps_nothing() -> None:
     seen = survey("a" * 500, 500)
     assert (seen.overlap, seen.unseen_in_train) == (0, ())
 
 
-def test_wide_characters_and_half_surrogates_are_looked_at_like_others() -> None:
+def test_wide_characters_and_half_surrogates_count_like_others() -> None:
     passage = "字𠀀\ud800" + noise(SPAN, 12)
     seen = survey(passage + noise(100, 13) + passage + "自", len(passage) + 100)
     assert seen.overlap == pytest.approx(len(passage) / (len(passage) + 1))
     assert seen.unseen_in_train == ("自",)
 
 
-def test_a_long_text_is_counted_whole_and_searched_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_text_is_counted_whole_and_searched_partially(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "MAX_EXAMINED", 12_800)
     monkeypatch.setattr(module, "PIECE", 1000)
     text = noise(50_000, 14) + "字" + "ab" * 5000
     seen = survey(text, 55_001)
     assert (seen.characters, seen.examined) == (60_001, 12_800)
     assert (seen.distinct, seen.rarest[0]) == (17, ("字", 1))
-    # One sixth of the text and all of its test part repeat; the excerpts meet that evenly.
+    # One sixth of the text and all of its validation split repeat; the excerpts sample that evenly.
     assert seen.repeated == pytest.approx(1 / 6, abs=0.02)
     assert seen.overlap == 1
 
@@ -181,20 +183,22 @@ def test_a_healthy_text_needs_no_advice() -> None:
     [
         (
             {"distinct": 1},
-            "the text is one character over and over: there is nothing to predict",
+            "the text repeats a single character: there is nothing to predict",
         ),
         (
             {"characters": 12_345, "examined": 12_345},
-            "the text has only 12,345 characters: the model will soon know it by heart, so trust "
-            "the best test loss and not the last",
+            "the text has only 12,345 characters: the model will soon memorise it, so go by the "
+            "best validation loss, not the last",
         ),
         (
             {"unseen_in_train": tuple("abc")},
-            "3 characters in the test part only: what the training part lacks cannot be learned",
+            "3 characters in the validation split only: what the train split lacks cannot be "
+            "learned",
         ),
         (
             {"unseen_in_train": ("a",)},
-            "1 character in the test part only: what the training part lacks cannot be learned",
+            "1 character in the validation split only: what the train split lacks cannot be "
+            "learned",
         ),
         (
             {"distinct": 6074, "singletons": 1234},
@@ -202,27 +206,27 @@ def test_a_healthy_text_needs_no_advice() -> None:
         ),
         (
             {"overlap": 0.12},
-            "12 % of the test text also stands in the training text: the test loss will flatter "
-            "the model",
+            "12 % of the validation split also occurs in the train split: the validation loss "
+            "will flatter the model",
         ),
         (
             {"repeated": 0.5},
-            "50 % of the text repeats an earlier passage word for word: the model will learn "
-            "these passages by heart",
+            "50 % of the text repeats an earlier passage word for word: the model will memorise "
+            "these passages",
         ),
     ],
 )
-def test_each_fault_is_said_in_one_line(change: dict[str, object], line: str) -> None:
+def test_each_problem_is_reported_in_one_line(change: dict[str, object], line: str) -> None:
     assert advice(replace(HEALTHY, **change)) == (line,)  # type: ignore[arg-type]
 
 
-def test_a_search_in_part_is_said_and_its_shares_are_lower_bounds() -> None:
+def test_a_partial_search_is_reported_and_its_shares_are_lower_bounds() -> None:
     lines = advice(replace(HEALTHY, characters=60_000_000, overlap=0.12, repeated=0.2))
     assert lines[0] == (
         "only 1,000,000 of 60,000,000 characters were searched for repeated passages: a copy far "
-        "from the original can be missed"
+        "from the original may be missed"
     )
-    assert lines[1].startswith("at least 12 % of the test text")
+    assert lines[1].startswith("at least 12 % of the validation split")
     assert lines[2].startswith("at least 20 % of the text")
 
 
@@ -235,5 +239,5 @@ def test_a_search_in_part_is_said_and_its_shares_are_lower_bounds() -> None:
         {"characters": SHORT, "examined": SHORT},
     ],
 )
-def test_what_does_not_matter_is_not_said(change: dict[str, object]) -> None:
+def test_what_does_not_matter_is_not_reported(change: dict[str, object]) -> None:
     assert advice(replace(HEALTHY, **change)) == ()  # type: ignore[arg-type]

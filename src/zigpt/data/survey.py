@@ -1,10 +1,11 @@
-"""What a text looks like before anyone trains on it: its characters, and what it says twice.
+"""A look at a text before training: its characters, and the passages that it repeats.
 
-Two things spoil a loss before the first step. Characters that the train part does not have cannot
-be learned. Passages of the test part that also stand in the train part can be learned by heart,
-and the test loss flatters the model (arXiv:2107.06499 measures this on web text).
+Two things spoil a loss before the first step. Characters that do not occur in the train split
+cannot be learned. Passages of the validation split that also occur in the train split can be
+memorised, and then the validation loss flatters the model (measured on web text in
+arXiv:2107.06499).
 
-This module takes a text and knows nothing of vocabularies or models.
+This module knows nothing of vocabularies or models.
 """
 
 import sys
@@ -16,13 +17,13 @@ from jaxtyping import Int, UInt
 
 from zigpt.data.stored import Text
 
-SPAN = 64  # characters: two texts rarely agree on so many in a row by accident
-MAX_COUNTED = 1 << 26  # characters: in a longer text, only those searched for repeats are counted
-MAX_EXAMINED = 8_000_000  # characters searched for repeats
-EXCERPTS = 64  # pieces of a longer text that are searched instead of the whole
-PIECE = 4_000_000  # characters counted at once, to bound the memory
+SPAN = 64  # characters: two texts rarely share so many in a row by chance
+MAX_COUNTED = 1 << 26  # characters: of a longer text, only the examined ones are counted
+MAX_EXAMINED = 8_000_000  # characters searched for repeated passages
+EXCERPTS = 64  # of a longer text, searched instead of the whole
+PIECE = 4_000_000  # characters counted at once, to limit memory
 
-# Below these shares and lengths a warning would be noise.
+# Outside these limits a warning would be noise.
 WORTH_OVERLAP = 0.01
 WORTH_REPEATED = 0.05
 WORTH_SINGLETONS = 0.10
@@ -31,11 +32,11 @@ SHORT = 100_000
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found; shares are from 0 to 1.
+    """What was found in a text; shares are from 0 to 1.
 
-    `repeated` and `overlap` were searched in `examined` characters. Where these are fewer than
-    `characters`, both are lower bounds: the other copy may stand in what was left out. Of a text
-    longer than MAX_COUNTED, lines and single characters, too, are those of the examined ones.
+    `repeated` and `overlap` are based on `examined` characters. If these are not all, both are
+    lower bounds, because the other copy may be in a part that was left out. In a text longer than
+    MAX_COUNTED, lines and single characters are also counted in the examined part only.
     """
 
     characters: int
@@ -43,19 +44,19 @@ class Survey:
     distinct: int
     rarest: tuple[tuple[str, int], ...]  # up to 10 (character, count), the rarest first
     singletons: int  # characters that occur only once
-    unseen_in_train: tuple[str, ...]  # characters of the test part that the train part lacks
-    repeated: float  # of the text: stands in a span of SPAN or more that occurred before
-    overlap: float  # of the test part: stands in such a span that the train part has, too
+    unseen_in_train: tuple[str, ...]  # characters in the validation split only
+    repeated: float  # share of the text in spans of at least SPAN that occurred before
+    overlap: float  # share of the validation split in such spans that the train split contains
     examined: int
 
     @property
     def is_counted(self) -> bool:
-        """Whether lines and single characters are those of the whole text."""
+        """Whether lines and single characters were counted in the whole text."""
         return self.characters <= MAX_COUNTED
 
 
 def survey(text: Text, n_train: int) -> Survey:
-    """Look at a text whose first `n_train` characters are the train part, the others the test part.
+    """Examine a text whose first `n_train` characters are the train split.
 
     Raises:
         ValueError: n_train lies outside the text.
@@ -65,22 +66,24 @@ def survey(text: Text, n_train: int) -> Survey:
             f"expected n_train from 0 to {len(text)}, got {n_train}: split inside the text"
         )
     part, n_train_part = _excerpts(text, n_train)
-    all_of_it = len(text) <= MAX_COUNTED
-    counted, n_train_counted = (text, n_train) if all_of_it else (part, n_train_part)
+    count_all = len(text) <= MAX_COUNTED
+    counted, n_train_counted = (text, n_train) if count_all else (part, n_train_part)
     train = _counts(counted, 0, n_train_counted)
-    test = _counts(counted, n_train_counted, len(counted))
-    counts = train + test
+    validation = _counts(counted, n_train_counted, len(counted))
+    counts = train + validation
     present = np.flatnonzero(counts)
-    # A stable sort leaves equal counts in the order of their code points.
+    # A stable sort leaves equal counts in code point order.
     rarest = present[np.argsort(counts[present], kind="stable")[:10]]
-    repeated, overlap = _found_again(part, n_train_part)
+    repeated, overlap = _repeated_shares(part, n_train_part)
     return Survey(
         characters=len(text),
         lines=int(counts[ord("\n")]) + (counted[-1:] not in ("", "\n")),
         distinct=len(present),
         rarest=tuple((chr(code), int(counts[code])) for code in rarest),
         singletons=int(np.count_nonzero(counts == 1)),
-        unseen_in_train=tuple(chr(code) for code in np.flatnonzero((train == 0) & (test > 0))),
+        unseen_in_train=tuple(
+            chr(code) for code in np.flatnonzero((train == 0) & (validation > 0))
+        ),
         repeated=repeated,
         overlap=overlap,
         examined=len(part),
@@ -88,28 +91,28 @@ def survey(text: Text, n_train: int) -> Survey:
 
 
 def advice(seen: Survey) -> tuple[str, ...]:
-    """Say in one line each what a person should know before training; often nothing."""
+    """Say in one line each what is worth knowing before training; often nothing."""
     return tuple(_about_the_characters(seen)) + tuple(_about_the_passages(seen))
 
 
 def _about_the_characters(seen: Survey) -> Iterator[str]:
     if seen.distinct == 1:
-        yield "the text is one character over and over: there is nothing to predict"
+        yield "the text repeats a single character: there is nothing to predict"
     if seen.characters < SHORT:
         yield (
-            f"the text has only {_number(seen.characters)}: the model will soon know it by heart, "
-            "so trust the best test loss and not the last"
+            f"the text has only {_number(seen.characters)}: the model will soon memorise it, so "
+            "go by the best validation loss, not the last"
         )
     if not seen.is_counted:
         yield (
-            f"only {seen.examined:,} of {_number(seen.characters)} were counted: which of them are "
-            "rare or in the test part only is not known"
+            f"only {seen.examined:,} of {_number(seen.characters)} were counted: there may be "
+            "others that are rare or missing from the train split"
         )
         return
     if seen.unseen_in_train:
         yield (
-            f"{_number(len(seen.unseen_in_train))} in the test part only: "
-            "what the training part lacks cannot be learned"
+            f"{_number(len(seen.unseen_in_train))} in the validation split only: "
+            "what the train split lacks cannot be learned"
         )
     if seen.singletons >= max(2, WORTH_SINGLETONS * seen.distinct):
         yield (
@@ -124,17 +127,17 @@ def _about_the_passages(seen: Survey) -> Iterator[str]:
         least = "at least "
         yield (
             f"only {seen.examined:,} of {_number(seen.characters)} were searched for repeated "
-            "passages: a copy far from the original can be missed"
+            "passages: a copy far from the original may be missed"
         )
     if seen.overlap >= WORTH_OVERLAP:
         yield (
-            f"{least}{100 * seen.overlap:.0f} % of the test text also stands in the training "
-            "text: the test loss will flatter the model"
+            f"{least}{100 * seen.overlap:.0f} % of the validation split also occurs in the train "
+            "split: the validation loss will flatter the model"
         )
     if seen.repeated >= WORTH_REPEATED:
         yield (
             f"{least}{100 * seen.repeated:.0f} % of the text repeats an earlier passage word for "
-            "word: the model will learn these passages by heart"
+            "word: the model will memorise these passages"
         )
 
 
@@ -143,7 +146,7 @@ def _number(characters: int) -> str:
 
 
 def _codes(text: str) -> UInt[np.ndarray, " characters"]:
-    # A str may hold half a surrogate pair; it is looked at like any other code point.
+    # A str may contain half a surrogate pair, which counts like any other code point.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 
@@ -156,7 +159,7 @@ def _counts(text: Text, start: int, stop: int) -> Int[np.ndarray, " codes"]:
 
 
 def _excerpts(text: Text, n_train: int) -> tuple[str, int]:
-    """Take what is searched, from the first character to the last, and its number for training."""
+    """Take evenly spread excerpts, both ends included, and count their train characters."""
     if len(text) <= MAX_EXAMINED:
         return text[:], n_train
     size = MAX_EXAMINED // EXCERPTS
@@ -165,15 +168,15 @@ def _excerpts(text: Text, n_train: int) -> tuple[str, int]:
     return part, sum(min(max(n_train - start, 0), size) for start in starts)
 
 
-def _found_again(text: str, n_train: int) -> tuple[float, float]:
+def _repeated_shares(text: str, n_train: int) -> tuple[float, float]:
     """Measure `repeated` and `overlap` exactly."""
     if len(text) < SPAN:
         return 0.0, 0.0
     _, debuts, kinds = np.unique(_fingerprints(text), return_index=True, return_inverse=True)
-    first = debuts[kinds]  # for the span at each position: where it occurred for the first time
+    first = debuts[kinds]  # where the span at each position occurred for the first time
     starts = np.arange(len(first))
     repeated = starts[first < starts]
-    # Both copies lie wholly in their part: a span across the border belongs to neither.
+    # Each copy lies entirely in its split: a span across the border counts for neither.
     overlap = starts[(starts >= n_train) & (first <= n_train - SPAN)]
     return _share(repeated, len(text)), _share(overlap - n_train, len(text) - n_train)
 
@@ -181,9 +184,9 @@ def _found_again(text: str, n_train: int) -> tuple[float, float]:
 def _fingerprints(text: str) -> UInt[np.ndarray, " spans"]:
     """Hash the SPAN characters from each position on: hash(2w) mixes two hashes of width w.
 
-    In 64 bits, 8 million spans have a collision anywhere in 2 of a million texts.
+    With 64 bits, two of 8 million different spans collide in about 2 texts of a million.
     """
-    odd = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, spreads the bits (Knuth 6.4)
+    odd = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio spreads the bits (Knuth 6.4)
     hashes = _codes(text).astype(np.uint64)
     width = 1
     while width < SPAN:
@@ -195,10 +198,10 @@ def _fingerprints(text: str) -> UInt[np.ndarray, " spans"]:
 
 
 def _share(starts: Int[np.ndarray, " spans"], length: int) -> float:
-    """Share of `length` characters that lie in at least one of the spans."""
+    """Share of `length` characters in at least one of the spans."""
     if len(starts) == 0:
         return 0.0
-    # +1 where a span begins, -1 behind its end: the running sum is how many lie over a character.
+    # +1 where a span starts, -1 after its end: the running sum counts the spans at a character.
     edges = np.zeros(length + 1, dtype=np.int64)
     edges[starts] += 1
     edges[starts + SPAN] -= 1
