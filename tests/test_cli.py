@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import asdict, fields
 from importlib import import_module
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -18,8 +19,9 @@ import torch
 from stress.settings import shortened
 from tests.texts import story
 from zigpt import __version__
-from zigpt.cli import commands
+from zigpt.cli import commands, spelling
 from zigpt.cli.main import guarded, main
+from zigpt.cli.screen import Screen
 from zigpt.cli.spelling import option, program
 from zigpt.formats.saved_model import load_model, save_model
 from zigpt.gpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig, configure
@@ -68,7 +70,7 @@ def test_a_training_says_what_it_does_from_the_text_to_the_next_command(trained)
     for part in (
         f"text    {text}: 6,001 characters, {len(set(text.read_text()))} distinct, UTF-8",
         "split   5,400 characters to learn from, the last 601 held out for validation",
-        "preset  tiny: 1 layers x 2 heads x 16 wide, block 16, batch 4: 64 predictions a step",
+        "preset  tiny: layers 1, heads 2, width 16, block 16, batch 4: 64 predictions per step",
         "plan    60 steps, 0.7 times through the text, about",
         f"ladder  uniform {math.log(len(set(text.read_text()))):.3f} > unigram",
         "step      0  train ",
@@ -249,8 +251,8 @@ def test_plan_tells_people_and_programs_the_same(trained, capsys):
     ("topic", "expected"),
     [
         ("model", "position embedding 16 x 16"),
-        ("window", "One window is 16 training examples"),
-        ("mask", "moves the scores before it by 0,"),
+        ("window", "One window gives 16 training examples"),
+        ("mask", "changes the scores before it by 0,"),
         ("batch", "64 windows x 256 characters = 16,384 predictions"),
         ("characters", "50,257"),
     ],
@@ -259,6 +261,14 @@ def test_every_idea_is_shown_on_the_readers_own_model(trained, capsys, topic, ex
     run, _, _ = trained
     assert main(["explain", topic, str(run)]) == 0
     assert expected in capsys.readouterr().out
+
+
+def test_the_tables_are_given_the_share_that_they_have_in_this_model(trained, capsys):
+    run, _, _ = trained
+    assert main(["explain", "characters", str(run)]) == 0
+    table = load_model(run, torch.device("cpu")).model.config.parameter_table()
+    share = (table["token embedding"] + table["head"]) / sum(table.values())
+    assert f"they hold {share:.1%} of all parameters" in capsys.readouterr().out
 
 
 def test_the_modern_architecture_is_trained_kept_and_written_with(trained, tmp_path, capsys):
@@ -320,7 +330,7 @@ def test_a_model_that_scores_nothing_is_refused_by_eval(refused, trained, tmp_pa
     save_model(tmp_path / "model.safetensors", saved)
     code, what, _, _ = refused("eval", tmp_path, text)
     assert code == 3
-    assert "the loss is not a number" in what
+    assert "the loss is not finite" in what
 
 
 def test_a_text_of_white_space_trains_to_the_end(tmp_path, capsys):
@@ -502,6 +512,12 @@ def test_help_shows_options_in_groups_and_what_each_preset_sets(monkeypatch, cap
                 assert helps[name].endswith(f"[default: {value}]")
 
 
+def test_a_printed_command_can_be_typed_back():
+    words = ["sample", Path("-run"), "--prompt", "-it's", Path("a b")]
+    _, *typed = shlex.split(spelling.command(*words).removeprefix(program()[:-5]))
+    assert typed == ["sample", "./-run", "--prompt", "-it's", "a b"]
+
+
 def test_the_version_is_shown(capsys):
     assert main(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
@@ -592,6 +608,21 @@ def test_a_training_whose_reader_goes_away_still_finishes(tmp_path):
         assert process.stderr.read() == ""
     assert load_model(tmp_path / "run", torch.device("cpu")).about["step"] > 0
     assert (tmp_path / "run" / "checkpoints" / "step-00000050").is_dir()
+
+
+@pytest.mark.parametrize("broken", ["reader", "disk"])
+def test_a_screen_that_nobody_can_read_stops_no_work(monkeypatch, broken):
+    if broken == "disk" and not os.path.exists("/dev/full"):
+        pytest.skip("no device that is always full")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer if broken == "reader" else "/dev/full", "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with Screen() as screen:
+            for step in range(100):
+                screen.say("a line " * 200)
+                screen.show(step, "a status")
+        stream.write("left for the end")
 
 
 def test_a_sample_whose_reader_goes_away_ends_quietly(trained):

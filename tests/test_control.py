@@ -71,7 +71,7 @@ def test_waits_steps_and_stops_on_request_do_not_change_the_result(book, tmp_pat
     send_request(run, Request(stop=True))
     printed, _ = training.communicate(timeout=60)
     assert training.returncode == 143
-    assert f"waiting at step 7, as {run / CONTROL_FILE} says" in printed
+    assert f"paused at step 7 by {run / CONTROL_FILE}" in printed
     assert "stopped and saved at step" in printed
     assert main(["train", "--resume", "--run", str(run)]) == 0  # an old request does not count
     assert main(["train", str(book), *SETTINGS, "--run", str(whole)]) == 0

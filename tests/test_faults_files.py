@@ -176,10 +176,10 @@ class TestModelFiles:
     )
     def test_a_config_that_claims_too_much_is_not_believed(self, parts, refused, change, why):
         parts.inner["config"] |= change
-        what, said = refused(put_together(parts))
+        what, reason = refused(put_together(parts))
         assert what == DAMAGED
-        assert why in said
-        assert len(said) < 300
+        assert why in reason
+        assert len(reason) < 300
 
     @pytest.mark.parametrize("text", [{"paths": [1]}, {"paths": "x"}, {"paths": ["a\0b"]}, {},
                                       {"paths": ["\ud800"]}, {"paths": ["/dev/zero"]}])  # fmt: skip
@@ -274,9 +274,9 @@ class TestBombs:
             parts.inner = text.decode()
         else:
             parts.header = b'{"__metadata__":[' + text
-        what, said = refused(put_together(parts))
+        what, reason = refused(put_together(parts))
         assert what == DAMAGED
-        assert why in f"{what} {said}"
+        assert why in f"{what} {reason}"
 
     @pytest.mark.parametrize("length", [2**31, 2**63 - 1, 2**64 - 1, 99_999_999])
     def test_a_header_that_claims_gigabytes_is_not_given_them(self, parts, refused, length):

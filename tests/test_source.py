@@ -10,6 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 
+import platformdirs
 import pooch
 import pytest
 
@@ -224,7 +225,7 @@ def test_a_path_that_no_terminal_can_print_is_shown_without_harm(tmp_path: Path)
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
-    monkeypatch.setattr(pooch, "os_cache", lambda project: folder / project)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda project: folder / project)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return folder / "zigpt"
 

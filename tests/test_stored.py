@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pooch
+import platformdirs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -40,7 +40,9 @@ CODECS = ["utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030", "utf-16-le"]
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every text is large, blocks are short, and the cache is a folder of this test."""
-    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
+    monkeypatch.setattr(
+        platformdirs, "user_cache_path", lambda project: tmp_path / "cache" / project
+    )
     monkeypatch.setattr(source_module, "LARGEST_IN_MEMORY", 0)
     use_blocks(monkeypatch, 64)
     return tmp_path / "cache" / "zigpt"
@@ -363,13 +365,13 @@ def test_a_survey_in_part_names_no_character_as_rare(
 # Not by ru_maxrss: a child begins with that of the process that started it.
 _GROWTH = """
 import re, sys
-import numpy, pooch
+import numpy, platformdirs
 from pathlib import Path
 from zigpt.data.batches import Corpus
 from zigpt.data.source import read_texts
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = peak()
-pooch.os_cache = lambda project: Path(sys.argv[1])
+platformdirs.user_cache_path = lambda project: Path(sys.argv[1])
 corpus = Corpus.from_text(read_texts([Path(sys.argv[2])]).text)
 print(len(corpus.train) + len(corpus.validation), peak() - before)
 """

@@ -1,6 +1,6 @@
 """Every way zigpt refuses: one exception tree, three short lines each, one exit code each.
 
-    ZigptError                 1  our own mistake
+    ZigptError                 1  a bug of ours
     ├── UsageError             2  the command or its options cannot be carried out
     │   └── ConfigError        2  impossible settings, all of them named at once
     ├── TextError              3  a text was refused
@@ -10,17 +10,17 @@
     ├── RunBusyError           4  the run folder is taken
     ├── StorageError           5  the disk did not take what we wrote
     ├── DivergedError          6  the loss is no longer a number; the weights were not touched
-    └── OutOfMemoryError       7  the machine has not enough memory for these settings
+    └── OutOfMemoryError       7  the settings need more memory than there is
 
-Settings stand in backquotes under their own name, such as `n_layer`: the command line shows them as
-its options. This module knows nothing else of the project.
+A setting stands in backquotes under its Python name, like `n_layer`; the command line shows it as
+an option. This module imports nothing of the project.
 """
 
 import re
 from collections.abc import Sequence
 
-_LONGEST = 1500  # characters of a line: all settings wrong at once take a thousand
-_LONG_NUMBER = re.compile(r"(\d{12})\d{12,}")  # nobody means so many digits
+_LONGEST = 1500  # characters of a line; naming every setting at once takes a thousand
+_LONG_NUMBER = re.compile(r"(\d{12})\d{12,}")  # no setting takes so many digits
 
 
 class ZigptError(Exception):
@@ -33,7 +33,7 @@ class ZigptError(Exception):
 
     def __init__(self, what: str, why: str, fix: str) -> None:
         super().__init__(what, why, fix)
-        # A file name may hold a line break; a line stays a line, whatever it quotes.
+        # A file name may hold a line break, and each part must stay one line.
         lines = (" ".join(part.split("\n")) for part in (what, why, fix))
         self.what, self.why, self.fix = (
             line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…" for line in lines

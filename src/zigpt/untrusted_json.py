@@ -1,15 +1,15 @@
-"""JSON that somebody else may have written: parsed only where it cannot outgrow the memory.
+"""JSON from files of unknown origin: parsed only if the result cannot fill the memory.
 
-A few bytes of JSON become many of Python: `[],` takes 24 times its size. What zigpt itself writes
-is mostly one long vocabulary and the paths of the text's files, so lists and objects are counted.
+A few bytes of JSON become many of Python: `[],` takes 24 times its size. In files that zigpt writes
+most of it is one long vocabulary and the paths of the text, so lists and objects can be limited.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-LARGEST = 16 << 20  # bytes: every character there is takes 3 million, 100,000 file names 6 to 10
-_MOST_PARTS = 40_000  # lists and objects: a model of 1,000 layers has 36,000
+LARGEST = 16 << 20  # bytes; all of Unicode takes 3 million, 100,000 file names 6 to 10 million
+_MOST_PARTS = 40_000  # lists and objects; a model of 1,000 layers has 36,000
 
 
 def require_modest(data: bytes) -> None:
@@ -28,7 +28,7 @@ def parse(data: bytes) -> Any:
     """Parse JSON within the limits.
 
     Raises:
-        ValueError: it is no JSON, too large, or nested too deep.
+        ValueError: it is not JSON, too large, or nested too deep.
     """
     require_modest(data)
     try:
@@ -38,7 +38,7 @@ def parse(data: bytes) -> Any:
 
 
 def read_file(path: Path) -> bytes:
-    """Read a file of JSON as far as it could be parsed, and one byte more.
+    """Read a file of JSON up to the limit, and one byte more.
 
     Raises:
         OSError: it cannot be read.
@@ -51,7 +51,7 @@ def parse_file(path: Path) -> Any:
     """Parse a file of JSON within the limits.
 
     Raises:
-        ValueError: it is no JSON, too large, or nested too deep.
+        ValueError: it is not JSON, too large, or nested too deep.
         OSError: it cannot be read.
     """
     return parse(read_file(path))

@@ -1,4 +1,4 @@
-"""What to say about a text, a plan and the baselines."""
+"""Lines that describe a text, a plan and the baselines."""
 
 from zigpt.cli.screen import duration, one_line
 from zigpt.data.baselines import Ladder, extent
@@ -10,7 +10,7 @@ from zigpt.training.device import describe, pick_precision, precision_name
 
 
 def describe_text(source: Source, corpus: Corpus) -> list[str]:
-    """Say which text was taken, and everything its reader noticed."""
+    """Describe the text that was used, and what was noticed in reading it."""
     lines = [
         f"text    {source.origin}: {len(source.text):,} characters, "
         f"{corpus.tokenizer.vocab_size:,} distinct, {source.encoding}",
@@ -26,14 +26,14 @@ def describe_text(source: Source, corpus: Corpus) -> list[str]:
 
 
 def describe_plan(planned: Planned) -> list[str]:
-    """Say what will be trained, where, and for how long."""
+    """Describe what will be trained, where, and for how long."""
     model, config, plan = planned.model, planned.training, planned.plan
     precision = precision_name(pick_precision(planned.device, config.precision))
     return [
         f"device  {describe(planned.device)}, {precision}",
-        f"preset  {planned.preset}: {model.n_layer} layers x {model.n_head} heads x "
-        f"{model.n_embd} wide, block {model.block_size}, batch {config.batch_size}: "
-        f"{config.batch_size * model.block_size:,} predictions a step",
+        f"preset  {planned.preset}: layers {model.n_layer}, heads {model.n_head}, "
+        f"width {model.n_embd}, block {model.block_size}, batch {config.batch_size}: "
+        f"{config.batch_size * model.block_size:,} predictions per step",
         f"model   {plan.parameters:,} parameters, about {plan.memory_bytes / 2**30:.1f} GB memory",
         f"plan    {plan.steps:,} steps, {plan.epochs:.1f} times through the text, "
         f"about {duration(plan.seconds)}",
@@ -41,7 +41,7 @@ def describe_plan(planned: Planned) -> list[str]:
 
 
 def describe_ladder(ladder: Ladder, corpus: Corpus) -> list[str]:
-    """Say what simpler models reach on this text."""
+    """Describe what simpler models reach on this text."""
     rungs = " > ".join(f"{rung.name} {rung.loss:.3f}" for rung in ladder.rungs)
     line = f"ladder  {rungs}  (validation loss in nats per character of simpler models)"
     part = extent(len(corpus.train), len(corpus.validation))

@@ -1,4 +1,4 @@
-"""`zigpt eval`: one exact number for a model on a text."""
+"""`zigpt eval`: the exact loss of a model on a text."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def run(path: Path, text: Path | None, unknown: Unknown, device: str, as_json: b
     loss = split_loss(saved.model, corpus, "validation")
     if not math.isfinite(loss):
         raise ModelFileError(
-            "the loss is not a number",
+            "the loss is not finite",
             "the model's weights are damaged, or the device computes wrongly",
             "try --device cpu, another copy, or train again",
         )
@@ -72,8 +72,8 @@ def _corpus(
     if text is None:
         raise TextError(
             f"{source.origin} is not the text that {path} was trained on",
-            "its SHA-256 differs, so its validation split is another one",
-            "name a text: it is then scored whole",
+            "its SHA-256 differs, so its validation split would be a different one",
+            "name a text: all of it is then scored",
         )
     ids = encode(source.text, saved.tokenizer, unknown)
     if len(ids) < 2:

@@ -38,7 +38,7 @@ def run(topic: str, path: Path | None, text: str, device: str) -> int:
 
 
 def _text(saved: SavedModel, text: str) -> str:
-    """The text that was given, or else the beginning of the model's own test split."""
+    """Return the given text, or else the start of the validation split of the model's own."""
     if text:
         return text
     corpus = Corpus.from_text(find_again(text_of(saved.about)).text, saved.tokenizer)
@@ -50,7 +50,7 @@ def _ids(saved: SavedModel, text: str, most: int) -> torch.Tensor:
     if len(ids) < 2:
         raise TextError(
             f"{len(ids)} characters are too few to show anything",
-            "it takes one character to see and one to predict",
+            "it takes one character to read and one to predict",
             "give a longer --text",
         )
     return ids
@@ -67,14 +67,14 @@ def _model(saved: SavedModel, text: str) -> None:
         positions, normed = f"  +  position embedding {config.block_size} x {width}", "LayerNorm(x)"
     else:
         positions, normed = (
-            " (no positions: attention turns queries and keys by them)",
+            "  (no table of positions: attention rotates queries and keys)",
             "shift(LayerNorm(x))",
         )
     print(
         f"""ids      (B, T)      T = {config.block_size} characters at most, V = {config.vocab_size}
   │        token embedding {config.vocab_size} x {width}{positions}
 x        (B, T, C)   C = {width}: the residual stream
-  │   ┌──── block, {config.n_layer} times, one above the other
+  │   ┌──── block, {config.n_layer} times, stacked
   │   │    {f"x = x + attention({normed})":<42} {heads} heads of {width // heads} channels
   │   │    {f"x = x + feed-forward({normed})":<42} {width} -> {4 * width} -> {width}
   │   └────
@@ -83,7 +83,7 @@ logits   (B, T, V)   a score for every next character, at every position
 """
     )
     if config.architecture == "modern":
-        print("shift: half of the channels come from the character before\n")
+        print("shift: half of the channels come from the previous character\n")
     table = config.parameter_table()
     for part, count in [*table.items(), ("all", config.n_parameters)]:
         print(f"{part:<20}{count:>14,}  {count / config.n_parameters:7.1%}")
@@ -94,7 +94,7 @@ def _window(saved: SavedModel, text: str) -> None:
     found, length = predict(saved.model, ids), len(ids) - 1
     shown = _visible(saved.tokenizer.decode(ids.tolist()))
     guesses = _visible(saved.tokenizer.decode(found.guesses[:, 0].tolist()))
-    print(f"One window is {length} training examples, all answered by one forward pass.\n")
+    print(f"One window gives {length} training examples, all answered in one forward pass.\n")
     print(f"{'t':>4}  {'context -> target':<42}{'p(target)':>10}{'rank':>6}  first guess")
     for t in range(length):
         example = f"{column(shown[: t + 1], 34, '>')} -> {column(shown[t + 1], 4)}"
@@ -108,8 +108,8 @@ def _mask(saved: SavedModel, text: str) -> None:
     ids = _ids(saved, text, min(10, saved.model.config.block_size))
     names = [_visible(c) for c in saved.tokenizer.decode(ids.tolist())]
     weights = inspect(saved.model, ids).weights[0, 0]
-    print("Row t may look at columns 0 to t. The numbers are the share of attention in layer 0,")
-    print("head 0; ░ is the future: its score is set to -inf, so its share is exactly 0.\n")
+    print("Row t sees columns 0 to t. The numbers are the attention weights of layer 0, head 0;")
+    print("░ is the future: its score is set to -inf, so its weight is exactly 0.\n")
     print("    " + "".join(column(name, 6, ">") for name in names))
     for t, name in enumerate(names):
         row = [f"{weights[t, s]:6.2f}" if s <= t else "     ░" for s in range(len(names))]
@@ -117,8 +117,10 @@ def _mask(saved: SavedModel, text: str) -> None:
     changed = len(names) // 2
     moved = influence(saved.model, ids, changed)
     before, after = float(moved[:changed].max()), float(moved[changed:].max())
-    print(f"\nProof: another character at t = {changed} moves the scores before it by {before:g},")
-    print(f"and those from it on by up to {after:.3f}.")
+    print(
+        f"\nCheck: another character at t = {changed} changes the scores before it by {before:g},"
+    )
+    print(f"and those from there on by up to {after:.3f}.")
 
 
 def _batch(saved: SavedModel, text: str) -> None:
@@ -147,11 +149,11 @@ def _characters(saved: SavedModel, text: str) -> None:
     width, block = saved.model.config.n_embd, saved.model.config.block_size
     text = text or find_again(text_of(saved.about)).text[:MOST_CHARACTERS]
     print(
-        "Joining the most frequent neighbours of your text again and again (byte-pair encoding;\n"
-        f"the first {min(len(text), MOST_CHARACTERS):,} characters of it):\n"
+        "Byte-pair encoding merges the most frequent pair of neighbours again and again; here in\n"
+        f"the first {min(len(text), MOST_CHARACTERS):,} characters of your text:\n"
     )
     print(
-        f"{'vocabulary':>10}{'chars a piece':>15}"
+        f"{'vocabulary':>10}{'chars/piece':>15}"
         f"{f'{block} pieces cover':>20}{'embedding + head':>20}"
     )
     shown = {0, 10, 30, 100, 300, 1000}
@@ -162,7 +164,11 @@ def _characters(saved: SavedModel, text: str) -> None:
                 f"{block * stage.chars_per_piece:>14,.0f} chars{2 * stage.vocab_size * width:>20,}"
             )
     print(f"{50_257:>10,}{'(GPT-2)':>15}{'':>20}{2 * 50_257 * width:>20,}")
+    vocab_size, tables = saved.model.config.vocab_size, 2 * saved.model.config.vocab_size * width
     print(
-        "\nPieces make a text shorter and the tables larger. Characters need no training, know no"
+        "\nPieces make a text shorter and the two tables larger. In this model, with a vocabulary"
     )
-    print("unknown word, and leave nearly all parameters to the blocks.")
+    print(
+        f"of {vocab_size:,} characters, they hold "
+        f"{tables / saved.model.config.n_parameters:.1%} of all parameters."
+    )

@@ -1,4 +1,4 @@
-"""`zigpt train`, the part with torch: consume a session's events and print them."""
+"""`zigpt train`, the part with torch: print the events of a session."""
 
 import shlex
 import signal
@@ -37,8 +37,8 @@ def follow(request: TrainRequest, signals: Signals) -> int:
     """Train, or resume a training, until finished or stopped. Returns the exit code.
 
     Raises:
-        DivergedError: the loss is no longer a number; the last good step is saved.
-        StorageError: the disk refused what had to be saved, or the same three times in a row.
+        DivergedError: the loss is no longer finite; the last good step is saved.
+        StorageError: a save failed that has to succeed, or one failed three times in a row.
     """
     with ExitStack() as held:
         printer = _Printer(held)
@@ -63,7 +63,7 @@ def follow(request: TrainRequest, signals: Signals) -> int:
 
 
 class _Printer:
-    """Says in lines what happens, and shows the newest step in a live one."""
+    """Prints events as lines, and the newest step in the live line."""
 
     def __init__(self, held: ExitStack) -> None:
         self.opened: Opened | None = None
@@ -71,7 +71,7 @@ class _Printer:
 
     @singledispatchmethod
     def show(self, event: Event) -> None:
-        """Print what a person wants to know of an event."""
+        """Print what a person wants to know about an event."""
 
     @show.register
     def _(self, event: TextRead) -> None:
@@ -129,7 +129,7 @@ class _Printer:
     def _(self, event: Waiting) -> None:
         assert self.opened
         file = self.opened.folder.path / CONTROL_FILE
-        self._screen.say(f"waiting at step {event.step}, as {file} says")
+        self._screen.say(f"paused at step {event.step} by {file}")
 
     @show.register
     def _(self, event: Stopped) -> None:
@@ -158,11 +158,11 @@ class _Printer:
             f"after {duration(event.seconds)} of training",
             *verdict,
             "",
-            "It writes now:",
+            "The model now writes:",
             "",
             event.sample,
             "",
-            f"in {path}: model.safetensors, loss.png, samples.txt, metrics.jsonl. Type next:",
+            f"in {path}: model.safetensors, loss.png, samples.txt, metrics.jsonl. Try next:",
             f"  {command('web', path)}",
             f"  {command('sample', path, *prompt)}",
             f"  {command('eval', path)}",

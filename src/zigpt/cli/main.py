@@ -26,7 +26,7 @@ def run_and_exit() -> None:
             stream.reconfigure(encoding="utf-8", errors="replace")
     code = main(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # it was said already, if anybody can hear it
+        with contextlib.suppress(OSError):  # reported already, if anyone can read it
             stream.flush()
     # Python would take torch apart object by object, for half a second: the system is quicker.
     os._exit(code)
@@ -46,7 +46,7 @@ def guarded(action: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader has seen enough. Python would complain once more when it flushes at exit.
+        # The reader has closed the pipe. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ZigptError as error:

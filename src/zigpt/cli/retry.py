@@ -1,4 +1,4 @@
-"""The command that repeats a training without what made it fail."""
+"""The command that repeats a diverged training with a lower learning rate."""
 
 import os
 from collections.abc import Sequence
@@ -14,22 +14,22 @@ from zigpt.runs.paths import numbered
 from zigpt.training.device import pick_device
 from zigpt.training.loop import TrainState
 
-_MOST_SPELLED = 10  # texts in a command: a line has no room for many
+_MOST_SPELLED = 10  # texts in a command: a line has no room for more
 
 
 def with_command(
     error: DivergedError, folder: RunFolder, state: TrainState, texts: Sequence[Path]
 ) -> DivergedError:
-    """Say what was kept, and spell the same training with a lower learning rate."""
+    """Add what was saved, and the command for the same training at a lower learning rate."""
     recorded = folder.record.preset
     preset = cast(PresetName, recorded) if recorded in get_args(PresetName) else "seed"
     rate = float(f"{state.config.learning_rate / 3:.2g}")
     settings = overrides_of(preset, *folder.record.configs) | {"learning_rate": rate}
-    if "final_learning_rate" in settings:  # it was not that of the preset's schedule
+    if "final_learning_rate" in settings:  # it differs from that of the preset's schedule
         settings["final_learning_rate"] = min(settings["final_learning_rate"], rate)
     if state.device != pick_device("auto"):
         settings["device"] = state.device
-    # Whole paths: they hold in any folder, and none begins like an option.
+    # Absolute paths: they hold in any folder, and none begins like an option.
     words = [os.path.abspath(path) for path in texts or folder.record.text["paths"]]
     if len(words) > _MOST_SPELLED:
         words = ["TEXT"]

@@ -11,7 +11,7 @@ from zigpt.generate.loop import Decoder, generate, opening, stop_before
 from zigpt.gpt.config import SampleConfig
 from zigpt.tokenizers.base import Tokenizer, Unknown
 
-_MOST_CHARS, _MOST_TEXTS = 10**9, 10**4  # beyond that no machine at hand has the memory
+_MOST_CHARS, _MOST_TEXTS = 10**9, 10**4  # no machine at hand has the memory for more
 
 
 def run(
@@ -68,7 +68,7 @@ def _require_possible(stops: Sequence[str], tokenizer: Tokenizer) -> None:
 
 
 def _load(path: Path, device: str, count: int) -> tuple[Decoder, Tokenizer]:
-    """The quick decoder, unless a device was asked for; either is imported only if needed."""
+    """Load the quick decoder, or with a device torch's; each is imported only if needed."""
     if device == "auto":
         from zigpt.generate.quick import QuickDecoder
 

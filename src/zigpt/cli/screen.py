@@ -1,11 +1,12 @@
-"""What a training shows: plain lines anywhere, and one live line where it is a terminal."""
+"""What a training shows: plain lines and, on a terminal, a live line below them."""
 
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -15,37 +16,36 @@ from zigpt.cli.terminal import harmless
 
 
 class _PatientStream(io.TextIOBase):
-    """A stream whose reader may go away, or whose disk may be full: the work goes on without it."""
+    """Writes to a stream; once its reader is gone or its disk full, what is written is lost."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._descriptor, self._is_terminal = stream.fileno, stream.isatty()
 
     def write(self, text: str) -> int:
-        return self._try(lambda stream: stream.write(text)) or len(text)
+        with self._patience():
+            self._stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        self._try(lambda stream: stream.flush())
+        with self._patience():
+            self._stream.flush()
 
     def isatty(self) -> bool:
-        return self._is_terminal
+        return self._stream.isatty()
 
     def fileno(self) -> int:
-        return self._descriptor()
+        return self._stream.fileno()
 
-    def _try(self, act: Callable[[Any], Any]) -> Any:
-        if self._stream is None:
-            return None
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
         try:
-            return act(self._stream)
-        except OSError:
-            # Python would complain once more when it flushes what is left at exit.
+            yield
+        except OSError:  # the rest goes nowhere, also what Python flushes at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            self._stream = None
 
 
 class Screen:
-    """Lines and a live status line, by default on stdout; use it as a context manager."""
+    """Lines and a live status line, on stdout unless told otherwise; a context manager."""
 
     def __init__(self, on_stderr: bool = False) -> None:
         self.total_steps = 0
@@ -63,12 +63,12 @@ class Screen:
         self._task = self._bar.add_task("")
 
     def say(self, *lines: str) -> None:
-        """Print whole lines, above the live one; nothing in them commands the terminal."""
+        """Print whole lines above the live one, with control characters escaped."""
         for line in lines:
             self._console.print(harmless(line))
 
     def show(self, step: int, status: str) -> None:
-        """Renew the live line."""
+        """Update the live line."""
         self._bar.update(self._task, completed=step, total=self.total_steps, description=status)
 
     def __enter__(self) -> "Screen":
@@ -85,7 +85,7 @@ class Screen:
 
 
 def duration(seconds: float) -> str:
-    """Say a time the way people do."""
+    """Format a time for people: 45 s, 3 min 20 s, 1 h 5 min."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -95,14 +95,14 @@ def duration(seconds: float) -> str:
 
 
 def one_line(text: str, width: int = 72) -> str:
-    """Squeeze a text into one line: line breaks become ⏎, control characters U+FFFD."""
+    """Put a text on one line: line breaks become ⏎, control characters U+FFFD."""
     marked = text.replace("\n", "⏎")
     shown = "".join(c if c.isprintable() else "\ufffd" for c in marked)
     return shown[: width - 1] + "…" if len(shown) > width else shown
 
 
 def column(text: str, width: int, align: str = "<") -> str:
-    """Fill a column of `width` terminal cells (a Chinese character takes two); keep the end."""
+    """Pad to `width` terminal cells (a Chinese character takes two); cut at the front."""
     while cell_len(text) > width:
         text = text[1:]
     room = " " * (width - cell_len(text))

@@ -1,4 +1,4 @@
-"""How this program, its options and a whole command are spelled; no other room knows."""
+"""How this program, its options and a whole command are spelled; only this room knows."""
 
 import os
 import re
@@ -29,19 +29,25 @@ def program() -> str:
     if shutil.which("zigpt"):
         return "zigpt"
     called = Path(sys.argv[0])
-    if called.name != "zigpt":
+    if called.stem != "zigpt":
         return "python -m zigpt"
-    return os.path.relpath(called)
+    return shlex.quote(os.path.relpath(called))
 
 
 def command(*words: Any) -> str:
     """Spell a command of this program, quoted for a shell."""
-    return f"{program()} {shlex.join(map(str, words))}"
+    return f"{program()} {shlex.join(map(_word, words))}"
+
+
+def _word(word: Any) -> str:
+    """Spell a word; a path that begins like an option begins with ./ instead."""
+    is_odd = isinstance(word, Path) and str(word).startswith("-")
+    return f"./{word}" if is_odd else str(word)
 
 
 def train_words(request: TrainRequest) -> list[str]:
     """Spell a training as the words after `zigpt`."""
-    # Whole paths: they hold in any folder, and none begins like an option.
+    # Absolute paths: they hold in any folder, and none begins like an option.
     words = ["train", *(os.path.abspath(path) for path in request.texts)]
     if request.resume:
         words.append(option("resume"))

@@ -1,4 +1,4 @@
-"""`zigpt train`, the part before torch: what can be refused at once, and how to be stopped."""
+"""`zigpt train`, the part before torch: early refusals and signals."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def run(
 
     Raises:
         UsageError: the options contradict each other.
-        RunBusyError: somebody is training in this folder.
+        RunBusyError: another training uses this folder.
     """
     request = TrainRequest(texts, preset, given(settings), folder, minutes, device, resume)
     if request.run or request.resume:

@@ -43,7 +43,7 @@ def run(path: Path, device: str, as_json: bool) -> int:
         checks.append(check)
         if not as_json:
             print(f"{check.name:<12}{_WORDS[check.result]}")
-            detail = harmless(check.detail)  # a path may hold commands to terminals
+            detail = harmless(check.detail)  # a path may hold control characters
             print(textwrap.fill(detail, _WIDTH, initial_indent="  ", subsequent_indent="  "))
             print(flush=True)
     failed = [check.name for check in checks if check.result == "failed"]
@@ -76,7 +76,7 @@ def _checks(path: Path, device: torch.device) -> Iterator[Check]:
 
 
 def _text(found: Found) -> tuple[Check, Corpus | None]:
-    """Look for the text of a run; a corpus only where it is the right one."""
+    """Find the text of a run; the corpus is None unless it is the right text."""
     assert found.saved
     try:
         recorded = found.run.record.text if found.run else text_of(found.saved.about)
@@ -91,7 +91,7 @@ def _text(found: Found) -> tuple[Check, Corpus | None]:
 
 def _resume(found: Found, corpus: Corpus | None, device: torch.device) -> Check:
     if found.run is None:
-        return unchecked("resume", "Without a run.json it is not known how to train.")
+        return unchecked("resume", "Without a run.json the settings of the training are unknown.")
     if corpus is None:
         return unchecked("resume", "Without its text there is nothing to train on.")
     return check_resume(*found.run.record.configs, corpus, device)

@@ -31,7 +31,7 @@ def run(
         raise UsageError(
             f"the page needs {error.name}, which is not installed",
             "only `zigpt web` uses it, so it is an extra",
-            "pip install 'zigpt[web]'",
+            "in the folder of zigpt: pip install '.[web]'",
         ) from error
     state = AppState(path, pick_device(device), spell_training, text)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import platformdirs
+
 from zigpt.data.decode import Decoded, decode
 from zigpt.data.files import refuse, require_regular, shown, text_files
 from zigpt.data.stored import StoredText, Text, store_texts
@@ -115,7 +117,7 @@ def _download(url: str, sha256: str) -> Path:
     # The notices tell what happened; pooch would tell it a second time.
     pooch.get_logger().setLevel(logging.CRITICAL)
     downloader = pooch.HTTPDownloader(timeout=10, progressbar=False)
-    cache = pooch.os_cache("zigpt")
+    cache = platformdirs.user_cache_path("zigpt")
     fname = "tiny-shakespeare.txt"
     return Path(pooch.retrieve(url, f"sha256:{sha256}", fname, cache, downloader=downloader))
 

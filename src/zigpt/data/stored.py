@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 
 from zigpt.data.decode import TextReader
 from zigpt.data.files import open_text, refuse, shown
@@ -87,10 +88,7 @@ def store_texts(files: Sequence[Path]) -> StoredText:
         TextError: a file cannot be read as text, or changes while it is read.
         StorageError: there is no room for the ids.
     """
-    # Imported here because it takes a tenth of a second, and few texts are large.
-    import pooch
-
-    folder = Path(pooch.os_cache("zigpt"))
+    folder = platformdirs.user_cache_path("zigpt")
     key = _key(files)
     path = folder / f"text-{key}.ids"
     if found := _load(path):

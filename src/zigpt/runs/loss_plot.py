@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from zigpt.data.baselines import Ladder
 
-_TRAIN, _VALIDATION, _RUNG = "#4477aa", "#cc6677", "#777777"  # distinct to the colour-blind
+_TRAIN, _VALIDATION, _RUNG = "#4477aa", "#cc6677", "#777777"  # also distinct to the colour-blind
 
 
 def draw_losses(rows: Sequence[dict[str, Any]], ladder: Ladder) -> bytes:

@@ -13,7 +13,7 @@ from zigpt.storage import make_folder, write_file
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
-    """Describe a text so that it can be found again and told from any other."""
+    """Describe a text so that it can be found again and distinguished from any other."""
     return {
         "name": source.name,
         "origin": source.origin,
