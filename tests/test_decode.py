@@ -18,7 +18,7 @@ TRADITIONAL = (
     "燈塔的光一圈一圈地掃過海灣，遠處的雲層還留著一點紅色。祖母坐在門前縫補舊網，\n"
     "她說這張網比我父親的年紀還大，當年颱風來的時候，全村的人都躲進了山上的廟裡。\n"
 )
-# Two kinds of Big5: neither can hold the other's text.
+# Two kinds of Big5: neither can encode the other's text.
 TAIWANESE = "下一班車還要等～二十分鐘，票價是十二€，站長‧老李請大家到裡面坐。\n"
 HONG_KONG = (
     "姑母住在深水埗的舊樓裡，每天清早到街市買一條鰂魚，走過天橋時總要停下來看看路上的電車。\n"
@@ -34,7 +34,7 @@ GERMAN = (
 )
 RUSSIAN = "Утром выпал снег, и дети побежали во двор лепить крепость.\n"
 JAPANESE = "朝の電車はいつも込んでいるので、私は一つ前の駅まで歩くことにしている。\n"
-# Some English with little else, as in a source file or a dictionary.
+# Almost only English, as in a source file or a dictionary.
 ENGLISH = "The keeper of the lighthouse wrote a short note every evening and pinned it up.\n" * 9
 
 PROSE = [
@@ -46,7 +46,11 @@ PROSE = [
     (HONG_KONG, "big5hkscs", "Big5"),
     (SIMPLIFIED, "utf-16-le", "UTF-16"),
     (SIMPLIFIED, "utf-16-be", "UTF-16"),
-    (SIMPLIFIED.replace("\n", ""), "utf-16-le", "UTF-16"),  # not one NUL that would give it away
+    (
+        SIMPLIFIED.replace("\n", ""),
+        "utf-16-le",
+        "UTF-16",
+    ),  # without the NULs that would give it away
     (TRADITIONAL, "utf-16-le", "UTF-16"),
     (FRENCH, "utf-16-le", "UTF-16"),
     (ENGLISH, "utf-16-be", "UTF-16"),
@@ -70,7 +74,7 @@ def refusal(data: bytes) -> tuple[str, str, str]:
 
 
 @given(texts.filter(lambda text: text[0] != "\ufeff"))
-def test_any_text_in_utf_8_comes_back_unchanged_and_unremarked(text: str) -> None:
+def test_any_text_in_utf_8_comes_back_unchanged_and_without_notice(text: str) -> None:
     decoded = decode(text.encode(), "book.txt")
     assert (decoded.text, decoded.encoding, decoded.notices) == (text, "UTF-8", ())
 
@@ -95,22 +99,20 @@ def test_any_text_behind_a_byte_order_mark_comes_back_without_the_mark(
     ],
 )
 def test_a_byte_order_mark_decides_without_a_guess(mark: bytes, codec: str, encoding: str) -> None:
-    # Nothing that reads like prose: a guess would fail.
+    # This does not read like prose: a guess would fail.
     decoded = decode(mark + "鼗ѯ".encode(codec), "book.txt")
     assert (decoded.text, decoded.encoding) == ("鼗ѯ", encoding)
-    said = () if codec == "utf-8" else (f"book.txt is {encoding}, not UTF-8",)
-    assert decoded.notices == said
+    notices = () if codec == "utf-8" else (f"book.txt is {encoding}, not UTF-8",)
+    assert decoded.notices == notices
 
 
 @pytest.mark.parametrize(("text", "codec", "encoding"), PROSE)
-def test_prose_in_another_encoding_is_recognised_and_said(
+def test_prose_in_another_encoding_is_recognised_and_reported(
     text: str, codec: str, encoding: str
 ) -> None:
     decoded = decode(text.encode(codec), "book.txt")
     assert (decoded.text, decoded.encoding) == (text, encoding)
-    assert decoded.notices == (
-        f"book.txt is {encoding}, not UTF-8: check that the sample below reads right",
-    )
+    assert decoded.notices == (f"book.txt is {encoding}, not UTF-8: check that it reads correctly",)
 
 
 @pytest.mark.parametrize(("text", "codec", "encoding"), PROSE)
@@ -136,7 +138,7 @@ def test_sixty_characters_are_enough_and_a_megabyte_is_not_too_much(
         ("“no” – I won’t", "cp1252", "Windows-1252"),
     ],
 )
-def test_one_foreign_phrase_in_an_english_text_is_read_right(
+def test_one_foreign_phrase_in_an_english_text_is_read_correctly(
     phrase: str, codec: str, encoding: str
 ) -> None:
     text = f"{ENGLISH * 200}{phrase}{ENGLISH}"
@@ -161,7 +163,7 @@ def test_damaged_utf_8_is_refused_at_its_byte_and_line_and_never_guessed(
 @pytest.mark.parametrize(
     ("data", "encoding", "byte", "offset", "line"),
     [
-        # Cut in the middle of a character, as by a download that stopped.
+        # Cut in the middle of a character, as by an interrupted download.
         (SIMPLIFIED.encode("gb18030") + b"\xc7", "GB18030", 0xC7, 205, 4),
         (TRADITIONAL.encode("big5") + b"\xff\n" + TRADITIONAL.encode("big5"), "Big5", 0xFF, 237, 4),
         (codecs.BOM_UTF16_LE + b"a\0\r\0b\0\0\xdcc\0", "UTF-16", 0x00, 8, 2),
@@ -201,9 +203,9 @@ def test_a_binary_file_is_refused_at_its_first_control_character(
     data: bytes, code: int, offset: int
 ) -> None:
     assert refusal(data) == (
-        "book.txt is not a text",
+        "book.txt is not a text file",
         f"control character 0x{code:02X} at byte offset {offset}",
-        "give a plain text file; from a document, export one first",
+        "give a plain text file; export a document as plain text first",
     )
 
 
@@ -219,21 +221,21 @@ def test_an_encoding_we_do_not_know_is_refused_rather_than_misread(text: str, co
     assert refusal(text.encode(codec)) == (
         "the encoding of book.txt is not recognised",
         "it does not read like UTF-8, UTF-16, GB18030, Big5 or Latin-1",
-        "open it in an editor that shows it right and save it as UTF-8",
+        "open it in an editor that displays it correctly and save it as UTF-8",
     )
 
 
 @given(
     st.text(characters | st.sampled_from("\r\n\r"), min_size=1).filter(lambda t: t[0] != "\ufeff")
 )
-def test_line_ends_become_those_of_universal_newlines(text: str) -> None:
+def test_line_endings_become_those_of_universal_newlines(text: str) -> None:
     decoded = decode(text.encode(), "book.txt")
     assert decoded.text == text.replace("\r\n", "\n").replace("\r", "\n")
     assert bool(decoded.notices) == ("\r" in text)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "changed"),
     [
         ("a\r\nb\r\n", "2 CRLF"),
         ("a\rb\n", "1 CR"),
@@ -241,8 +243,10 @@ def test_line_ends_become_those_of_universal_newlines(text: str) -> None:
         ("\r\n" * 1234, "1,234 CRLF"),
     ],
 )
-def test_changed_line_ends_are_counted(text: str, said: str) -> None:
-    assert decode(text.encode(), "book.txt").notices == (f"book.txt: {said} line ends became LF",)
+def test_changed_line_endings_are_counted(text: str, changed: str) -> None:
+    assert decode(text.encode(), "book.txt").notices == (
+        f"book.txt: {changed} line endings converted to LF",
+    )
 
 
 def test_every_change_has_its_own_notice() -> None:

@@ -91,15 +91,19 @@ class TestWhatCannotBeRead:
         assert len(what) < 2000
 
     def test_a_path_with_a_nul(self, command):
-        assert refusal(*command, "a\0b")[:3] == (3, "cannot read a?b", "no system has such a path")
+        assert refusal(*command, "a\0b")[:3] == (
+            3,
+            "cannot read a?b",
+            "a path cannot contain a zero byte",
+        )
 
     def test_a_folder_without_texts(self, command, tmp_path):
         (tmp_path / "empty").mkdir()
         assert refusal(*command, tmp_path / "empty") == (
             3,
-            f"{tmp_path}/empty holds no text",
-            "neither it nor the folders in it have a .txt or .md file",
-            "name another folder, or the files themselves",
+            f"{tmp_path}/empty contains no text",
+            "there is no .txt or .md file in it or its subfolders",
+            "give another folder, or the files themselves",
         )
 
     def test_a_pipe_or_device_is_not_even_opened(self, command, tmp_path):
@@ -109,8 +113,8 @@ class TestWhatCannotBeRead:
             assert refusal(*command, path) == (
                 3,
                 f"{path} is not a regular file",
-                "it is a pipe or a device, which need not end",
-                "save the text to a file and name that",
+                "it is a pipe or a device, which may never end",
+                "save the text to a file and give that",
             )
 
     def test_a_link_to_itself(self, command, tmp_path):
@@ -241,7 +245,7 @@ class TestEncodings:
             file.write_bytes(data)
             assert main(["plan", str(file), *SMALL[:8], "--json"]) == 0
             said = json.loads(capsys.readouterr().out)["text"]
-            notice = ("", "", "is UTF-16, not UTF-8", "18 CRLF line ends became LF", "18 CR line")
+            notice = ("", "", "is UTF-16, not UTF-8", "18 CRLF line endings", "18 CR line")
             assert notice[number] in " ".join(said["notices"])
             assert bool(said["notices"]) == bool(notice[number])
             source = read_texts([file])

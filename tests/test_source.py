@@ -94,9 +94,9 @@ def test_a_folder_without_txt_stands_for_its_md_files(tmp_path: Path) -> None:
 def test_a_folder_without_texts_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "photo.png", "no")
     assert refusal(tmp_path) == (
-        f"{tmp_path} holds no text",
-        "neither it nor the folders in it have a .txt or .md file",
-        "name another folder, or the files themselves",
+        f"{tmp_path} contains no text",
+        "there is no .txt or .md file in it or its subfolders",
+        "give another folder, or the files themselves",
     )
 
 
@@ -112,16 +112,16 @@ def test_every_encoding_is_listed_once_and_every_notice_names_its_file(tmp_path:
     assert source.text == chinese * 4
     assert source.encoding == "UTF-8, GB18030"
     assert source.notices == (
-        f"{paths[1]} is GB18030, not UTF-8: check that the sample below reads right",
-        f"{paths[3]}: 1 CRLF line ends became LF",
+        f"{paths[1]} is GB18030, not UTF-8: check that it reads correctly",
+        f"{paths[3]}: 1 CRLF line endings converted to LF",
     )
 
 
-def test_a_flood_of_notices_is_cut_and_counted(tmp_path: Path) -> None:
+def test_of_many_notices_the_first_eight_are_kept_and_the_rest_counted(tmp_path: Path) -> None:
     for number in range(20):
         write(tmp_path / f"{number:02}.txt", "windows\r\n")
     notices = read_texts([tmp_path]).notices
-    assert notices[7] == f"{tmp_path / '07.txt'}: 1 CRLF line ends became LF"
+    assert notices[7] == f"{tmp_path / '07.txt'}: 1 CRLF line endings converted to LF"
     assert notices[8:] == ("... and 12 more notices like these",)
 
 
@@ -144,7 +144,7 @@ def test_the_name_is_safe_in_a_folder_name(tmp_path: Path, file: str, name: str)
     assert re.fullmatch(r"\w([\w.-]*\w)?", source.name)
 
 
-def test_the_folder_one_stands_in_has_its_own_name(
+def test_the_current_folder_goes_by_its_own_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "my.poems" / "a.txt", "text")
@@ -157,7 +157,7 @@ def test_nothing_given_is_refused() -> None:
     assert refusal() == (
         "no text was given",
         "there is nothing to learn from",
-        "name a text file",
+        "give a text file",
     )
 
 
@@ -196,8 +196,8 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path, inside_a_folder: bool) -> Non
     os.mkfifo(pipe)
     assert refusal(tmp_path if inside_a_folder else pipe) == (
         f"{pipe} is not a regular file",
-        "it is a pipe or a device, which need not end",
-        "save the text to a file and name that",
+        "it is a pipe or a device, which may never end",
+        "save the text to a file and give that",
     )
 
 
@@ -215,7 +215,7 @@ def test_an_empty_file_and_a_dangling_link_in_a_folder_are_named(tmp_path: Path)
     assert refusal(tmp_path)[0] == f"cannot read {empty}"
 
 
-def test_a_path_that_no_terminal_can_print_is_shown_without_harm(tmp_path: Path) -> None:
+def test_an_unprintable_path_is_shown_with_question_marks(tmp_path: Path) -> None:
     odd = tmp_path / "a\nb\udcff.txt"
     assert refusal(odd)[0] == f"cannot read {tmp_path}/a?b?.txt"
     assert read_texts([write(odd, "text")]).origin.encode()
@@ -247,27 +247,27 @@ def url(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-# Port 9 is nobody's: a connection is refused at once.
+# Nothing listens on port 9: a connection is refused at once.
 NOWHERE = "http://127.0.0.1:9/play.txt"
 
 
-def test_input_txt_in_the_folder_comes_first_and_is_said(tmp_path: Path) -> None:
+def test_input_txt_in_the_folder_is_used_first_and_reported(tmp_path: Path) -> None:
     path = write(tmp_path / "input.txt", "mine\r\n")
     source = default_text(tmp_path, url="never asked")
     assert (source.name, source.text, source.paths) == ("input", "mine\n", (path,))
     assert source.notices == (
-        "no text given: taking input.txt",
-        f"{path}: 1 CRLF line ends became LF",
+        "no text given: using input.txt",
+        f"{path}: 1 CRLF line endings converted to LF",
     )
 
 
-def test_an_input_txt_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+def test_an_unreadable_input_txt_is_refused_rather_than_skipped(tmp_path: Path) -> None:
     (tmp_path / "input.txt").symlink_to(tmp_path / "gone.txt")
     with pytest.raises(TextError, match=r"cannot read .*input\.txt"):
         default_text(tmp_path)
 
 
-def test_the_download_is_checked_kept_and_said(tmp_path: Path, cache: Path, url: str) -> None:
+def test_the_download_is_checked_saved_and_reported(tmp_path: Path, cache: Path, url: str) -> None:
     source = default_text(tmp_path, url, PLAY_SHA256)
     assert source == Source(
         name="tiny-shakespeare",
@@ -276,25 +276,25 @@ def test_the_download_is_checked_kept_and_said(tmp_path: Path, cache: Path, url:
         text=PLAY.decode(),
         encoding="UTF-8",
         notices=(
-            f"no text given: taking Tiny Shakespeare, kept as {cache / 'tiny-shakespeare.txt'}",
+            f"no text given: using Tiny Shakespeare, saved as {cache / 'tiny-shakespeare.txt'}",
         ),
     )
     assert source.sha256 == PLAY_SHA256
     assert default_text(tmp_path, NOWHERE, PLAY_SHA256) == source
 
 
-def test_a_download_with_another_hash_is_thrown_away(tmp_path: Path, cache: Path, url: str) -> None:
+def test_a_download_with_the_wrong_hash_is_discarded(tmp_path: Path, cache: Path, url: str) -> None:
     source = default_text(tmp_path, url, "0" * 64)
     assert source.name == "python-reference"
     assert source.notices == (
-        "no text given and Tiny Shakespeare was not to be had (ValueError): "
-        "taking the Python language reference",
+        "no text given and Tiny Shakespeare could not be downloaded (ValueError): "
+        "using the Python language reference",
     )
     assert not list(cache.iterdir())
 
 
 @pytest.mark.parametrize("where", [NOWHERE, "no address at all", "missing page"])
-def test_without_a_network_the_python_reference_is_read_and_said(
+def test_without_a_network_the_python_reference_is_used_and_reported(
     tmp_path: Path, cache: Path, url: str, where: str
 ) -> None:
     source = default_text(tmp_path, where.replace("missing page", f"{url}/missing"), PLAY_SHA256)
@@ -302,27 +302,29 @@ def test_without_a_network_the_python_reference_is_read_and_said(
     assert source.origin == "the Python language reference (part of every Python)"
     assert (source.paths, source.encoding) == ((), "UTF-8")
     assert len(source.text) > 300_000
-    assert source.notices[0].startswith("no text given and Tiny Shakespeare was not to be had (")
-    assert source.notices[0].endswith("): taking the Python language reference")
+    assert source.notices[0].startswith(
+        "no text given and Tiny Shakespeare could not be downloaded ("
+    )
+    assert source.notices[0].endswith("): using the Python language reference")
 
 
-def test_the_downloader_itself_says_nothing(
+def test_the_downloader_itself_logs_nothing(
     tmp_path: Path, cache: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[logging.LogRecord] = []
+    logged: list[logging.LogRecord] = []
     logger = pooch.get_logger()
     monkeypatch.setattr(logger, "level", logging.INFO)
-    monkeypatch.setattr(logger, "handle", said.append)
+    monkeypatch.setattr(logger, "handle", logged.append)
     default_text(tmp_path, url, PLAY_SHA256)
-    assert said == []
+    assert logged == []
 
 
-def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path: Path, cache: Path) -> None:
+def test_an_unwritable_cache_is_not_a_failure(tmp_path: Path, cache: Path) -> None:
     write(cache.parent, "a file where a folder should be")
     assert default_text(tmp_path, NOWHERE, PLAY_SHA256).name == "python-reference"
 
 
-def test_a_python_without_its_reference_says_what_to_do(
+def test_a_python_without_its_reference_is_refused_with_a_remedy(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", ModuleType("empty"))
@@ -330,10 +332,10 @@ def test_a_python_without_its_reference_says_what_to_do(
         default_text(tmp_path, NOWHERE, PLAY_SHA256)
     assert caught.value.what == "there is no text to learn from"
     assert caught.value.why == (
-        "no text given and Tiny Shakespeare was not to be had (ConnectionError): "
-        "Python came without its reference"
+        "no text given and Tiny Shakespeare could not be downloaded (ConnectionError): "
+        "this Python lacks its built-in reference"
     )
-    assert caught.value.fix == "name a text file, or put one here as input.txt"
+    assert caught.value.fix == "give a text file, or put one into this folder as input.txt"
 
 
 def test_reading_a_given_text_never_imports_the_downloader() -> None:

@@ -1,4 +1,4 @@
-"""Large texts: read in blocks, kept as ids on disk, the same in every way as small ones."""
+"""Large texts: read in blocks, stored as ids on disk, and otherwise the same as small ones."""
 
 import errno
 import io
@@ -114,7 +114,7 @@ def test_files_and_folders_are_joined_in_the_same_way(cache: Path, tmp_path: Pat
 
 
 def outcome(data: bytes, size: int) -> object:
-    """What becomes of these bytes when they are read in blocks of this size."""
+    """Decode these bytes in blocks of this size: the result or the refusal."""
     with pytest.MonkeyPatch.context() as patch:
         use_blocks(patch, size)
         try:
@@ -165,24 +165,24 @@ def test_a_second_start_reads_none_of_the_text(
     assert_same(read_texts([path]), small)
     again = read_texts([Path("book.txt")])  # the same file by another name
     assert again.sha256 == first.sha256
-    assert again.notices == ("book.txt: 9 CRLF line ends became LF",)
+    assert again.notices == ("book.txt: 9 CRLF line endings converted to LF",)
     os.utime(path, ns=(1, 1))
     with pytest.raises(AssertionError, match="the text was read"):
         read_texts([path])
 
 
-def test_a_changed_text_is_read_anew(cache: Path, tmp_path: Path) -> None:
+def test_a_changed_text_is_read_again(cache: Path, tmp_path: Path) -> None:
     path = book(tmp_path / "book.txt")
     before = read_texts([path])
     book(path, CHINESE * 21)
     assert read_texts([path]).sha256 == in_memory(path).sha256 != before.sha256
-    assert before.text[:] == CHINESE * 20  # what is mapped stays what it was
+    assert before.text[:] == CHINESE * 20  # what is mapped does not change
 
 
 @pytest.mark.parametrize(
     "damage", ["cut ids", "ids too many", "no ids", "half a description", "another kind"]
 )
-def test_a_damaged_cache_is_not_used_but_written_anew(
+def test_a_damaged_cache_is_not_used_but_rewritten(
     cache: Path, tmp_path: Path, damage: str
 ) -> None:
     path = book(tmp_path / "book.txt")
@@ -206,7 +206,7 @@ def test_a_damaged_cache_is_not_used_but_written_anew(
 def test_only_the_newest_texts_are_kept(cache: Path, tmp_path: Path) -> None:
     for number in range(5):
         read_texts([book(tmp_path / f"{number}.txt", CHINESE * (number + 1))])
-        for path in cache.glob("*.ids"):  # a clock that is too coarse must not decide
+        for path in cache.glob("*.ids"):  # so that a coarse clock does not decide
             os.utime(path, (os.stat(path).st_mtime - 9,) * 2)
     left = sorted(json.loads(path.read_bytes())["characters"] for path in cache.glob("*.json"))
     assert left == [len(CHINESE) * times for times in (3, 4, 5)]
@@ -292,7 +292,7 @@ def test_invalid_bytes_deep_in_a_large_text_are_refused(
     ]
     path.write_bytes(CHINESE.encode() * 3000 + b"\0")
     assert main(["plan", str(path)]) == 3
-    assert f"{path} is not a text" in capsys.readouterr().err
+    assert f"{path} is not a text file" in capsys.readouterr().err
     assert not list(cache.iterdir())
 
 
@@ -321,7 +321,7 @@ def test_a_small_text_leaves_the_cache_alone(
     assert not cache.exists()
 
 
-def test_every_command_works_on_a_large_text_and_says_what_it_left_out(
+def test_every_command_works_on_a_large_text_and_reports_what_it_left_out(
     cache: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -345,7 +345,7 @@ def test_every_command_works_on_a_large_text_and_says_what_it_left_out(
     assert main(["plan", str(path)]) == 0
 
 
-def test_a_survey_in_part_names_no_character_as_rare(
+def test_a_partial_survey_calls_no_character_rare(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = story(120_000) + "0123456789"
@@ -362,7 +362,7 @@ def test_a_survey_in_part_names_no_character_as_rare(
     assert not any("occur only once" in line for line in advice(seen))
 
 
-# Not by ru_maxrss: a child begins with that of the process that started it.
+# Not by ru_maxrss: a child starts with its parent's.
 _GROWTH = """
 import re, sys
 import numpy, platformdirs

@@ -1,1 +1,1 @@
-"""File(s) -> decoded text -> ids -> splits -> batches."""
+"""Files -> decoded text -> ids -> splits -> batches; also surveys and baselines of a text."""

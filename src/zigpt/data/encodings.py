@@ -1,8 +1,8 @@
-"""Which encoding the bytes of a text are in.
+"""Which encoding a text is in.
 
-A byte order mark decides; else the bytes are UTF-8 if they can be. What remains is a guess, and a
-guess is judged by what it yields: in a right reading, nearly every character beyond ASCII is one
-that people write often. A file is looked at in blocks: it may be larger than the memory.
+A byte order mark decides; otherwise the text is UTF-8 if its bytes are valid UTF-8. What remains is
+a guess, and a guess is judged by its result: read correctly, nearly every character beyond ASCII is
+a common one. Files are read in blocks, because they may be larger than memory.
 """
 
 import codecs
@@ -13,11 +13,11 @@ from io import BufferedIOBase
 from itertools import product
 from typing import NamedTuple
 
-BLOCK = 1 << 16  # bytes read at once: fit the second-level cache; even, so UTF-16 stays in step
+BLOCK = 1 << 16  # bytes read at once: they fit the second-level cache; even, for UTF-16
 
 
 class Encoding(NamedTuple):
-    """What people call it, what Python calls it, and the mark it begins with, if any."""
+    """What people call it, what Python calls it, and its byte order mark, if any."""
 
     label: str
     codec: str
@@ -44,16 +44,16 @@ _CHINESE = (
     Encoding("Big5", "big5hkscs"),  # with the characters of Hong Kong
 )
 
-# Bytes that a guess looks at. In passages of 60 characters, right readings of modern prose scored
-# 1.0 and of old verse 0.87 and more; Chinese read wrong, 0.77 and less.
+# Bytes that a guess is based on. In passages of 60 characters, modern prose read correctly scored
+# 1.0 and old verse at least 0.87; Chinese read in a wrong encoding scored at most 0.77.
 _EXCERPT = 1 << 16
 _FAMILIAR_ENOUGH = 0.85
 
 
 def recognise(file: BufferedIOBase) -> Encoding | None:
-    """Find the encoding of a whole file; None where it reads like none of those we know.
+    """Find the encoding of a file; None if it reads like none of those listed here.
 
-    It is UTF-8 also where it is merely meant to be: whoever reads it finds what is damaged.
+    A file that is mostly UTF-8 counts as UTF-8; its damage is found when it is decoded.
     """
     file.seek(0)
     head = file.read(4)
@@ -75,14 +75,14 @@ def blocks(file: BufferedIOBase, start: int = 0) -> Iterator[bytes]:
 
 
 def _excerpt(file: BufferedIOBase) -> tuple[bytes, bool]:
-    """Cut where the encodings begin to differ; tell whether the file goes on behind it."""
+    """Read from where the encodings begin to differ, and report whether the file continues."""
     start = 0
     for number, block in enumerate(blocks(file)):
-        # Looking for one is slow, asking whether there is one is not.
+        # Whether there is a differing byte is found much faster than where it is.
         if block.isascii() and b"\0" not in block:
             continue
         if differing := re.search(rb"[^\x01-\x7f]", block):
-            # On an even offset so that UTF-16 stays in step.
+            # At an even offset, so that no unit of UTF-16 is cut in half.
             start = number * BLOCK + (differing.start() & ~1)
             break
     file.seek(start)
@@ -92,7 +92,7 @@ def _excerpt(file: BufferedIOBase) -> tuple[bytes, bool]:
 
 def _is_utf_8(excerpt: bytes, is_cut: bool) -> bool:
     try:
-        # The last character of a cut excerpt may be half a one.
+        # A cut excerpt may end within a character.
         codecs.getincrementaldecoder("utf-8")().decode(excerpt, final=not is_cut)
     except UnicodeDecodeError:
         return False
@@ -100,17 +100,17 @@ def _is_utf_8(excerpt: bytes, is_cut: bool) -> bool:
 
 
 def _mostly_utf_8(excerpt: bytes) -> bool:
-    # Other encodings almost never fall into UTF-8's pattern, so each hit is strong evidence.
+    # Text in another encoding is almost never valid UTF-8, so each valid character is evidence.
     text = excerpt.decode("utf-8", "replace")
     invalid = text.count("\ufffd")
     return _beyond_ascii(text) - invalid >= invalid
 
 
 def _guess(file: BufferedIOBase, excerpt: bytes) -> Encoding | None:
-    """Choose the reading with the largest share of familiar characters; of equals, the first."""
-    # Where Latin-1 has control codes, Windows has its curly quotes.
+    """Choose the encoding that yields the largest share of familiar characters."""
+    # Where Latin-1 has control codes, Windows-1252 has curly quotes.
     curly = any(re.search(rb"[\x80-\x9f]", block) for block in blocks(file))
-    # Western first: a lone accent and the letter after it can also be one good Chinese character.
+    # Western first, for ties: an accented letter and the next letter can also be one hanzi.
     guesses = (_WINDOWS_1252 if curly else LATIN_1, *_CHINESE, *_WIDE)
     scores = {guess: _familiar_share(excerpt.decode(guess.codec, "replace")) for guess in guesses}
     best = max(guesses, key=lambda guess: scores[guess])
@@ -118,7 +118,7 @@ def _guess(file: BufferedIOBase, excerpt: bytes) -> Encoding | None:
 
 
 def _familiar_share(text: str) -> float:
-    # What the encoding cannot even hold counts twice.
+    # Bytes that are invalid in this encoding count twice.
     unfamiliar = len(_familiar().sub("", text)) + text.count("\ufffd")
     return 1 - unfamiliar / max(_beyond_ascii(text), 1)
 
@@ -129,15 +129,15 @@ def _beyond_ascii(text: str) -> int:
 
 @cache
 def _familiar() -> re.Pattern[str]:
-    """Match what people write: common hanzi, punctuation, accented letters among plain ones."""
-    # Level 1 of GB2312 and of Big5: the hanzi of everyday use (after the latter come some kana).
+    """Match common hanzi, punctuation, and accented letters among plain ones."""
+    # Level 1 of GB2312 and of Big5: the hanzi in everyday use (Big5's are followed by some kana).
     simplified = _double_bytes(range(0xB0, 0xD8), range(0xA1, 0xFF)).decode("gb2312", "ignore")
     big5_trails = (*range(0x40, 0x7F), *range(0xA1, 0xFF))
     traditional = _double_bytes(range(0xA4, 0xC7), big5_trails).decode("big5", "ignore")
     hanzi = "".join(sorted({*simplified, *traditional}))
     ascii_and_marks = "\t\n\f\r -~\xa0¡£§©ª«®°±²³µ·º»¼½¾¿×–—‘’“”„•…€™"
     chinese_marks = "\u3000-\u301f！-～"
-    # Bytes of Chinese read as Latin-1 are long runs of accents; in prose they stand among letters.
+    # Chinese read as Latin-1 is long runs of accented letters; in prose they are scattered.
     accented = "[À-ÖØ-öø-ÿŒœŠšŽžŸ]"
     return re.compile(
         f"[{ascii_and_marks}{chinese_marks}{hanzi}]+|(?<!{accented}){accented}{{1,2}}(?!{accented})"

@@ -1,4 +1,4 @@
-"""Files and folders: what in them counts as text, how to open it, how to name it in a message."""
+"""Files and folders: which of them are texts, how to open one, how to show a path."""
 
 import os
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from zigpt.errors import TextError
 
 
 def text_files(path: Path) -> list[Path]:
-    """Find the file itself, or what counts as text in a folder.
+    """List the texts in a folder; a file stands for itself.
 
     Raises:
-        TextError: the folder holds no text, or cannot be looked into.
+        TextError: the folder has no text in it, or cannot be read.
     """
     if not os.path.isdir(path):
         return [path]
@@ -22,15 +22,15 @@ def text_files(path: Path) -> list[Path]:
         if files := [file for file in visible if file.suffix.lower() == suffix]:
             return files
     raise TextError(
-        f"{shown(path)} holds no text",
-        "neither it nor the folders in it have a .txt or .md file",
-        "name another folder, or the files themselves",
+        f"{printable(path)} contains no text",
+        "there is no .txt or .md file in it or its subfolders",
+        "give another folder, or the files themselves",
     )
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder, onerror=refuse):
-        if "run.json" in files:  # what a training wrote is not what it should read
+        if "run.json" in files:  # a run folder: its samples are not texts to train on
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -38,22 +38,22 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 
 
 def require_regular(file: Path) -> None:
-    """Check that reading the file would come to an end; one that is missing passes.
+    """Check that a file has an end; a missing one passes.
 
     Raises:
         TextError: it is a pipe or a device.
     """
-    # A pipe or a device might never end; the check itself opens nothing.
+    # The check must not open anything: opening a pipe can already wait for ever.
     if os.path.exists(file) and not os.path.isfile(file):
         raise TextError(
-            f"{shown(file)} is not a regular file",
-            "it is a pipe or a device, which need not end",
-            "save the text to a file and name that",
+            f"{printable(file)} is not a regular file",
+            "it is a pipe or a device, which may never end",
+            "save the text to a file and give that",
         )
 
 
 def open_text(file: Path) -> BufferedReader:
-    """Open a file to read its bytes.
+    """Open a file for reading its bytes.
 
     Raises:
         TextError: it cannot be opened.
@@ -61,24 +61,24 @@ def open_text(file: Path) -> BufferedReader:
     require_regular(file)
     try:
         return file.open("rb")
-    except (OSError, ValueError) as error:  # ValueError: no system takes a NUL in a path
+    except (OSError, ValueError) as error:  # ValueError: the path has a NUL in it
         refuse(error, file)
 
 
 def refuse(error: OSError | ValueError, path: Path | None = None) -> NoReturn:
-    """Say that a file or folder cannot be read.
+    """Refuse a file or folder that cannot be read.
 
     Raises:
         TextError: always.
     """
-    reason = error.strerror if isinstance(error, OSError) else "no system has such a path"
+    reason = error.strerror if isinstance(error, OSError) else "a path cannot contain a zero byte"
     raise TextError(
-        f"cannot read {shown(path or Path(getattr(error, 'filename', '?')))}",
+        f"cannot read {printable(path or Path(getattr(error, 'filename', '?')))}",
         (reason or type(error).__name__).lower(),
         "check the path and its permissions",
     ) from None
 
 
-def shown(path: Path) -> str:
-    """Write the path on one line that any terminal can print."""
+def printable(path: Path) -> str:
+    """Show a path on one line, with a question mark for what cannot be printed or encoded."""
     return "".join(c if c.isprintable() else "?" for c in str(path))

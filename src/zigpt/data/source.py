@@ -1,7 +1,6 @@
-"""Where a text comes from: files and folders, or the built-in one when nothing was given.
+"""Where a text comes from: files and folders, or a default text when none is given.
 
-Whatever is taken, `Source.origin` and `Source.notices` say so. This module knows what a text is
-called and where it lies, not what is done with it.
+Whichever is used, `Source.origin` and `Source.notices` say so.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ from pathlib import Path
 import platformdirs
 
 from zigpt.data.decode import Decoded, decode
-from zigpt.data.files import refuse, require_regular, shown, text_files
+from zigpt.data.files import printable, refuse, require_regular, text_files
 from zigpt.data.stored import StoredText, Text, store_texts
 from zigpt.errors import TextError
 
@@ -26,20 +25,20 @@ TINY_SHAKESPEARE = (
 )
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
-# Bytes in all files together that are still read into memory; of more, the ids are kept on disk.
+# Bytes of all files together: of a larger text, the ids are stored on disk.
 LARGEST_IN_MEMORY = 64 << 20
 _MOST_NOTICES = 8
-# Windows takes them for devices, whatever follows after a dot.
+# On Windows these are devices, with any suffix.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
-_LONGEST_NAME = 40  # characters, of up to 4 bytes; file systems allow a name 255 bytes
+_LONGEST_NAME = 40  # characters of up to 4 bytes each; file systems allow 255 bytes
 
 
 @dataclass(frozen=True)
 class Source:
     """A text and where it came from.
 
-    `name` can be part of a folder's name; `origin` is for people; `paths` are the files read, in
-    order, none for a built-in text. A large `text` is no str, but can be sliced like one.
+    `name` is safe in a folder's name; `origin` is for people; `paths` are the files in the order
+    they were read, none for a built-in text. A large `text` is no str but can be sliced like one.
     """
 
     name: str
@@ -51,23 +50,24 @@ class Source:
 
     @cached_property
     def sha256(self) -> str:
-        """The fingerprint: SHA-256 of the text in UTF-8, in hexadecimal."""
+        """The text's fingerprint: SHA-256 of its UTF-8, in hexadecimal."""
         if isinstance(self.text, StoredText):
             return self.text.sha256
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 def read_texts(paths: Sequence[Path]) -> Source:
-    """Read files, and folders with all that lies in them, as one text in the order given.
+    """Read files and folders as one text, in the order given.
 
-    A folder stands for its *.txt, sorted by path; where it has none, for its *.md.
+    A folder stands for all *.txt files in it and its subfolders, sorted by path; if there are none,
+    for all *.md files.
 
     Raises:
-        TextError: nothing was given, or naming the first path that cannot be read as text.
-        StorageError: the text is large and there is no room to keep its ids.
+        TextError: nothing was given, or a path cannot be read as text.
+        StorageError: the text is large and there is no room to store its ids.
     """
     if not paths:
-        raise TextError("no text was given", "there is nothing to learn from", "name a text file")
+        raise TextError("no text was given", "there is nothing to learn from", "give a text file")
     files = tuple(file for path in paths for file in text_files(path))
     text, encodings, notices = _large(files) if _is_large(files) else _small(files)
     if len(notices) > _MOST_NOTICES:
@@ -75,7 +75,7 @@ def read_texts(paths: Sequence[Path]) -> Source:
         notices[_MOST_NOTICES:] = [f"... and {hidden:,} more notices like these"]
     return Source(
         name=name_of(paths),
-        origin=", ".join(shown(path) for path in paths),
+        origin=", ".join(printable(path) for path in paths),
         paths=files,
         text=text,
         encoding=", ".join(dict.fromkeys(encodings)),
@@ -86,35 +86,35 @@ def read_texts(paths: Sequence[Path]) -> Source:
 def default_text(
     folder: Path, url: str = TINY_SHAKESPEARE, sha256: str = TINY_SHAKESPEARE_SHA256
 ) -> Source:
-    """Find a text when none was given: input.txt, Tiny Shakespeare, Python's own reference.
+    """Find a text when none is given: input.txt, Tiny Shakespeare, or Python's own reference.
 
     Raises:
-        TextError: `folder` has an input.txt that cannot be read, or there is no text at all.
+        TextError: the input.txt in `folder` cannot be read, or there is no text at all.
     """
     given = folder / "input.txt"
     if os.path.lexists(given):
         source = read_texts([given])
-        return replace(source, notices=("no text given: taking input.txt", *source.notices))
+        return replace(source, notices=("no text given: using input.txt", *source.notices))
     try:
         file = _download(url, sha256)
-    # requests raises its own kinds of OSError; pooch a ValueError when the hash is another one.
+    # requests raises its own kinds of OSError; pooch a ValueError when the hash does not match.
     except (OSError, ValueError) as error:
         return python_reference(
-            f"no text given and Tiny Shakespeare was not to be had ({type(error).__name__}): "
+            f"no text given and Tiny Shakespeare could not be downloaded ({type(error).__name__}): "
         )
     return replace(
         read_texts([file]),
         name="tiny-shakespeare",
         origin="Tiny Shakespeare (downloaded)",
-        notices=(f"no text given: taking Tiny Shakespeare, kept as {shown(file)}",),
+        notices=(f"no text given: using Tiny Shakespeare, saved as {printable(file)}",),
     )
 
 
 def _download(url: str, sha256: str) -> Path:
-    # Here, not above: it takes a tenth of a second to import, and few runs download anything.
+    # Imported here because it takes a tenth of a second, and few runs download anything.
     import pooch
 
-    # The notices tell what happened; pooch would tell it a second time.
+    # The notices report what happened; pooch would report it a second time.
     pooch.get_logger().setLevel(logging.CRITICAL)
     downloader = pooch.HTTPDownloader(timeout=10, progressbar=False)
     cache = platformdirs.user_cache_path("zigpt")
@@ -123,7 +123,7 @@ def _download(url: str, sha256: str) -> Path:
 
 
 def python_reference(why: str = "") -> Source:
-    """Take the text that every Python carries; `why` begins the notice that says so.
+    """Use the text that comes with every Python; `why` begins the notice that says so.
 
     Raises:
         TextError: this Python was installed without it.
@@ -133,8 +133,8 @@ def python_reference(why: str = "") -> Source:
     except ImportError:
         raise TextError(
             "there is no text to learn from",
-            f"{why}Python came without its reference",
-            "name a text file, or put one here as input.txt",
+            f"{why}this Python lacks its built-in reference",
+            "give a text file, or put one into this folder as input.txt",
         ) from None
     return Source(
         name="python-reference",
@@ -142,12 +142,12 @@ def python_reference(why: str = "") -> Source:
         paths=(),
         text=_joined([topics[topic] for topic in sorted(topics)]),
         encoding="UTF-8",
-        notices=(f"{why}taking the Python language reference",),
+        notices=(f"{why}using the Python language reference",),
     )
 
 
 def _is_large(files: Sequence[Path]) -> bool:
-    # One that is missing has no size yet; reading it will say so.
+    # A missing file has no size; reading it will report that.
     return sum(os.path.getsize(f) for f in files if os.path.isfile(f)) > LARGEST_IN_MEMORY
 
 
@@ -159,10 +159,12 @@ def _small(files: Sequence[Path]) -> tuple[str, list[str], list[str]]:
 
 
 def _large(files: Sequence[Path]) -> tuple[StoredText, list[str], list[str]]:
-    """The same for files that are read in blocks, or not at all where their ids are known."""
+    """The same for files that are read in blocks, or not at all if their ids are stored."""
     text = store_texts(files)
     notices = [
-        f"{shown(file)}{rest}" for file, of in zip(files, text.notices, strict=True) for rest in of
+        f"{printable(file)}{rest}"
+        for file, of in zip(files, text.notices, strict=True)
+        for rest in of
     ]
     return text, list(text.encodings), notices
 
@@ -171,23 +173,23 @@ def _read(file: Path) -> Decoded:
     require_regular(file)
     try:
         data = file.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: no system takes a NUL in a path
+    except (OSError, ValueError) as error:  # ValueError: the path has a NUL in it
         refuse(error, file)
-    return decode(data, shown(file))
+    return decode(data, printable(file))
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """One text after the other, each starting on a line of its own."""
+    """Join texts, each starting on a line of its own."""
     *others, last = texts
     return "".join(text if text.endswith("\n") else f"{text}\n" for text in others) + last
 
 
 def name_of(paths: Sequence[Path]) -> str:
-    """Make of the first path a name that a folder can have on any system."""
-    # Absolute, because "." and ".." have names only then.
+    """Turn the first path into a name that a folder can have on any system."""
+    # Only as absolute paths do "." and ".." have names.
     first = Path(os.path.abspath(paths[0]))
     name = first.name if os.path.isdir(first) else first.stem
-    # Composed letters: some systems hand out "é" as "e" and an accent, which is no letter.
+    # Composed, because some systems spell "é" as "e" and an accent, which is not a letter.
     safe = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", name))
     safe = safe[:_LONGEST_NAME].strip("-.") or "text"
     safe = f"text-{safe}" if _DEVICES.match(safe) else safe

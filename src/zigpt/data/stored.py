@@ -20,7 +20,7 @@ import numpy as np
 import platformdirs
 
 from zigpt.data.decode import TextReader
-from zigpt.data.files import open_text, refuse, shown
+from zigpt.data.files import open_text, printable, refuse
 from zigpt.errors import TextError, VocabularyError
 from zigpt.storage import is_leftover, storage_errors, write_stream
 from zigpt.tokenizers.base import Ids, Tokenizer, Unknown
@@ -175,7 +175,7 @@ def _encoded(files: Sequence[Path], tokenizer: CharTokenizer, length: int) -> It
 def _pieces(files: Sequence[Path], parts: list[dict[str, Any]]) -> Iterator[str]:
     """Read all files, each starting on a line of its own; describe each in `parts`."""
     for number, file in enumerate(files, 1):
-        name, last = shown(file), ""
+        name, last = printable(file), ""
         with open_text(file) as opened:
             try:
                 reader = TextReader(opened, name)
@@ -206,7 +206,7 @@ def _delete_old(folder: Path) -> None:
 
 def _changed(files: Sequence[Path]) -> TextError:
     return TextError(
-        f"{shown(files[0])}{' or a file after it' if len(files) > 1 else ''} changed",
+        f"{printable(files[0])}{' or a file after it' if len(files) > 1 else ''} changed",
         "another program wrote to it while it was read",
         "try again when the text is complete",
     )

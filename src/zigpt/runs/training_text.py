@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zigpt.data.files import shown
+from zigpt.data.files import printable
 from zigpt.data.source import Source, python_reference, read_texts
 from zigpt.errors import ModelFileError, TextMovedError
 from zigpt.storage import make_folder, write_file
@@ -67,7 +67,7 @@ def find_again(text: Mapping[str, Any]) -> Source:
     if gone := [path for path in paths if not os.path.exists(path)]:
         more = f" and {len(gone) - 1:,} more" if len(gone) > 1 else ""
         raise TextMovedError(
-            f"cannot read {shown(gone[0])}{more}",
+            f"cannot read {printable(gone[0])}{more}",
             "the training text is no longer there",
             "put it back there",
         )
