@@ -271,7 +271,7 @@ class TestDamage:
         for path in list_checkpoints(tmp_path / "run" / "checkpoints"):
             (path / "weights.safetensors").unlink()
         for _ in range(2):
-            with pytest.raises(ModelFileError, match="no checkpoint to go on from") as refusal:
+            with pytest.raises(ModelFileError, match="no checkpoint to resume from") as refusal:
                 self.restored(life, tmp_path / "run" / "checkpoints")
         assert refusal.value.exit_code == 3
 

@@ -10,7 +10,7 @@ _HERE = Path(__file__).parent
 
 
 def load_textbook(config: GPTConfig) -> ModuleType:
-    """Run v2.py anew, with the shape of `config` for its constants."""
+    """Run v2.py again, with the shape of `config` for its constants."""
     path = _HERE / "v2.py"  # in an installed wheel; in a checkout it lies at the root
     if not path.exists():
         path = _HERE.parents[2] / "v2.py"

@@ -53,7 +53,7 @@ def read_record(run: Path) -> RunRecord:
         require_format(file, values["format"])
         rungs = tuple(Rung(name, float(loss)) for name, loss in values["ladder"].items())
         if not (rungs and isinstance(values["prompt"], str)):
-            raise ValueError("it names no baselines, or no prompt")
+            raise damaged(file, "it names no baselines, or no prompt")
         return RunRecord(
             model=restore(GPTConfig, values["model"]),
             training=restore(TrainConfig, values["training"]),
