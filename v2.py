@@ -33,8 +33,9 @@ def read_text() -> str:
         text = Path("input.txt").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         sys.exit("Put a text in UTF-8 into input.txt. / 请把一份 UTF-8 文本放进 input.txt。")
-    if len(text) <= 10 * BLOCK_SIZE:  # the last tenth must hold a window and the character after it
-        sys.exit(f"input.txt needs {10 * BLOCK_SIZE + 1} characters. / input.txt 的字符数不够。")
+    least = 10 * BLOCK_SIZE + 1  # the last tenth must hold a window and the character after it
+    if len(text) < least:
+        sys.exit(f"input.txt needs {least} characters or more. / input.txt 至少要 {least} 个字符。")
     if len(set(text)) == 1:
         sys.exit("input.txt repeats a single character. / input.txt 里只有一种字符。")
     return text
@@ -59,7 +60,7 @@ def get_batch(data: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dropout(x: Tensor, training: bool) -> Tensor:
-    """Do as nn.Dropout does, in half its time on a CPU. / 同 nn.Dropout，在 CPU 上只用一半时间。"""
+    """Do what nn.Dropout does, faster on a CPU. / 与 nn.Dropout 相同，在 CPU 上更快。"""
     if not training:
         return x
     kept = torch.rand(x.shape, device=x.device).ge_(DROP_OUT)  # 1 or 0
@@ -82,7 +83,7 @@ class MultiHeadAttention(nn.Module):
         B, T, C = x.shape
         q, k, v = self.qkv(x).split(C, dim=2)  # (B, T, 3C) -> three times (B, T, C)
         q, k, v = (z.view(B, T, N_HEADS, -1).transpose(1, 2) for z in (q, k, v))  # -> (B, H, T, D)
-        wei = q * q.size(-1) ** -0.5 @ k.transpose(-2, -1)  # (B, H, T, D) -> (B, H, T, T)
+        wei = (q * q.size(-1) ** -0.5) @ k.transpose(-2, -1)  # (B, H, T, D) -> (B, H, T, T)
         wei = wei.masked_fill(self.tril[:T, :T] == 0, float("-inf"))  # hide the future / 遮住未来
         wei = F.softmax(wei, dim=-1)  # each row sums to 1 / 每行之和为 1
         out = (wei @ v).transpose(1, 2).reshape(B, T, C)  # (B, H, T, D) -> (B, T, C)
@@ -161,17 +162,17 @@ def train_step(model: GPT, optimizer: AdamW, x: Tensor, y: Tensor, at_once: int)
 
 @torch.no_grad()
 def estimate_loss(model: GPT, data: Tensor) -> float:
-    """Average the loss over ten batches, without dropout. / 不用 dropout，取十批的平均损失。"""
+    """Average the loss over ten batches, without dropout. / 十批的平均损失，不用 dropout。"""
     model.eval()
-    batches = [get_batch(data) for _ in range(10)]
+    batches = [get_batch(data) for _ in range(10)]  # below: (B, T, V) -> (B * T, V)
     return sum(F.cross_entropy(model(x).flatten(0, 1), y.flatten()).item() for x, y in batches) / 10
 
 
 @torch.no_grad()
 def generate(model: GPT, ids: Tensor, length: int) -> Tensor:
-    """Write on, character by character: (B, T) -> (B, T + length). / 一个字符接一个字符地续写。"""
+    """Continue texts character by character: (B, T) -> (B, T + length). / 逐字续写。"""
     model.eval()
-    torch.manual_seed(1337)  # the same dice for every text / 每次都用同样的随机数
+    torch.manual_seed(1337)  # the same random numbers each time / 每次用同样的随机数
     for _ in range(length):
         logits = model(ids[:, -BLOCK_SIZE:])[:, -1]  # (B, T, V) -> (B, V)
         chosen = torch.multinomial(F.softmax(logits, dim=-1), 1)  # (B, V) -> (B, 1)
@@ -180,7 +181,7 @@ def generate(model: GPT, ids: Tensor, length: int) -> Tensor:
 
 
 def hardware() -> tuple[str, bool]:
-    """Choose a device; is it quick in bfloat16? / 选定设备；它算 bfloat16 快吗？"""
+    """Choose a device, and say if it is quick in bfloat16. / 选定设备；它算 bfloat16 快吗？"""
     if torch.cuda.is_available():
         return "cuda", torch.cuda.is_bf16_supported(including_emulation=False)
     if torch.backends.mps.is_available():
@@ -194,7 +195,7 @@ def main() -> None:
     text = read_text()
     characters = sorted(set(text))
     device, quick = hardware()
-    at_once = 8 if device == "cpu" else BATCH_SIZE  # 8 windows stay near the caches / 贴近缓存
+    at_once = 16 if device == "cpu" else BATCH_SIZE  # 16 windows stay near the caches / 贴近缓存
     data = torch.tensor(encode(text, characters), device=device)
     train_data, test_data = data.tensor_split([len(data) * 9 // 10])
     torch.manual_seed(1337)
