@@ -1,4 +1,4 @@
-"""What the eye is shown is what the model does: its predictions, its attention, its causality."""
+"""What is shown is what the model does: its predictions, its attention, its causality."""
 
 from dataclasses import fields, replace
 
@@ -21,10 +21,10 @@ def ids():
 
 
 @pytest.fixture
-def watched(tiny_model):
-    """Queries, keys, values and fused outputs of every layer, from the model's own fast path."""
+def attention_of(tiny_model):
+    """Queries, keys, values and outputs of every layer, from the fused attention that runs."""
 
-    def look(ids):
+    def run(ids):
         seen = []
 
         def attend(layer, q, k, v):
@@ -35,11 +35,11 @@ def watched(tiny_model):
             tiny_model(ids.unsqueeze(0), attend=attend)
         return seen
 
-    return look
+    return run
 
 
 @pytest.mark.parametrize("length", range(1, 9))
-def test_a_window_holds_the_examples_that_one_prefix_at_a_time_would_give(tiny_model, length):
+def test_predictions_of_a_window_equal_those_of_one_prefix_at_a_time(tiny_model, length):
     window = torch.tensor([*IDS, 4][: length + 1])
     found = predict(tiny_model, window, n_guesses=3)
     assert len(found.losses) == length
@@ -75,7 +75,7 @@ def test_ranks_and_probabilities_of_all_targets_cover_the_vocabulary(tiny_model,
     assert sum(float(found.probabilities[-1]) for found in asked) == pytest.approx(1, abs=1e-6)
 
 
-def test_all_guesses_together_are_certain_and_more_than_all_cannot_be_had(tiny_model, ids):
+def test_the_chances_of_all_guesses_sum_to_one_and_there_are_no_more_than_all(tiny_model, ids):
     found = predict(tiny_model, ids, n_guesses=99)
     assert found.guesses.shape == (7, 11)
     assert torch.allclose(found.chances.sum(-1), torch.ones(7))
@@ -92,20 +92,20 @@ def test_each_row_of_attention_sums_to_one_and_is_zero_above_the_diagonal(tiny_m
     assert (maps[..., ~above] > 0).all()
 
 
-def test_the_maps_give_the_very_outputs_of_the_models_own_fused_attention(tiny_model, ids, watched):
+def test_the_weights_give_the_outputs_of_the_models_own_fused_attention(
+    tiny_model, ids, attention_of
+):
     seen = inspect(tiny_model, ids)
-    layers = watched(ids)
+    layers = attention_of(ids)
     assert [layer for layer, *_ in layers] == [0, 1]
     for layer, _, _, v, output in layers:
         assert torch.allclose(seen.weights[layer] @ v[0], output[0], atol=1e-5)
         assert torch.allclose(seen.heads[layer], output[0], atol=1e-5)
 
 
-def test_queries_keys_values_and_embeddings_are_the_very_ones_of_the_model(
-    tiny_model, ids, watched
-):
+def test_queries_keys_values_and_embeddings_are_the_models_own(tiny_model, ids, attention_of):
     seen = inspect(tiny_model, ids)
-    for layer, q, k, v, _ in watched(ids):
+    for layer, q, k, v, _ in attention_of(ids):
         for own, kept in ((q, seen.q), (k, seen.k), (v, seen.v)):
             assert torch.allclose(kept[layer], own[0], atol=1e-5)
     assert torch.equal(seen.token, tiny_model.token_embedding.weight[ids])
@@ -113,9 +113,9 @@ def test_queries_keys_values_and_embeddings_are_the_very_ones_of_the_model(
         assert torch.equal(seen.position, tiny_model.position_embedding.weight[:8])
 
 
-def test_the_three_steps_of_attention_are_the_formula_row_by_row(tiny_model, ids, watched):
+def test_the_three_steps_of_attention_are_the_formula_row_by_row(tiny_model, ids, attention_of):
     seen = inspect(tiny_model, ids)
-    for layer, q, k, _, _ in watched(ids):
+    for layer, q, k, _, _ in attention_of(ids):
         for head in range(2):
             for t in range(8):
                 at = layer, head, t
@@ -127,12 +127,12 @@ def test_the_three_steps_of_attention_are_the_formula_row_by_row(tiny_model, ids
                 assert torch.allclose(seen.weights[at][: t + 1], row, atol=1e-5)
 
 
-def test_the_first_character_can_only_look_at_itself(tiny_model, ids):
+def test_the_first_character_attends_only_to_itself(tiny_model, ids):
     assert (inspect(tiny_model, ids).weights[:, :, 0, 0] == 1).all()
     assert (inspect(tiny_model, ids[:1]).weights == 1).all()
 
 
-def test_what_is_seen_inside_leads_to_what_the_model_says(tiny_model, ids):
+def test_the_activations_lead_to_the_models_own_logits(tiny_model, ids):
     seen = inspect(tiny_model, ids)
     with torch.no_grad():
         assert torch.allclose(seen.logits, tiny_model(ids.unsqueeze(0))[0], atol=1e-5)
@@ -141,7 +141,7 @@ def test_what_is_seen_inside_leads_to_what_the_model_says(tiny_model, ids):
     assert torch.allclose(seen.probabilities.sum(-1), torch.ones(8))
 
 
-def test_each_state_of_the_stream_is_the_one_before_and_what_a_branch_adds(tiny_model, ids):
+def test_each_state_of_the_stream_is_the_one_before_plus_a_branch(tiny_model, ids):
     seen = inspect(tiny_model, ids)
     start = seen.token if seen.position is None else seen.token + seen.position
     assert torch.equal(seen.stream[0], start)
@@ -156,7 +156,7 @@ def test_each_state_of_the_stream_is_the_one_before_and_what_a_branch_adds(tiny_
         assert torch.allclose(seen.v[layer].transpose(0, 1).flatten(1), v, atol=1e-5)
 
 
-def test_looking_leaves_the_model_as_it_was(tiny_model, ids):
+def test_inspecting_leaves_the_model_as_it_was(tiny_model, ids):
     model = tiny_model.train()
     with torch.no_grad():
         before = model(ids.unsqueeze(0))
@@ -166,7 +166,7 @@ def test_looking_leaves_the_model_as_it_was(tiny_model, ids):
 
 
 @pytest.mark.parametrize("position", range(8))
-def test_a_changed_character_moves_nothing_before_it_and_everything_after(
+def test_a_changed_character_changes_nothing_before_it_and_everything_after(
     tiny_model, ids, position
 ):
     moved = influence(tiny_model, ids, position)
@@ -176,7 +176,7 @@ def test_a_changed_character_moves_nothing_before_it_and_everything_after(
 
 
 @pytest.mark.parametrize("position", [0, 4, 7])
-def test_influence_is_the_largest_move_of_any_logit_from_one_change(tiny_model, ids, position):
+def test_influence_is_the_largest_change_of_any_logit(tiny_model, ids, position):
     changed = [(v + 1) % 11 if t == position else v for t, v in enumerate(IDS)]
     with torch.no_grad():
         before = tiny_model(ids.unsqueeze(0))[0]
@@ -186,12 +186,12 @@ def test_influence_is_the_largest_move_of_any_logit_from_one_change(tiny_model, 
 
 
 def test_influence_leaves_the_ids_as_they_were(tiny_model, ids):
-    influence(tiny_model, ids, 4)  # holds the last id of the vocabulary, which wraps around
+    influence(tiny_model, ids, 4)  # the last id of the vocabulary: its successor wraps around
     assert ids.tolist() == IDS
 
 
 @pytest.mark.parametrize(
-    "look",
+    "observe",
     [
         lambda m, i: predict(m, i).losses,
         lambda m, i: influence(m, i, 3),
@@ -199,14 +199,14 @@ def test_influence_leaves_the_ids_as_they_were(tiny_model, ids):
         lambda m, i: inspect(m, i).weights,
     ],
 )
-def test_dropout_is_off_and_no_graph_is_kept_while_looking(tiny_config, ids, look):
+def test_dropout_is_off_and_no_graph_is_kept(tiny_config, ids, observe):
     model = GPT(replace(tiny_config, dropout=0.5), torch.Generator().manual_seed(3)).train()
-    first, second = look(model, ids), look(model.train(), ids)
+    first, second = observe(model, ids), observe(model.train(), ids)
     assert torch.equal(first, second)
     assert not first.requires_grad
 
 
-def test_nothing_seen_keeps_a_graph(tiny_model, ids):
+def test_no_activation_keeps_a_graph(tiny_model, ids):
     seen = inspect(tiny_model, ids)
     tensors = [
         value for f in fields(seen) if isinstance(value := getattr(seen, f.name), torch.Tensor)

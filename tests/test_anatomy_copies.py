@@ -1,4 +1,4 @@
-"""Copied or invented: every passage that is named stands there, and none is missed."""
+"""Copied or invented: every passage found is there, and none is missed."""
 
 import pytest
 from hypothesis import given
@@ -11,23 +11,23 @@ TEXTS = st.text("ab字", max_size=40)
 
 
 @given(TEXTS, st.text("ab字x", max_size=12))
-def test_no_longer_beginning_stands_in_the_text_than_the_one_found(text, piece):
+def test_no_longer_match_than_the_one_found_occurs_in_the_text(text, piece):
     length, source = TrainingText(text).longest_match(piece)
     assert text[source : source + length] == piece[:length]
     assert length == len(piece) or piece[: length + 1] not in text
 
 
 @given(TEXTS, st.text("ab字x", max_size=12))
-def test_each_passage_stands_in_both_texts_and_cannot_be_made_longer(text, written):
-    passages = TrainingText(text).passages(written)
+def test_each_passage_occurs_in_both_texts_and_cannot_be_extended(text, sample):
+    passages = TrainingText(text).passages(sample)
     for passage in passages:
         end = passage.start + passage.length
-        own = written[passage.start : end]
+        own = sample[passage.start : end]
         assert own == text[passage.source : passage.source + passage.length] != ""
-        assert end == len(written) or written[passage.start : end + 1] not in text
-        assert passage.start == 0 or written[passage.start - 1 : end] not in text
-    held = {at for p in passages for at in range(p.start, p.start + p.length)}
-    assert held == {at for at, character in enumerate(written) if character in text}
+        assert end == len(sample) or sample[passage.start : end + 1] not in text
+        assert passage.start == 0 or sample[passage.start - 1 : end] not in text
+    covered = {at for p in passages for at in range(p.start, p.start + p.length)}
+    assert covered == {at for at, character in enumerate(sample) if character in text}
 
 
 @pytest.mark.parametrize("times", [1, 2, 300])
@@ -42,7 +42,7 @@ def test_short_passages_are_left_out_on_request():
     assert len(text.passages("to see or not", 3)) == 2
 
 
-def test_what_was_never_seen_is_a_coincidence_and_what_was_seen_a_copy():
+def test_matches_with_unseen_text_are_coincidences_and_copied_text_is_a_copy():
     text = story(20_000)
     training = TrainingText(text)
     shortest = training.shortest_copy(story(4000, seed=1))
@@ -54,7 +54,7 @@ def test_what_was_never_seen_is_a_coincidence_and_what_was_seen_a_copy():
     assert (found.start, found.source) == (1, 500)
 
 
-def test_stricter_means_longer():
+def test_a_smaller_chance_of_coincidence_asks_for_longer_passages():
     training, unseen = TrainingText(story(5000)), story(2000, seed=1)
     strict, usual, lax = (training.shortest_copy(unseen, chance) for chance in (0.0, 0.01, 0.5))
     longest = max(passage.length for passage in training.passages(unseen))

@@ -1,4 +1,4 @@
-"""Through the layers: contributions add up, and every state of the stream can be asked."""
+"""Layer by layer: contributions add up, and the lens reads every state of the stream."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ IDS = [3, 0, 7, 7, 10, 2, 5, 1, 4]
 
 @pytest.fixture
 def seen(tiny_model):
-    with torch.no_grad():  # far from 1 and 0, so that leaving either out shows
+    with torch.no_grad():  # far from 1 and 0, so that leaving either out would show
         tiny_model.ln_f.weight.mul_(1.7)
         tiny_model.ln_f.bias.add_(0.4)
     return inspect(tiny_model, torch.tensor(IDS[:-1]))
@@ -30,7 +30,7 @@ def test_contributions_add_up_to_every_state_of_the_stream(seen, position):
     assert last.keys() == every.keys()
 
 
-def test_every_part_that_writes_into_the_stream_is_named_once(seen):
+def test_every_part_that_adds_to_the_stream_has_one_label(seen):
     first = [("token",)] if seen.position is None else [("token",), ("position",)]
     layers = [
         [("head", n, 0), ("head", n, 1), ("attention bias", n), ("feed-forward", n)]
@@ -51,9 +51,9 @@ def test_the_parts_of_a_score_add_up_to_the_models_own_logit(tiny_model, seen, p
         assert len(split.labels) == len(split.values)
 
 
-def test_a_head_that_is_silenced_contributes_nothing_and_no_other_part_hides_it(tiny_model, seen):
+def test_an_ablated_head_contributes_nothing_and_the_rest_still_adds_up(tiny_model, seen):
     with torch.no_grad():
-        tiny_model.blocks[1].attn.project.weight[:, 8:] = 0  # what head 1 of layer 1 writes
+        tiny_model.blocks[1].attn.project.weight[:, 8:] = 0  # the output of head 1 in layer 1
     after = score_parts(inspect(tiny_model, seen.ids), 5, 4)
     values = dict(zip(after.labels, after.values.tolist(), strict=True))
     assert values["head", 1, 1] == 0
@@ -61,8 +61,8 @@ def test_a_head_that_is_silenced_contributes_nothing_and_no_other_part_hides_it(
     assert after.total == pytest.approx(after.score, abs=1e-4)
 
 
-def test_a_part_that_lifts_all_channels_alike_says_nothing(tiny_model, seen):
-    """LayerNorm takes the mean away, so only what differs between channels can count."""
+def test_adding_the_same_to_all_channels_changes_no_contribution(tiny_model, seen):
+    """LayerNorm subtracts the mean, so only differences between channels count."""
     before = score_parts(seen, 5, 4)
     with torch.no_grad():
         tiny_model.blocks[1].ffn.project.bias.add_(100)
@@ -70,7 +70,7 @@ def test_a_part_that_lifts_all_channels_alike_says_nothing(tiny_model, seen):
     assert torch.allclose(after.values, before.values, atol=1e-3)
 
 
-def test_the_last_state_answers_as_the_model_does(tiny_model, seen):
+def test_the_lens_on_the_last_state_predicts_as_the_model_does(tiny_model, seen):
     own = predict(tiny_model, torch.tensor(IDS), 3)
     through = lens(seen, torch.tensor(IDS[1:]), 3)
     assert through.losses.shape == (5, 8)
@@ -80,7 +80,7 @@ def test_the_last_state_answers_as_the_model_does(tiny_model, seen):
 
 
 @pytest.mark.parametrize("state", [0, 2, 4])
-def test_the_lens_is_what_a_model_of_fewer_layers_would_say(tiny_model, seen, state):
+def test_the_lens_predicts_as_a_model_of_fewer_layers_would(tiny_model, seen, state):
     tiny_model.blocks = tiny_model.blocks[: state // 2]
     own = predict(tiny_model, torch.tensor(IDS), 3)
     through = lens(seen, torch.tensor(IDS[1:]), 3)
@@ -88,7 +88,7 @@ def test_the_lens_is_what_a_model_of_fewer_layers_would_say(tiny_model, seen, st
     assert torch.equal(through.guesses[state], own.guesses)
 
 
-def test_at_the_size_of_the_textbook_run_the_sum_still_holds(tiny_config):
+def test_contributions_add_up_at_the_size_of_the_textbook_run(tiny_config):
     config = replace(tiny_config, vocab_size=65, block_size=64, n_layer=6, n_head=6, n_embd=384)
     model = GPT(config, torch.Generator().manual_seed(0))
     seen = inspect(model, torch.arange(64))

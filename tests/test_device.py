@@ -1,7 +1,8 @@
-"""What a machine offers: devices that are there, arithmetic it is quick at, batches it can hold."""
+"""What a machine offers: its devices, its fastest precision, the batches that fit its caches."""
 
 import contextlib
 import ctypes
+import platform
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ sizes = st.integers(1, 600)
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretend to have so many CUDA devices, and MPS or not."""
+    """Pretend to have a number of CUDA devices, and MPS or not."""
 
     def have(cuda: int = 0, mps: bool = False) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
@@ -33,13 +34,13 @@ def machine(monkeypatch):
     ("cuda", "mps", "best"),
     [(0, False, "cpu"), (0, True, "mps"), (1, False, "cuda"), (2, True, "cuda")],
 )
-def test_left_alone_the_best_device_is_taken(machine, cuda, mps, best):
+def test_the_best_device_is_the_default(machine, cuda, mps, best):
     machine(cuda, mps)
     assert pick_device() == pick_device("auto") == torch.device(best)
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:0", "cuda:1", "mps"])
-def test_a_device_that_is_there_can_be_named(machine, name):
+def test_a_device_of_this_machine_can_be_chosen(machine, name):
     machine(cuda=2, mps=True)
     assert pick_device(name) == torch.device(name)
 
@@ -56,7 +57,7 @@ def test_a_device_that_is_there_can_be_named(machine, name):
         (1, True, "xpu", "cuda, cuda:0, mps, cpu", "cuda"),
     ],
 )
-def test_an_absent_device_is_refused_with_what_is_offered(
+def test_an_absent_device_is_refused_with_those_on_offer(
     machine, cuda, mps, name, offered, advised
 ):
     machine(cuda, mps)
@@ -65,7 +66,7 @@ def test_an_absent_device_is_refused_with_what_is_offered(
     assert str(refusal.value) == (
         f"no device named {name!r} here\n"
         f"why: this machine offers {offered}\n"
-        f"fix: use --device {advised}, or leave it out"
+        f"fix: use the `device` {advised}, or leave it out"
     )
     assert refusal.value.exit_code == 2
 
@@ -90,15 +91,20 @@ def test_bfloat16_is_chosen_exactly_where_the_hardware_has_it(monkeypatch, has_b
         return has_bfloat16 or including_emulation
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", cuda_has_it)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bfloat16)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bfloat16})
     expected = torch.bfloat16 if has_bfloat16 else torch.float32
     assert pick_precision(CUDA) == pick_precision(CPU) == expected
     assert pick_precision(MPS) == torch.float32
     assert asked == [False]
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="not an x86 CPU")
+def test_torch_reports_bfloat16_under_the_name_that_is_read():
+    assert "avx512_bf16" in torch.cpu.get_capabilities()
+
+
 @pytest.mark.parametrize("device", [CPU, CUDA, MPS], ids=str)
-def test_a_named_precision_is_taken_whatever_the_hardware(device):
+def test_a_chosen_precision_is_used_on_any_hardware(device):
     assert pick_precision(device, "bfloat16") == torch.bfloat16
     assert pick_precision(device, "float32") == torch.float32
 
@@ -116,7 +122,7 @@ def test_autocast_is_off_for_float32_and_lowers_only_matrix_products():
 
 
 @given(batch_size=sizes, block_size=st.integers(1, 3000), n_embd=st.integers(1, 3000))
-def test_a_cpu_gets_the_fewest_equal_micro_batches_that_fit_its_caches(
+def test_a_cpu_gets_the_fewest_nearly_equal_micro_batches_that_fit_its_caches(
     batch_size, block_size, n_embd
 ):
     size = micro_batch_size(batch_size, block_size, n_embd, CPU)
@@ -124,7 +130,7 @@ def test_a_cpu_gets_the_fewest_equal_micro_batches_that_fit_its_caches(
     parts = -(-batch_size // size)
     assert 1 <= size <= min(batch_size, fitting)
     assert parts == -(-batch_size // fitting)
-    assert parts * (size - 1) < batch_size  # none smaller would do in as many
+    assert parts * (size - 1) < batch_size  # a smaller size would need more of them
 
 
 @given(batch_size=sizes, block_size=sizes, n_embd=sizes, factor=st.integers(1, 20))
@@ -137,17 +143,17 @@ def test_larger_windows_never_go_through_in_larger_micro_batches(
 
 
 @pytest.mark.parametrize("device", [CUDA, MPS], ids=str)
-def test_elsewhere_than_on_a_cpu_the_whole_batch_goes_through_at_once(device):
+def test_on_other_devices_the_whole_batch_goes_through_at_once(device):
     assert micro_batch_size(64, 4096, 4096, device) == 64
     assert micro_batch_size(61, 1, 1, device) == 61
 
 
-def test_nothing_about_a_window_is_too_large_for_a_micro_batch_of_one():
+def test_a_micro_batch_holds_at_least_one_window_however_large():
     assert micro_batch_size(7, 10**6, 10**6, CPU) == 1
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not the GNU C library")
-def test_memory_that_was_freed_is_not_fetched_again_page_by_page():
+def test_freed_memory_is_kept_and_not_faulted_in_again_page_by_page():
     program = """
 import resource, torch
 from zigpt.training.device import keep_freed_memory

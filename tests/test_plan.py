@@ -1,4 +1,4 @@
-"""What a run costs: arithmetic over a measured step, budgets that are filled, memory that grows."""
+"""The cost of a run: arithmetic over a measured step, filled budgets, estimated memory."""
 
 import os
 from collections.abc import Sequence
@@ -34,12 +34,12 @@ MODEL = GPTConfig(vocab_size=30, block_size=16, n_layer=2, n_head=2, n_embd=32, 
 TRAINING = TrainConfig(
     batch_size=4, warmup_steps=50, max_steps=100, eval_interval=20, eval_chars=320
 )
-TEXT = Corpus.from_text(story(2000))  # 1,800 characters to learn from, 200 to be tested on
+TEXT = Corpus.from_text(story(2000))  # 1,800 characters to learn from, 200 for validation
 
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Let every step take so many seconds, whatever the machine."""
+    """Let every step take a given number of seconds on any machine."""
 
     def steps_take(seconds: float) -> None:
         monkeypatch.setattr(planning, "time_step", lambda *_: seconds)
@@ -56,18 +56,19 @@ def test_a_plan_is_arithmetic_over_the_measured_step(measured):
     assert plan.seconds_per_step == 0.75
     assert plan.epochs == 100 * 4 * 16 / 1800
     assert plan.evaluations == 6  # at 0, 20, 40, 60, 80 and 100
-    # A look scores 320 train and all 200 test characters, forwards only: a third of a step's work.
+    # An evaluation scores 320 train and all 200 validation characters, forwards only: a third of
+    # a step's work.
     assert plan.seconds_per_evaluation == pytest.approx(0.75 / 3 * (320 + 200) / 64)
     assert plan.seconds == pytest.approx(100 * 0.75 + 6 * plan.seconds_per_evaluation)
 
 
-def test_no_more_characters_are_scored_than_there_are(measured):
+def test_no_more_characters_are_scored_than_the_text_has(measured):
     measured(1.0)
     plan = make_plan(MODEL, replace(TRAINING, eval_chars=10**9), TEXT, CPU)
     assert plan.seconds_per_evaluation == pytest.approx(1 / 3 * 2000 / 64)
 
 
-def test_one_epoch_reads_as_many_characters_as_there_are_to_learn_from(measured):
+def test_one_epoch_reads_as_many_characters_as_the_train_split_has(measured):
     measured(1.0)
     corpus = Corpus.from_text("ab" * 640)  # 1,152 to learn from: 18 steps of 4 windows of 16
     plan = make_plan(MODEL, replace(TRAINING, max_steps=18), corpus, CPU)
@@ -84,7 +85,7 @@ def test_one_epoch_reads_as_many_characters_as_there_are_to_learn_from(measured)
         (3, 10),
     ],
 )
-def test_the_planned_looks_are_those_that_training_takes(measured, max_steps, interval):
+def test_the_planned_evaluations_are_those_that_training_makes(measured, max_steps, interval):
     measured(1.0)
     config = replace(TRAINING, max_steps=max_steps, eval_interval=interval)
     model = replace(MODEL, vocab_size=TEXT.tokenizer.vocab_size, n_layer=1, n_embd=4)
@@ -121,7 +122,7 @@ def clock(monkeypatch):
     return make
 
 
-def test_the_fastest_step_but_the_first_is_the_measure(clock):
+def test_the_fastest_step_but_the_first_counts(clock):
     clock(0.1, 0.5, 0.25, 0.75, 0.5)
     assert time_step(MODEL, TRAINING, TEXT, CPU) == 0.25
 
@@ -143,13 +144,13 @@ def test_a_step_of_many_micro_batches_is_timed_by_one_of_them(clock):
     assert {tuple(inputs.shape) for _, inputs, _ in watch.steps} == {(16, 128)}
 
 
-def test_what_is_timed_is_the_real_model_learning_the_real_text(clock):
+def test_the_real_model_is_timed_on_the_real_text(clock):
     watch = clock(1.0, 1.0, 1.0)
     time_step(MODEL, TRAINING, TEXT, CPU, budget=0.0)
     state, inputs, targets = watch.steps[0]
     expected = TEXT.batch(0, 4, 16, TRAINING.seed)
     assert state.model.config == MODEL
-    # The same work, with steps too small to diverge.
+    # The same work, with a learning rate too small to diverge.
     assert 0 < state.config.learning_rate < 1e-6
     assert replace(TRAINING, learning_rate=1e-9, final_learning_rate=1e-9) == state.config
     assert inputs.tolist() == expected[0].tolist()
@@ -195,7 +196,7 @@ def test_on_a_cpu_only_one_micro_batch_is_in_memory_at_a_time():
     assert micro_batch_size(64, 128, 1024, CPU) == 16
     of = {b: replace(TRAINING, batch_size=b) for b in (16, 64)}
     grown = memory_bytes(model, of[64], CPU) - memory_bytes(model, of[16], CPU)
-    assert grown == 16 * 48 * 128  # the windows themselves: ids, and where they stand
+    assert grown == 16 * 48 * 128  # the windows themselves: ids, and their positions in the text
     assert memory_bytes(model, of[64], CUDA) > memory_bytes(model, of[16], CUDA)
 
 
@@ -219,26 +220,26 @@ def test_activations_are_estimated_close_to_what_autograd_keeps(
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         with autocast(CPU, pick_precision(CPU, precision)):
             logits = gpt(ids)
-        loss = next_character_loss(logits.float(), ids)  # keeps them alive until it goes
+        loss = next_character_loss(logits.float(), ids)  # keeps them alive
     real = sum(size for place, size in kept.items() if place not in weights)
     assert loss.requires_grad
     config = replace(TRAINING, batch_size=batch_size, precision=precision)
     estimate = memory_bytes(model, config, CPU) - without_activations(model)
-    # Never much less; more where the logits are large, whose gradients backward needs as well.
+    # Never much less; more where logits are large, whose gradients the backward pass needs as well.
     assert 0.9 * real < estimate < 2.7 * real
 
 
-def test_a_training_that_just_fits_is_let_through_and_one_byte_less_is_not(monkeypatch):
+def test_a_training_that_just_fits_is_accepted_and_with_one_byte_less_refused(monkeypatch):
     needed = memory_bytes(MODEL, TRAINING, CPU)
-    monkeypatch.setattr(planning, "_memory_of", lambda device: needed)
+    monkeypatch.setattr(planning, "_total_memory", lambda device: needed)
     require_memory(MODEL, TRAINING, CPU)
-    monkeypatch.setattr(planning, "_memory_of", lambda device: needed - 1)
+    monkeypatch.setattr(planning, "_total_memory", lambda device: needed - 1)
     with pytest.raises(OutOfMemoryError):
         require_memory(MODEL, TRAINING, CPU)
 
 
 def test_a_training_that_does_not_fit_is_refused_word_for_word(monkeypatch):
-    monkeypatch.setattr(planning, "_memory_of", lambda device: 8.0 * 2**30)
+    monkeypatch.setattr(planning, "_total_memory", lambda device: 8.0 * 2**30)
     model = GPTConfig(vocab_size=65, block_size=256, n_layer=48, n_head=25, n_embd=1600)
     needed = memory_bytes(model, TRAINING, CPU) / 2**30
     with pytest.raises(OutOfMemoryError) as refusal:
@@ -246,12 +247,12 @@ def test_a_training_that_does_not_fit_is_refused_word_for_word(monkeypatch):
     assert str(refusal.value) == (
         f"{model.n_parameters:,} parameters do not fit into 8 GB of memory\n"
         f"why: this training needs about {needed:,.0f} GB\n"
-        "fix: use a smaller --n-embd, --n-layer, --block-size or --batch-size, or --preset laptop"
+        "fix: lower `n_embd`, `n_layer`, `block_size` or `batch_size`, or use the `preset` laptop"
     )
     assert refusal.value.exit_code == 7
 
 
-def test_the_memory_of_a_gpu_is_asked_of_the_gpu_itself(monkeypatch):
+def test_the_memory_of_a_gpu_is_that_of_the_chosen_one(monkeypatch):
     def properties(device):
         assert device == torch.device("cuda:1")
         return SimpleNamespace(total_memory=memory_bytes(MODEL, TRAINING, CUDA) - 1)
@@ -271,7 +272,7 @@ def test_the_memory_of_a_cpu_is_all_that_the_machine_has(monkeypatch):
     require_memory(MODEL, TRAINING, CPU)
 
 
-def test_a_machine_that_does_not_say_what_memory_it_has_is_trusted(monkeypatch):
+def test_a_machine_that_does_not_report_its_memory_is_trusted(monkeypatch):
     huge = replace(MODEL, n_layer=10**6)
     with pytest.raises(OutOfMemoryError):
         require_memory(huge, TRAINING, CPU)
@@ -279,19 +280,19 @@ def test_a_machine_that_does_not_say_what_memory_it_has_is_trusted(monkeypatch):
     require_memory(huge, TRAINING, CPU)
 
 
-def spent(config: TrainConfig, per_step: float, per_look: float) -> float:
-    """Seconds of a whole training: looks at 0, at every interval and at the end."""
-    looks = 1 + -(-config.max_steps // config.eval_interval)
-    return config.max_steps * per_step + looks * per_look
+def spent(config: TrainConfig, per_step: float, per_evaluation: float) -> float:
+    """Seconds of a whole training: evaluations at 0, at every interval and at the end."""
+    evaluations = 1 + -(-config.max_steps // config.eval_interval)
+    return config.max_steps * per_step + evaluations * per_evaluation
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Plan with costs of our own, and say what fits."""
+    """Plan with given costs, and return the config that fits."""
 
-    def fit(minutes, per_step, per_look, config=TRAINING, corpus=TEXT):
+    def fit(minutes, per_step, per_evaluation, config=TRAINING, corpus=TEXT):
         def plan(model, config, corpus, device):
-            return Plan(0, 0, config.max_steps, 1.0, per_step, 1, per_look)
+            return Plan(0, 0, config.max_steps, 1.0, per_step, 1, per_evaluation)
 
         monkeypatch.setattr(planning, "make_plan", plan)
         return fit_to_minutes(minutes, MODEL, config, corpus, CPU)
@@ -308,33 +309,33 @@ BUDGETS = [
 ]
 
 
-@pytest.mark.parametrize(("minutes", "per_step", "per_look"), BUDGETS)
-def test_the_budget_is_filled_and_not_passed(machine, minutes, per_step, per_look):
-    config = machine(minutes, per_step, per_look)
-    assert 0.9 * 60 * minutes < spent(config, per_step, per_look) <= 60 * minutes
+@pytest.mark.parametrize(("minutes", "per_step", "per_evaluation"), BUDGETS)
+def test_the_budget_is_filled_and_not_exceeded(machine, minutes, per_step, per_evaluation):
+    config = machine(minutes, per_step, per_evaluation)
+    assert 0.9 * 60 * minutes < spent(config, per_step, per_evaluation) <= 60 * minutes
 
 
-def test_a_short_budget_is_not_passed_either(machine):
-    # A step of 0.12 s, a look of 0.8 s, 100 steps between looks: what a laptop was measured at.
+def test_a_short_budget_is_not_exceeded_either(machine):
+    # A step of 0.12 s, an evaluation of 0.8 s every 100 steps: as measured on a laptop.
     config = replace(TRAINING, eval_interval=100, max_steps=1500)
     assert spent(machine(0.5, 0.12, 0.8, config), 0.12, 0.8) <= 30
 
 
-@pytest.mark.parametrize(("minutes", "per_look"), [(1.0, 3.0), (1.2, 3.0), (5.8, 25.0)])
-def test_a_budget_of_few_steps_is_not_spent_on_looks(machine, minutes, per_look):
+@pytest.mark.parametrize(("minutes", "per_evaluation"), [(1.0, 3.0), (1.2, 3.0), (5.8, 25.0)])
+def test_a_budget_of_few_steps_is_not_exceeded_by_its_evaluations(machine, minutes, per_evaluation):
     for per_step in (0.01 * i for i in range(60, 300)):
-        config = machine(minutes, per_step, per_look)
-        assert config.max_steps == 10 or spent(config, per_step, per_look) <= 60 * minutes
+        config = machine(minutes, per_step, per_evaluation)
+        assert config.max_steps == 10 or spent(config, per_step, per_evaluation) <= 60 * minutes
 
 
-@pytest.mark.parametrize("per_look", [0.0, 0.5])
-def test_the_exact_loss_at_the_end_has_its_place_in_the_budget(machine, per_look):
+@pytest.mark.parametrize("per_evaluation", [0.0, 0.5])
+def test_the_exact_loss_at_the_end_is_part_of_the_budget(machine, per_evaluation):
     corpus = Corpus.from_text(story(60_000))
-    config = machine(2.0, 0.1, per_look, corpus=corpus)
-    # The test split is 6,000 characters, 94 steps' worth, but forwards only: a third of the time.
+    config = machine(2.0, 0.1, per_evaluation, corpus=corpus)
+    # The validation split has 6,000 characters: 94 steps, but forwards only, a third of the time.
     exact = 0.1 / 3 * 6000 / 64
-    assert config.max_steps < machine(2.0, 0.1, per_look).max_steps
-    assert 0.85 * 120 < spent(config, 0.1, per_look) + exact <= 120
+    assert config.max_steps < machine(2.0, 0.1, per_evaluation).max_steps
+    assert 0.85 * 120 < spent(config, 0.1, per_evaluation) + exact <= 120
 
 
 @pytest.mark.parametrize("minutes", [0.0, 0.001, -5.0])
@@ -343,7 +344,7 @@ def test_ten_steps_are_made_however_short_the_time(machine, minutes):
     assert (config.max_steps, config.warmup_steps, config.eval_interval) == (10, 1, 1)
 
 
-def test_time_decides_the_steps_and_the_schedule_is_shaped_to_them(machine):
+def test_time_decides_the_steps_and_the_schedule_is_fitted_to_them(machine):
     short, long = machine(1.0, 0.5, 0.0), machine(100.0, 0.5, 0.0)
     for config in (short, long):
         assert config.warmup_steps == min(50, config.max_steps // 10)
@@ -352,18 +353,18 @@ def test_time_decides_the_steps_and_the_schedule_is_shaped_to_them(machine):
     assert (long.warmup_steps, long.eval_interval) == (50, 20)
 
 
-def test_nothing_but_the_schedule_is_touched(machine):
+def test_only_the_schedule_is_changed(machine):
     before, after = asdict(TRAINING), asdict(machine(3.0, 0.1, 0.2))
     changed = {name for name in before if before[name] != after[name]}
     assert changed <= {"max_steps", "warmup_steps", "eval_interval"}
 
 
-def test_the_number_of_steps_asked_for_before_does_not_matter(machine):
+def test_the_number_of_steps_configured_before_does_not_matter(machine):
     one, other = (machine(3.0, 0.1, 0.2, replace(TRAINING, max_steps=n)) for n in (60, 9999))
     assert one == other
 
 
-def test_the_cost_is_measured_on_the_very_settings_of_the_run(monkeypatch):
+def test_the_cost_is_measured_on_the_settings_of_the_run(monkeypatch):
     asked = []
 
     def time_step(*arguments):

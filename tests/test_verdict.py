@@ -1,4 +1,4 @@
-"""Words for a training: learning, underfit, overfit since step N; milestones once each."""
+"""The verdict on a training: learning, underfit, overfit since step N; each milestone once."""
 
 import math
 
@@ -20,29 +20,29 @@ LADDER = ladder_of(4.2, 3.3, 2.5, 2.0, 1.7)
 losses = st.floats(0.1, 6)
 
 
-def run(*test_losses: float, train_losses: tuple[float, ...] | None = None) -> list[Point]:
-    """Looks every 100 steps; the train loss falls along unless given."""
-    train = train_losses or tuple(4.2 - 0.01 * i for i in range(len(test_losses)))
-    return [Point(100 * i, a, b) for i, (a, b) in enumerate(zip(train, test_losses, strict=True))]
+def run(*val_losses: float, train_losses: tuple[float, ...] | None = None) -> list[Point]:
+    """Evaluations every 100 steps; unless given, the train loss falls slowly."""
+    train = train_losses or tuple(4.2 - 0.01 * i for i in range(len(val_losses)))
+    return [Point(100 * i, a, b) for i, (a, b) in enumerate(zip(train, val_losses, strict=True))]
 
 
-def test_a_test_loss_that_rises_while_the_train_loss_falls_is_overfit_since_the_best_step():
+def test_a_val_loss_that_rises_while_the_train_loss_falls_is_overfit_since_the_best_step():
     verdict = judge(run(4.2, 2.0, 1.5, 1.6, 1.8, train_losses=(4.2, 2.0, 1.4, 1.0, 0.5)), LADDER)
     assert verdict == Verdict(
         "overfit since step 200",
-        "the train loss still fell to 0.500 while the test loss rose from 1.500 to 1.800",
-        "The model that was kept is that of the best step; more text, more --dropout or a "
-        "smaller model would help",
+        "the train loss fell further to 0.500 while the validation loss rose from 1.500 to 1.800",
+        "The model from the best step was kept; more text, a higher `dropout` or a smaller model "
+        "would help",
     )
 
 
-def test_a_test_loss_that_rises_together_with_the_train_loss_is_not_overfit():
+def test_a_val_loss_that_rises_together_with_the_train_loss_is_not_overfit():
     points = run(4.2, 1.5, 1.6, train_losses=(4.2, 1.4, 1.45))
     assert "overfit" not in judge(points, LADDER).word
 
 
 @pytest.mark.parametrize(("rise", "overfit"), [(0.005, False), (0.0, False), (0.02, True)])
-def test_a_rise_within_the_noise_of_two_looks_is_not_overfit(rise, overfit):
+def test_a_rise_within_the_noise_of_two_evaluations_is_not_overfit(rise, overfit):
     verdict = judge(run(4.2, 1.5, 1.5 + rise), LADDER)
     assert verdict.word.startswith("overfit") == overfit
 
@@ -52,27 +52,27 @@ def test_a_rise_within_the_noise_of_two_looks_is_not_overfit(rise, overfit):
     [
         (4.3, "is no better than chance"),
         (4.2, "is no better than chance"),
-        (4.1, "beats no more than the uniform"),
-        (3.0, "beats no more than the unigram"),
-        (2.4, "beats no more than the bigram"),
+        (4.1, "beats only the uniform"),
+        (3.0, "beats only the unigram"),
+        (2.4, "beats only the bigram"),
     ],
 )
-def test_not_beating_pairs_and_triples_is_underfit(loss, passed):
+def test_not_beating_the_trigram_is_underfit(loss, passed):
     verdict = judge(run(4.5, loss + 0.1, loss), LADDER)
     assert verdict == Verdict(
         "underfit",
-        f"the test loss of {loss:.3f} {passed}",
-        "Train longer with --max-steps, or raise --learning-rate",
+        f"the validation loss of {loss:.3f} {passed}",
+        "Train longer with a higher `max_steps`, or raise the `learning_rate`",
     )
 
 
-def test_losses_that_rose_from_the_start_ask_for_smaller_steps():
+def test_losses_that_rose_from_the_start_ask_for_a_lower_learning_rate():
     verdict = judge(run(4.2, 9.0, 99.0, train_losses=(4.2, 8.0, 98.0)), LADDER)
-    assert (verdict.word, verdict.advice) == ("underfit", "Lower --learning-rate")
+    assert (verdict.word, verdict.advice) == ("underfit", "Lower the `learning_rate`")
 
 
 @pytest.mark.parametrize("loss", [1.9, 1.6, 0.5])
-def test_beating_triples_of_characters_is_learning(loss):
+def test_beating_the_trigram_is_learning(loss):
     assert judge(run(4.2, loss + 0.5, loss), LADDER).word == "learning"
 
 
@@ -80,46 +80,46 @@ def test_a_loss_that_still_falls_asks_for_more_steps():
     points = run(4.2, 3.0, 2.5, 2.2, 1.9, 1.6)
     assert judge(points, LADDER) == Verdict(
         "learning",
-        "the test loss fell by another 0.300 in the last fifth of the steps",
-        "More steps would make it better still",
+        "the validation loss fell by another 0.300 in the last fifth of the steps",
+        "More steps would lower it further",
     )
 
 
 def test_a_fall_is_measured_over_the_last_fifth_of_the_steps_only():
-    # 10 looks after the first: the last fifth begins at step 800.
+    # 10 evaluations after the first: the last fifth begins at step 800.
     points = run(4.2, 3.0, 2.5, 2.2, 2.0, 1.9, 1.8, 1.7, 1.6, 1.57, 1.55)
     assert "fell by another 0.050 in" in judge(points, LADDER).why
 
 
-def test_a_loss_that_has_settled_asks_for_more_model_or_text():
+def test_a_loss_that_has_settled_asks_for_a_larger_model_or_more_text():
     verdict = judge(run(4.2, 2.0, 1.60, 1.598, 1.597, 1.596), LADDER)
     assert verdict == Verdict(
         "learning",
-        "the test loss has settled at 1.596, below the 5-gram",
-        "A larger model or more text would take it further",
+        "the validation loss has settled at 1.596, below the 5-gram",
+        "A larger model or more text would lower it further",
     )
 
 
-def test_a_model_between_trigram_and_5_gram_is_told_what_it_passed():
+def test_the_verdict_names_the_last_baseline_that_was_beaten():
     assert judge(run(4.2, 1.9, 1.9), LADDER).why.endswith("below the trigram")
 
 
-def test_a_settled_training_is_judged_by_its_best_look_not_by_its_last():
+def test_a_settled_training_is_judged_by_its_best_evaluation_not_by_its_last():
     verdict = judge(run(4.2, 2.0, 1.695, 1.701, 1.703), LADDER)  # the 5-gram is at 1.7
-    assert verdict.why == "the test loss has settled at 1.695, below the 5-gram"
+    assert verdict.why == "the validation loss has settled at 1.695, below the 5-gram"
 
 
-def test_a_training_whose_first_looks_are_lost_can_be_judged():
+def test_a_training_whose_first_evaluations_are_lost_can_be_judged():
     verdict = judge([Point(1000, 1.5, 1.6)], LADDER)
-    assert verdict.why == "the test loss has settled at 1.600, below the 5-gram"
+    assert verdict.why == "the validation loss has settled at 1.600, below the 5-gram"
 
 
-def test_a_training_stopped_at_its_first_look_can_be_judged():
+def test_a_training_stopped_at_its_first_evaluation_can_be_judged():
     assert judge([Point(0, 4.3, 4.3)], LADDER).word == "underfit"
 
 
 def test_a_verdict_reads_as_one_line():
-    assert str(Verdict("learning", "it falls", "Go on")) == "learning: it falls. Go on."
+    assert str(Verdict("learning", "it falls", "Wait")) == "learning: it falls. Wait."
 
 
 @given(st.lists(st.tuples(losses, losses), min_size=1, max_size=12))
@@ -148,7 +148,7 @@ def test_a_rung_above_the_lowest_is_not_enough_where_the_bigram_is_the_lowest():
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "said"),
+    ("before", "now", "expected"),
     [
         (math.inf, 4.3, None),
         (math.inf, 4.1, "beats the uniform"),
@@ -165,21 +165,21 @@ def test_a_rung_above_the_lowest_is_not_enough_where_the_bigram_is_the_lowest():
         (1.9, 4.5, None),
     ],
 )
-def test_a_milestone_is_the_rung_just_passed(before, now, said):
-    assert milestone(before, now, LADDER) == said
+def test_a_milestone_is_the_rung_just_passed(before, now, expected):
+    assert milestone(before, now, LADDER) == expected
 
 
 @given(st.lists(losses, min_size=1, max_size=30))
 def test_each_rung_is_announced_at_most_once_in_a_run_of_best_losses(seen):
-    best, said = math.inf, []
+    best, announced = math.inf, []
     for loss in seen:
         if loss < best:
-            said.append(milestone(best, loss, LADDER))
+            announced.append(milestone(best, loss, LADDER))
             best = loss
-    spoken = [line for line in said if line]
-    assert len(set(spoken)) == len(spoken)
+    announced = [line for line in announced if line]
+    assert len(set(announced)) == len(announced)
     rung = LADDER.beaten(best)
-    assert spoken[-1:] == ([f"beats the {rung.name}"] if rung else [])
+    assert announced[-1:] == ([f"beats the {rung.name}"] if rung else [])
 
 
 @given(before=losses, worse=st.floats(0, 3))

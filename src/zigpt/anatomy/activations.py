@@ -1,4 +1,4 @@
-"""Everything that one forward pass computes, taken from the model's own run."""
+"""All activations of one forward pass, recorded while the model computes them."""
 
 import copy
 from collections.abc import Callable
@@ -16,97 +16,97 @@ from zigpt.gpt.model import GPT
 
 @dataclass(frozen=True)
 class Activations:
-    """What a model computed for one window, in the letters of `zigpt.gpt.model`.
+    """The activations of a model on one window, in the letters of `zigpt.gpt.model`.
 
-    L counts layers from 0. The residual stream is kept in S = 2 L + 1 states: as the embeddings
-    leave it, then after each attention and each feed-forward. F = 4 C.
+    L is the number of layers and F = 4 C the width of the feed-forward. The residual stream has
+    S = 2 L + 1 states: after the embeddings, then after each attention and each feed-forward.
     """
 
     model: GPT
     ids: Int[Tensor, " T"]
-    token: Float[Tensor, "T C"]
-    position: Float[Tensor, "T C"] | None  # the modern architecture has none
-    stream: Float[Tensor, "S T C"]
-    attention_inputs: Float[Tensor, "L T C"]  # the stream normed, and shifted if modern
-    q: Float[Tensor, "L H T D"]  # q and k as they meet: turned by position if modern
+    token: Float[Tensor, "T C"]  # token embeddings
+    position: Float[Tensor, "T C"] | None  # position embeddings; None in the modern architecture
+    stream: Float[Tensor, "S T C"]  # the residual stream
+    attention_inputs: Float[Tensor, "L T C"]  # after LayerNorm and, if modern, token shift
+    q: Float[Tensor, "L H T D"]  # queries and keys; if modern, after rotation by position
     k: Float[Tensor, "L H T D"]
-    v: Float[Tensor, "L H T D"]
-    heads: Float[Tensor, "L H T D"]  # weights v: what each head has read
-    ffn_inputs: Float[Tensor, "L T C"]
-    hidden: Float[Tensor, "L T F"]  # inside the feed-forward, after GELU
-    ffn: Float[Tensor, "L T C"]  # what it adds to the stream
+    v: Float[Tensor, "L H T D"]  # values
+    heads: Float[Tensor, "L H T D"]  # the output of each head: weights @ v
+    ffn_inputs: Float[Tensor, "L T C"]  # as attention_inputs
+    hidden: Float[Tensor, "L T F"]  # the hidden layer of the feed-forward, after GELU
+    ffn: Float[Tensor, "L T C"]  # the output of the feed-forward, added to the stream
     logits: Float[Tensor, "T V"]
 
     @cached_property
     def scores(self) -> Float[Tensor, "L H T T"]:
-        """How well each query (row) matches each key (column), before the mask."""
+        """Attention scores of each query (row) with each key (column), before the mask."""
         return attention_scores(self.q, self.k)
 
     @cached_property
     def masked(self) -> Float[Tensor, "L H T T"]:
-        """The scores with the future at -inf."""
+        """The scores with future positions at -inf."""
         return hide_future(self.scores)
 
     @cached_property
     def weights(self) -> Float[Tensor, "L H T T"]:
-        """Where each position looks: the softmax of each masked row."""
+        """Attention weights: the softmax of each masked row."""
         return attention_weights(self.q, self.k)
 
     @cached_property
     def probabilities(self) -> Float[Tensor, "T V"]:
-        """What the next character may be, at each position."""
+        """The distribution of the next character at each position."""
         return self.logits.softmax(-1)
 
 
 @torch.no_grad()
 def inspect(model: GPT, ids: Int[Tensor, " T"]) -> Activations:
-    """Run a model once, without dropout, and keep what passes through its parts.
+    """Run a model once on a window, without dropout, and keep all its activations.
 
-    Listeners sit on a copy of the modules that shares the weights: the model itself is not touched,
-    and may be at work elsewhere.
+    Forward hooks are registered on a copy of the modules that shares the weights: the model itself
+    is not touched, and may be in use elsewhere.
     """
     own = copy.deepcopy(model, {id(weight): weight for weight in model.parameters()}).eval()
-    given: dict[str, Tensor] = {}
-    made: dict[str, Tensor] = {}
-    met: list[tuple[Tensor, ...]] = []
+    inputs: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
+    attention: list[tuple[Tensor, ...]] = []
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        met.append((q, k, v, readable_attention(layer, q, k, v)))
-        return met[-1][-1]
+        attention.append((q, k, v, readable_attention(layer, q, k, v)))
+        return attention[-1][-1]
 
-    for name, part in own.named_modules():
-        part.register_forward_hook(_listener(name, given, made))
+    for name, module in own.named_modules():
+        module.register_forward_hook(_recorder(name, inputs, outputs))
     own(ids.unsqueeze(0), attend=attend)
 
     blocks = [f"blocks.{layer}" for layer in range(model.config.n_layer)]
 
-    def of_blocks(found: dict[str, Tensor], part: str) -> Tensor:
-        return torch.cat([found[f"{block}.{part}"] for block in blocks])
+    def of_blocks(recorded: dict[str, Tensor], module: str) -> Tensor:
+        return torch.cat([recorded[f"{block}.{module}"] for block in blocks])
 
-    q, k, v, heads = (torch.cat(parts) for parts in zip(*met, strict=True))
-    halves = [state for block in blocks for state in (given[f"{block}.ln_2"], made[block])]
+    q, k, v, heads = (torch.cat(layers) for layers in zip(*attention, strict=True))
+    states = [state for block in blocks for state in (inputs[f"{block}.ln_2"], outputs[block])]
     return Activations(
         model=model,
         ids=ids,
-        token=made["token_embedding"][0],
-        position=made.get("position_embedding"),
-        stream=torch.cat([made["dropout"], *halves]),
-        attention_inputs=of_blocks(given, "attn.qkv"),
+        token=outputs["token_embedding"][0],
+        position=outputs.get("position_embedding"),
+        stream=torch.cat([outputs["dropout"], *states]),
+        attention_inputs=of_blocks(inputs, "attn.qkv"),
         q=q,
         k=k,
         v=v,
         heads=heads,
-        ffn_inputs=of_blocks(given, "ffn.expand"),
-        hidden=of_blocks(given, "ffn.project"),
-        ffn=of_blocks(made, "ffn"),
-        logits=made[""][0],
+        ffn_inputs=of_blocks(inputs, "ffn.expand"),
+        hidden=of_blocks(inputs, "ffn.project"),
+        ffn=of_blocks(outputs, "ffn"),
+        logits=outputs[""][0],
     )
 
 
-def _listener(
-    name: str, given: dict[str, Tensor], made: dict[str, Tensor]
+def _recorder(
+    name: str, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
 ) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
-    def keep(part: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        given[name], made[name] = inputs[0], output
+    def record(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+        inputs[name], outputs[name] = arguments[0], output
 
-    return keep
+    return record

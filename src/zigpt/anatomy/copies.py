@@ -1,4 +1,4 @@
-"""Copied or invented: the passages of a text that stand word for word in the training text."""
+"""Copied or invented: the passages of a text that occur word for word in the training text."""
 
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 @dataclass(frozen=True)
 class Passage:
-    """`length` characters from `start` on that also stand in the training text at `source`."""
+    """`length` characters from `start` that also occur in the training text, at `source`."""
 
     start: int
     length: int
@@ -17,11 +17,10 @@ class Passage:
 
 
 class TrainingText:
-    """A text in which passages are found quickly: all its beginnings, in alphabetical order.
+    """A text with a suffix array, in which passages are found quickly.
 
-    Sorting them takes about a second per million characters, twice that if all of it stands there
-    twice; then 500 characters are looked up in 10 ms. It keeps 8 bytes per character, and needs
-    50 while sorting.
+    Building it takes about a second per million characters, or two if the text repeats itself;
+    500 characters are then looked up in 10 ms. It takes 8 bytes per character, 50 while building.
     """
 
     def __init__(self, text: str) -> None:
@@ -29,59 +28,59 @@ class TrainingText:
         self._order = _suffix_order(text)
 
     def longest_match(self, piece: str) -> tuple[int, int]:
-        """Find how much of the beginning of `piece` stands in the text, and where."""
-        place = bisect_left(self._order, piece, key=lambda at: self.text[at : at + len(piece)])
+        """Find the longest beginning of `piece` that occurs in the text: its length, and where."""
+        rank = bisect_left(self._order, piece, key=lambda at: self.text[at : at + len(piece)])
         found = [
-            (_shared(piece, self.text[at : at + len(piece)]), int(at))
-            for at in self._order[max(0, place - 1) : place + 1]
+            (_common_prefix(piece, self.text[at : at + len(piece)]), int(at))
+            for at in self._order[max(0, rank - 1) : rank + 1]
         ]
         return max(found, default=(0, 0))
 
-    def passages(self, written: str, shortest: int = 1) -> list[Passage]:
+    def passages(self, sample: str, shortest: int = 1) -> list[Passage]:
         """Find all passages of at least `shortest` characters that no other one contains."""
         found: list[Passage] = []
         end = 0
-        for start in range(len(written)):
-            length, source = self.longest_match(written[start:])
+        for start in range(len(sample)):
+            length, source = self.longest_match(sample[start:])
             if start + length > end:
                 end = start + length
                 found.append(Passage(start, length, source))
         return [passage for passage in found if passage.length >= shortest]
 
     def shortest_copy(self, unseen: str, chance: float = 0.01) -> int:
-        """Say from how many characters on a passage is a copy and not a coincidence.
+        """Measure from what length a passage counts as copied and not as a coincidence.
 
-        Measured: text that the model never saw, such as the test split, shares words and phrases
-        with the training text too. No more than a share of `chance` of its characters stand in
-        passages as long as that.
+        Text that the model has never seen, such as the validation split, shares words and phrases
+        with the training text too. At most a fraction `chance` of its characters lie in passages
+        of that length or longer.
         """
-        longest = np.zeros(len(unseen), np.int64)  # of the passages that hold each character
+        longest = np.zeros(len(unseen), np.int64)  # passage that covers each character
         for passage in self.passages(unseen):
-            held = longest[passage.start : passage.start + passage.length]
-            np.maximum(held, passage.length, out=held)
-        return (
-            1 + int(np.quantile(longest, 1 - chance, method="inverted_cdf")) if len(unseen) else 1
-        )
+            covered = longest[passage.start : passage.start + passage.length]
+            np.maximum(covered, passage.length, out=covered)
+        if not unseen:
+            return 1
+        return 1 + int(np.quantile(longest, 1 - chance, method="inverted_cdf"))
 
 
-def _shared(a: str, b: str) -> int:
-    """Count the characters with which both begin."""
+def _common_prefix(a: str, b: str) -> int:
+    """Count the characters that both begin with."""
     pairs = enumerate(zip(a, b, strict=False))
     return next((n for n, (one, other) in pairs if one != other), min(len(a), len(b)))
 
 
 def _suffix_order(text: str) -> Int[np.ndarray, " N"]:
-    """Sort all positions by what follows them, by doubling (Manber and Myers 1993).
+    """Sort all positions by the text from there on, by prefix doubling (Manber and Myers 1993).
 
-    If positions are ranked by their next n characters, the ranks of a position and of the one n
-    further on, taken as a pair, rank it by its next 2 n.
+    Once positions are ranked by their next n characters, the pair of the ranks at a position and n
+    characters later ranks it by its next 2 n.
     """
     rank = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.int64) + 1
     order, n = np.arange(len(rank)), 1
     while True:
-        further = np.zeros_like(rank)
-        further[:-n] = rank[n:]
-        pair = rank * (rank.max(initial=0) + 1) + further
+        later = np.zeros_like(rank)
+        later[:-n] = rank[n:]
+        pair = rank * (rank.max(initial=0) + 1) + later
         order = pair.argsort(kind="stable")
         is_new = np.diff(pair[order], prepend=-1) != 0
         rank[order] = is_new.cumsum()

@@ -1,4 +1,4 @@
-"""Through the layers: what each part adds to the residual stream, and to a character's score."""
+"""Layer by layer: what each part adds to the residual stream and to the logit of a character."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from torch import Tensor
 from zigpt.anatomy.activations import Activations
 from zigpt.anatomy.predictions import Predictions, judge
 
-Label = tuple[str | int, ...]  # what something is, then its numbers: ("head", layer, head)
+Label = tuple[str | int, ...]  # the kind of part, then its indices: ("head", layer, head)
 
 
 @dataclass(frozen=True)
 class ScoreParts:
-    """A character's score as a sum of what every part of the model contributes to it."""
+    """The logit of a character as a sum of contributions, one from each part of the model."""
 
     labels: list[Label]
     values: Float[Tensor, " N"]
@@ -22,15 +22,16 @@ class ScoreParts:
 
     @property
     def total(self) -> float:
-        """The sum of the values: the score, but for rounding."""
+        """The sum of the values: the score, up to rounding."""
         return float(self.values.sum())
 
 
 @torch.no_grad()
 def lens(seen: Activations, targets: Int[Tensor, " T"], n_guesses: int = 1) -> Predictions:
-    """Ask the head what it would say if the model ended after each state of the stream.
+    """Read each state of the residual stream with the head, as if the model ended there.
 
-    The dimension in front counts the 2 L + 1 states; the last is the model's own answer.
+    The logit lens (nostalgebraist 2020). The leading dimension counts the 2 L + 1 states; the last
+    gives the model's own predictions.
     """
     return judge(seen.model.head(seen.model.ln_f(seen.stream)), targets, n_guesses)
 
@@ -39,9 +40,9 @@ def lens(seen: Activations, targets: Int[Tensor, " T"], n_guesses: int = 1) -> P
 def contributions(
     seen: Activations, position: int, state: int | None = None
 ) -> dict[Label, Float[Tensor, " C"]]:
-    """Take the stream at one position apart into all that was added to it, in order.
+    """Split the residual stream at one position into all that was added to it, in order.
 
-    The parts add up to `seen.stream[state, position]`; the last state if none is named.
+    The parts add up to `seen.stream[state, position]`, by default of the last state.
     """
     config = seen.model.config
     parts: dict[Label, Tensor] = {("token",): seen.token[position]}
@@ -51,7 +52,7 @@ def contributions(
     for layer in range(config.n_layer):
         project = f"blocks.{layer}.attn.project"
         weight = seen.model.get_parameter(f"{project}.weight")
-        # (C, C) -> (C, H, D): the columns that read each head
+        # (C, C) -> (C, H, D): the columns that multiply each head
         by_head = weight.view(config.n_embd, config.n_head, -1)
         for head in range(config.n_head):
             parts["head", layer, head] = by_head[:, head] @ seen.heads[layer, head, position]
@@ -67,15 +68,15 @@ def contributions(
 def score_parts(seen: Activations, position: int, character: int) -> ScoreParts:
     """Split the logit of a character (its id) at a position into contributions that add up to it.
 
-    The last LayerNorm takes the mean away, which is linear, and divides by the standard deviation,
-    which is taken as it was. So each part counts without its own mean, divided by the deviation of
-    the whole; what the norm's bias does to the score is a part of its own.
+    Direct logit attribution (Elhage et al. 2021). The last LayerNorm subtracts the mean, which is
+    linear, and divides by the standard deviation, which is held fixed: each part counts less its
+    own mean, divided by the deviation of the whole. The norm's bias is a part of its own.
     """
     norm, row = seen.model.ln_f, seen.model.head.weight[character]
     parts = contributions(seen, position)
-    added = torch.stack(list(parts.values()))
+    stacked = torch.stack(list(parts.values()))
     deviation = (seen.stream[-1, position].var(correction=0) + norm.eps).sqrt()
-    centred = added - added.mean(-1, keepdim=True)
+    centred = stacked - stacked.mean(-1, keepdim=True)
     values = centred @ (row * norm.weight / deviation)
     return ScoreParts(
         labels=[*parts, ("norm bias",)],

@@ -1,7 +1,8 @@
-"""Which device, which arithmetic, how much at once: what this machine is good at."""
+"""Device, precision and micro-batch size: what suits this machine."""
 
 import contextlib
 import ctypes
+import math
 import os
 from contextlib import AbstractContextManager
 
@@ -10,14 +11,14 @@ import torch
 from zigpt.errors import UsageError
 from zigpt.gpt.config import Precision
 
-# Activations of one micro-batch that still live in a CPU's caches: B x T x C values.
+# Activations of a micro-batch that still fit into a CPU's caches: B x T x C values.
 _CACHE_FRIENDLY = 1 << 21
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # names of the C library's <malloc.h>
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Turn "auto", "cpu", "cuda", "cuda:1" or "mps" into a device that is really there.
+    """Turn "auto", "cpu", "cuda", "cuda:1" or "mps" into a device that this machine has.
 
     Raises:
         UsageError: the named device is not on this machine.
@@ -46,9 +47,9 @@ def describe(device: torch.device) -> str:
 
 
 def pick_precision(device: torch.device, wanted: Precision = "auto") -> torch.dtype:
-    """Choose the arithmetic of matrix products: bfloat16 where the device has it in hardware.
+    """Choose the precision of matrix products: bfloat16 where the hardware has it.
 
-    float16 is never chosen: it needs loss scaling, and on MPS it is where NaNs come from.
+    Never float16: it needs loss scaling, and on MPS it produces NaNs.
     """
     if wanted != "auto":
         return torch.bfloat16 if wanted == "bfloat16" else torch.float32
@@ -65,15 +66,15 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def precision_name(precision: torch.dtype) -> str:
-    """Name a precision as the setting does: "float32", "bfloat16"."""
+    """Name a precision as the setting `precision` does: "float32" or "bfloat16"."""
     return str(precision).removeprefix("torch.")
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory it frees, for the next step of a training to use again.
+    """Let this process keep the memory that it frees, for the next training step to reuse.
 
-    By default the GNU C library hands large blocks back at once, and every step begins by getting
-    them again page by page: a tenth to a quarter of its time on a CPU. Elsewhere does nothing.
+    By default the GNU C library returns large blocks to the system at once, and every step gets
+    them back page by page: a tenth to a quarter of its time on a CPU. Elsewhere does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt:
@@ -82,20 +83,20 @@ def keep_freed_memory() -> None:
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
-    """Run matrix products in `precision`; weights, sums and the loss stay float32."""
+    """Run matrix products in `precision`; weights, sums and the loss stay in float32."""
     if precision == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=precision)
 
 
 def micro_batch_size(batch_size: int, block_size: int, n_embd: int, device: torch.device) -> int:
-    """Decide how many windows go through the model at once; the gradients of all add up.
+    """Choose how many windows go through the model at once; their gradients add up.
 
-    On a CPU few enough that activations stay near its caches, in micro-batches as equal as can be;
-    elsewhere the whole batch.
+    On a CPU few enough for the activations to stay in its caches, in micro-batches of nearly equal
+    size; elsewhere the whole batch.
     """
     if device.type != "cpu":
         return batch_size
-    most = max(1, _CACHE_FRIENDLY // (block_size * n_embd))
-    parts = -(-batch_size // most)
-    return -(-batch_size // parts)
+    largest = max(1, _CACHE_FRIENDLY // (block_size * n_embd))
+    n_micro_batches = math.ceil(batch_size / largest)
+    return math.ceil(batch_size / n_micro_batches)

@@ -1,6 +1,6 @@
-"""What a run would cost on this machine, known before it starts: parameters, memory, time.
+"""What a run would cost on this machine, before it starts: parameters, memory, time.
 
-Time is not guessed but measured, on a few throw-away steps of the very model.
+Time is not guessed but measured, on a few steps of the same model, which are thrown away.
 """
 
 import math
@@ -18,31 +18,31 @@ from zigpt.training.device import micro_batch_size, pick_precision
 from zigpt.training.loop import FINAL_CHARS, TrainState, train_step
 
 _PROGRAM_BYTES = 400 << 20  # Python and torch themselves
-_WINDOW_BYTES = 16  # for each character of a batch: where it stands, and its id
-_LAYER_COPIES = 20  # values of width C kept per position and layer for the backward pass
-_FORWARD_SHARE = 1 / 3  # of a step's arithmetic: backward does it twice more
+_WINDOW_BYTES = 16  # for each character of a batch: its position in the text, and its id
+_LAYER_COPIES = 20  # vectors of width C kept per position and layer for the backward pass
+_FORWARD_SHARE = 1 / 3  # of a step's arithmetic: the backward pass has twice as much
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Costs of a training; times in seconds, if the machine stays as busy as it is now."""
+    """The cost of a training; times in seconds, if the machine stays as busy as it is now."""
 
     parameters: int
     memory_bytes: int
     steps: int
-    epochs: float  # how often the train split is read, on average
+    epochs: float  # passes over the train split, on average
     seconds_per_step: float
     evaluations: int  # of the train and validation loss
     seconds_per_evaluation: float
 
     @property
     def seconds(self) -> float:
-        """The whole training."""
+        """The time of the whole training."""
         return self.steps * self.seconds_per_step + self.evaluations * self.seconds_per_evaluation
 
 
 def make_plan(model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device) -> Plan:
-    """Measure a few steps and lay out what the whole training costs."""
+    """Measure a few steps and work out what the whole training would cost."""
     per_step = time_step(model, config, corpus, device)
     chars_per_step = config.batch_size * model.block_size
     scored = sum(min(config.eval_chars, len(ids)) for ids in (corpus.train, corpus.validation))
@@ -64,12 +64,12 @@ def time_step(
     device: torch.device,
     budget: float = 0.25,
 ) -> float:
-    """Measure the seconds of one training step on a model that is thrown away.
+    """Measure the seconds of one training step, on a model that is thrown away.
 
-    Times single micro-batches for about `budget` seconds, the first not counted, and takes the
-    fastest: whatever else the machine does can only slow one down.
+    Times single micro-batches for about `budget` seconds and takes the fastest but the first:
+    anything else the machine does can only slow one down.
     """
-    # With steps too small to lead anywhere: the same batch again and again might diverge.
+    # With a learning rate of almost 0: on the same batch again and again it might diverge.
     state = TrainState.initialise(
         model, replace(config, learning_rate=1e-9, final_learning_rate=1e-9), device
     )
@@ -97,35 +97,36 @@ def memory_bytes(model: GPTConfig, config: TrainConfig, device: torch.device) ->
 
 
 def require_memory(model: GPTConfig, config: TrainConfig, device: torch.device) -> None:
-    """Check that the training fits into this machine at all, before anything is built.
+    """Check that the training fits into the memory of this machine, before anything is built.
 
     Raises:
         OutOfMemoryError: it needs more than there is.
     """
-    needed, there = memory_bytes(model, config, device), _memory_of(device)
-    if needed > there:
+    needed, available = memory_bytes(model, config, device), _total_memory(device)
+    if needed > available:
+        size = f"{available / 2**30:.0f} GB"
         raise OutOfMemoryError(
-            f"{model.n_parameters:,} parameters do not fit into {there / 2**30:.0f} GB of memory",
+            f"{model.n_parameters:,} parameters do not fit into {size} of memory",
             f"this training needs about {needed / 2**30:,.0f} GB",
             "lower `n_embd`, `n_layer`, `block_size` or `batch_size`, or use the `preset` laptop",
         )
 
 
-def _memory_of(device: torch.device) -> float:
+def _total_memory(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory)
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return math.inf  # Windows does not say
+    return math.inf  # not reported on Windows
 
 
 def fit_to_minutes(
     minutes: float, model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device
 ) -> TrainConfig:
-    """Choose the number of steps that fills a time budget, and shape the schedule to it."""
+    """Choose the number of steps that fills a time budget, and fit the schedule to it."""
     plan = make_plan(model, config, corpus, device)
     per_char = _FORWARD_SHARE * plan.seconds_per_step / (config.batch_size * model.block_size)
-    # A twentieth is left for samples, pictures and saving.
+    # A twentieth is left for samples, plots and saving.
     budget = 0.95 * 60 * minutes - per_char * min(len(corpus.validation), FINAL_CHARS)
     # One evaluation every eval_interval steps and at both ends, but at least ten.
     spaced = (budget - 2 * plan.seconds_per_evaluation) / (

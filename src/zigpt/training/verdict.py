@@ -1,4 +1,4 @@
-"""Reading a loss in words: what was beaten, and how a training went.
+"""A loss in words: which baselines it beats, and how the training went.
 
 Losses are in nats per character. This module knows no tensor and no file.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from zigpt.data.baselines import Ladder
 
-_CLEAR = 0.01  # nats per character: less than this is noise between two evaluations
+_NOISE = 0.01  # nats per character: a smaller difference between evaluations means nothing
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`word` is learning, underfit or overfit; the rest says why and what to try."""
+    """`word` is learning, underfit or overfit since a step; the rest says why, and what to try."""
 
     word: str
     why: str
@@ -33,7 +33,7 @@ class Verdict:
 
 
 def milestone(before: float, now: float, ladder: Ladder) -> str | None:
-    """Say which rung the validation loss has just passed, if any."""
+    """Name the rung that the validation loss has just passed, if any."""
     rung = ladder.beaten(now)
     if rung is None or rung == ladder.beaten(before):
         return None
@@ -50,35 +50,35 @@ def judge(points: Sequence[Point], ladder: Ladder) -> Verdict:
     first, last = points[0], points[-1]
     best = min(points, key=lambda point: point.val_loss)
     beaten = ladder.beaten(best.val_loss)
-    if last.val_loss > best.val_loss + _CLEAR and last.train_loss < best.train_loss:
+    if last.val_loss > best.val_loss + _NOISE and last.train_loss < best.train_loss:
         return Verdict(
             f"overfit since step {best.step}",
-            f"the train loss still fell to {last.train_loss:.3f} while the validation loss rose "
+            f"the train loss fell further to {last.train_loss:.3f} while the validation loss rose "
             f"from {best.val_loss:.3f} to {last.val_loss:.3f}",
-            "The kept model is from the best step; more text, more `dropout` or a "
-            "smaller model would help",
+            "The model from the best step was kept; more text, a higher `dropout` or a smaller "
+            "model would help",
         )
-    earlier = [point for point in points if point.step <= 0.8 * last.step] or [first]
-    gain = earlier[-1].val_loss - last.val_loss
     lowest = min(ladder.rungs, key=lambda rung: rung.loss)
     low = ("uniform", "unigram", "bigram")
     if beaten is None or (beaten.name in low and beaten.loss > lowest.loss):
-        passed = f"only beats the {beaten.name}" if beaten else "is no better than chance"
+        passed = f"beats only the {beaten.name}" if beaten else "is no better than chance"
         return Verdict(
             "underfit",
             f"the validation loss of {best.val_loss:.3f} {passed}",
             "Lower the `learning_rate`"
-            if last.train_loss > first.train_loss + _CLEAR
-            else "Train longer with more `max_steps`, or raise the `learning_rate`",
+            if last.train_loss > first.train_loss + _NOISE
+            else "Train longer with a higher `max_steps`, or raise the `learning_rate`",
         )
-    if gain > _CLEAR:
+    earlier = [point for point in points if point.step <= 0.8 * last.step] or [first]
+    gain = earlier[-1].val_loss - last.val_loss
+    if gain > _NOISE:
         return Verdict(
             "learning",
             f"the validation loss fell by another {gain:.3f} in the last fifth of the steps",
-            "More steps would make it better still",
+            "More steps would lower it further",
         )
     return Verdict(
         "learning",
         f"the validation loss has settled at {best.val_loss:.3f}, below the {beaten.name}",
-        "A larger model or more text would take it further",
+        "A larger model or more text would lower it further",
     )
