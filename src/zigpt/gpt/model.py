@@ -3,7 +3,7 @@
 One legend for the whole project:
 
     B batch      windows of text side by side
-    T time       positions in a window; S where keys reach further back than queries
+    T time       positions in a window
     C channels   width of the residual stream, `n_embd`
     H heads      D = C / H channels each
     V vocabulary distinct characters
