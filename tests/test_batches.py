@@ -15,9 +15,9 @@ seeds = st.integers(0, 2**63 - 1)
 LETTERS = CharTokenizer("abcdefghij")
 
 
-def counting(train: int, test: int = 0) -> Corpus:
+def counting(train: int, validation: int = 0) -> Corpus:
     """A corpus whose ids are their own positions, so that windows show where they come from."""
-    ids = np.arange(train + test, dtype=np.uint16)
+    ids = np.arange(train + validation, dtype=np.uint16)
     return Corpus(LETTERS, ids[:train], ids[train:])
 
 
@@ -33,7 +33,7 @@ def starts(
 
 
 @given(length=st.integers(2, 3000))
-def test_the_last_tenth_of_a_text_is_the_test_split(length):
+def test_the_last_tenth_of_a_text_is_the_validation_split(length):
     text = text_of(length)
     corpus = Corpus.from_text(text)
     decode = corpus.tokenizer.decode
@@ -54,13 +54,13 @@ def test_a_given_tokenizer_is_kept():
         Corpus.from_text("abbaz", LETTERS)
 
 
-@pytest.mark.parametrize(("text", "distinct"), [("", 0), ("a", 1), ("字" * 1000, 1), ("\n\n", 1)])
-def test_a_text_of_fewer_than_two_distinct_characters_is_refused(text, distinct):
+@pytest.mark.parametrize("text", ["", "a", "字" * 1000, "\n\n"])
+def test_a_text_of_fewer_than_two_distinct_characters_is_refused(text):
     with pytest.raises(TextError) as refusal:
         Corpus.from_text(text)
     assert str(refusal.value) == (
-        f"the text has {distinct} distinct characters\n"
-        "why: with fewer than two there is nothing to predict\n"
+        "the text has fewer than two distinct characters\n"
+        "why: there is nothing to predict\n"
         "fix: give a file with running text"
     )
     assert refusal.value.exit_code == 3
@@ -71,7 +71,7 @@ def test_two_distinct_characters_are_enough():
 
 
 @given(step=steps, seed=seeds, others=st.lists(st.tuples(steps, seeds), max_size=4))
-def test_a_batch_is_the_same_whatever_was_drawn_before(step, seed, others):
+def test_a_batch_does_not_depend_on_earlier_draws(step, seed, others):
     corpus = counting(500)
     expected = corpus.batch(step, 4, 16, seed)
     for other_step, other_seed in others:
@@ -82,13 +82,13 @@ def test_a_batch_is_the_same_whatever_was_drawn_before(step, seed, others):
 
 
 def test_the_batches_of_a_seed_never_change_between_versions():
-    # These windows are part of what a resumed run relies on. If this fails, old runs would go on
-    # with other batches. numpy may do this as well: it keeps Philox stable, not `integers`.
+    # A resumed run relies on these windows. If this fails, old runs would continue with other
+    # batches. numpy may be the cause: it promises to keep Philox stable, but not `integers`.
     inputs, _ = counting(1000).batch(7, 4, 8, 1337)
     assert inputs[:, 0].tolist() == [936, 366, 230, 376]
 
 
-def test_every_seed_and_every_step_draws_batches_of_its_own():
+def test_every_seed_and_every_step_draws_different_batches():
     corpus = counting(60_000)
     keys = [(step, seed) for step in range(20) for seed in (*range(20), 2**63 - 1)]
     drawn = {tuple(corpus.batch(step, 4, 8, seed)[0][:, 0].tolist()) for step, seed in keys}
@@ -103,7 +103,7 @@ def test_every_seed_and_every_step_draws_batches_of_its_own():
     spare=st.integers(1, 50),
 )
 def test_targets_are_the_inputs_shifted_by_one(step, seed, batch_size, block_size, spare):
-    corpus = counting(block_size + spare, test=30)
+    corpus = counting(block_size + spare, validation=30)
     inputs, targets = corpus.batch(step, batch_size, block_size, seed)
     assert inputs.shape == targets.shape == (batch_size, block_size)
     assert inputs.dtype == targets.dtype == np.int64
@@ -114,9 +114,9 @@ def test_targets_are_the_inputs_shifted_by_one(step, seed, batch_size, block_siz
     assert targets.max() < len(corpus.train)
 
 
-def test_every_window_of_the_train_split_can_be_drawn_and_about_as_often():
-    # 20 windows, 20,000 draws: 1,000 each, standard deviation 31. Six of them are never passed.
-    corpus = counting(27, test=10)
+def test_every_window_of_the_train_split_is_drawn_about_equally_often():
+    # 20 windows, 20,000 draws: 1,000 each, standard deviation 31. Nothing is six of them off.
+    corpus = counting(27, validation=10)
     inputs, _ = corpus.batch(0, 20_000, 7, 1)
     seen, counts = np.unique(inputs[:, 0], return_counts=True)
     assert seen.tolist() == list(range(20))
@@ -152,7 +152,7 @@ def test_windows_come_in_full_batches_and_a_short_one_comes_alone():
 
 
 def test_each_split_is_walked_by_its_own_name():
-    corpus = counting(40, test=10)
+    corpus = counting(40, validation=10)
     assert starts(corpus, "train", 20, 2) == [0, 20]
     assert starts(corpus, "validation", 20, 2) == [40]
 
@@ -179,7 +179,7 @@ def test_most_windows_are_whole_and_evenly_spread(whole, rest, share, batch_size
 
 
 @pytest.mark.parametrize("most", [6, 7, 100])
-def test_as_many_windows_as_there_are_or_more_means_all_of_them_with_the_short_one(most):
+def test_asked_for_all_windows_or_more_it_walks_all_with_the_short_one(most):
     corpus = counting(1 + 5 * 10 + 4)
     assert starts(corpus, "train", 10, 3, most) == [0, 10, 20, 30, 40, 50]
 
@@ -188,7 +188,7 @@ def test_no_more_windows_than_most_are_walked():
     assert len(starts(counting(1 + 5 * 10 + 4), "train", 10, 3, most=5)) == 5
 
 
-def test_the_same_windows_are_walked_at_every_look():
+def test_every_evaluation_walks_the_same_windows():
     corpus = counting(1000)
     assert starts(corpus, "train", 16, 4, most=10) == starts(corpus, "train", 16, 7, most=10)
 
@@ -198,7 +198,7 @@ def test_an_empty_split_has_no_windows():
 
 
 def test_a_split_of_one_character_has_no_target_and_so_no_window():
-    assert starts(counting(20, test=1), "validation", 4, 2) == []
+    assert starts(counting(20, validation=1), "validation", 4, 2) == []
 
 
 @given(length=st.integers(11, 4000))
@@ -210,15 +210,15 @@ def test_the_named_block_size_is_the_largest_that_passes(length):
         corpus.require(largest + 1)
     assert refusal.value.what == f"{length} characters are too few for block size {largest + 1}"
     assert refusal.value.why.endswith(f"the largest is {largest}")
-    assert f"use --block-size {largest} or less" in refusal.value.fix
+    assert f"use a `block_size` of {largest} or less" in refusal.value.fix
     for split in ("train", "validation"):
         assert len(next(iter(corpus.windows(split, largest, 1)))[0][0]) == largest
     assert corpus.batch(0, 2, largest, 0)[0].shape == (2, largest)
 
 
-@pytest.mark.parametrize(("train", "test"), [(5, 30), (30, 5)])
-def test_a_window_must_fit_into_the_shorter_split(train, test):
-    assert counting(train, test).largest_block_size == 4
+@pytest.mark.parametrize(("train", "validation"), [(5, 30), (30, 5)])
+def test_a_window_must_fit_into_the_shorter_split(train, validation):
+    assert counting(train, validation).largest_block_size == 4
 
 
 def test_a_refused_block_size_reads_word_for_word():
@@ -226,14 +226,14 @@ def test_a_refused_block_size_reads_word_for_word():
         Corpus.from_text(text_of(1000)).require(256)
     assert str(refusal.value) == (
         "1000 characters are too few for block size 256\n"
-        "why: the last tenth is for testing and must hold a window: the largest is 99\n"
-        "fix: use --block-size 99 or less, or a text of at least 2570 characters"
+        "why: a block must fit into the held-out last tenth: the largest is 99\n"
+        "fix: use a `block_size` of 99 or less, or a text of at least 2570 characters"
     )
     assert refusal.value.exit_code == 3
 
 
 @pytest.mark.parametrize("length", [2, 9, 10])
-def test_a_text_too_short_for_any_window_is_told_to_grow(length):
+def test_a_text_too_short_for_any_window_has_no_possible_block_size(length):
     corpus = Corpus.from_text(text_of(length))
     with pytest.raises(TextError) as refusal:
         corpus.require(1)
@@ -248,7 +248,7 @@ def test_a_text_of_the_advised_length_is_long_enough(block_size):
     Corpus.from_text("ab" * (advised // 2)).require(block_size)
 
 
-def test_batches_of_every_id_type_are_what_the_model_reads():
+def test_batches_are_int64_whatever_the_type_of_the_ids():
     characters = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
     corpus = Corpus.from_text(characters * 2)
     assert corpus.train.dtype == np.uint16

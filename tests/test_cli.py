@@ -305,7 +305,7 @@ def test_bad_texts_are_refused_each_for_its_own_reason(refused, tmp_path):
         (tmp_path / "missing.txt", "missing.txt"),
         (file("empty.txt", b""), "empty"),
         (file("binary.txt", bytes(range(256)) * 20), "binary"),
-        (file("same.txt", b"a" * 500), "1 distinct"),
+        (file("same.txt", b"a" * 500), "fewer than two distinct"),
         (file("short.txt", short), "100 characters are too few for block size 16"),
     ]:
         code, what, why, fix = refused(*train, path)

@@ -1,4 +1,4 @@
-"""Settings: the impossible refused, all of it at once; presets; what overrides drag along."""
+"""Settings: impossible values refused all at once; presets; what overrides change besides."""
 
 import json
 import math
@@ -123,7 +123,7 @@ IMPOSSIBLE = [
     ),
 ]
 
-EDGES_OF_THE_POSSIBLE = [
+EDGES = [
     (GPTConfig, {"vocab_size": 1, "block_size": 1, "n_layer": 1, "n_head": 1, "n_embd": 1}),
     (GPTConfig, {"vocab_size": 10**12, "block_size": 2**20, "n_layer": 10**12}),
     (GPTConfig, {"dropout": 0.0}),
@@ -168,7 +168,7 @@ def test_every_impossible_value_is_refused_with_its_own_problem_and_remedy(
     assert advice.startswith(remedy)
 
 
-def test_every_number_of_every_config_has_an_impossible_value():
+def test_every_number_of_every_config_has_a_range():
     refused = {(part, name) for part, name, *_ in IMPOSSIBLE}
     for part in (GPTConfig, TrainConfig, SampleConfig):
         for field in fields(part):
@@ -176,13 +176,13 @@ def test_every_number_of_every_config_has_an_impossible_value():
             assert chosen_by_name or (part, field.name) in refused
 
 
-@pytest.mark.parametrize(("part", "values"), EDGES_OF_THE_POSSIBLE)
+@pytest.mark.parametrize(("part", "values"), EDGES)
 def test_the_last_possible_value_before_an_impossible_one_is_accepted(part, values):
     assert asdict(part(**values)) == {**asdict(part()), **values}
 
 
 @pytest.mark.parametrize("part", [GPTConfig(), TrainConfig(), SampleConfig()])
-def test_settings_cannot_be_changed_past_the_checks(part):
+def test_settings_cannot_be_changed_without_being_checked(part):
     name = "vocab_size" if isinstance(part, GPTConfig) else "seed"
     with pytest.raises(FrozenInstanceError):
         setattr(part, name, -1)
@@ -221,7 +221,7 @@ def test_the_advised_widths_are_the_nearest_divisible_ones(n_embd, n_head):
         assert GPTConfig(n_embd=width, n_head=n_head).n_embd == width
 
 
-def test_a_width_below_the_number_of_heads_is_advised_one_value_once():
+def test_for_a_width_below_the_number_of_heads_one_value_is_advised():
     ((_, remedy),) = refusal(GPTConfig, n_embd=3, n_head=6).problems
     assert remedy == "try n_embd 6"
 
@@ -283,7 +283,7 @@ def test_a_model_of_a_trillion_layers_is_counted_without_naming_its_weights():
 
 @given(shape=shapes)
 @example(shape=TEXTBOOK)
-def test_parameters_are_counted_as_the_real_model_has_them(shape):
+def test_the_parameter_table_adds_up_the_weights_of_the_real_model(shape):
     config = model_of(shape)
     rows = {
         "token_embedding": "token embedding",
@@ -303,14 +303,14 @@ def test_parameters_are_counted_as_the_real_model_has_them(shape):
     assert config.n_parameters == sum(real.values())
 
 
-def test_a_modern_width_is_made_of_pairs_in_every_head():
+def test_a_modern_head_has_an_even_number_of_channels():
     ((problem, remedy),) = refusal(GPTConfig, n_embd=35, n_head=5, architecture="modern").problems
     assert problem == "n_embd (35) must be divisible by 2 x n_head (10)"
     assert remedy == "try n_embd 30 or 40"
     assert GPTConfig(n_embd=40, n_head=5, architecture="modern").n_embd == 40
 
 
-def test_a_block_has_a_limit_also_where_no_weight_does():
+def test_a_block_has_a_limit_even_where_no_weight_depends_on_it():
     assert GPTConfig(block_size=2**20, architecture="modern").block_size == 2**20
     ((problem, _),) = refusal(GPTConfig, block_size=2**20 + 1, architecture="modern").problems
     assert problem == "block_size (1048577) must be at most 1,048,576"
@@ -320,7 +320,7 @@ def test_every_preset_is_classic():
     assert {configure(65, preset, {})[0].architecture for preset in PRESETS} == {"classic"}
 
 
-def test_what_a_file_says_is_a_config_again():
+def test_a_config_survives_a_file():
     for config in (GPTConfig(architecture="modern"), TrainConfig(optimizer="muon")):
         assert restore(type(config), json.loads(json.dumps(asdict(config)))) == config
     assert restore(GPTConfig, {"n_layer": 3, "dropout": 0.0}) == GPTConfig(n_layer=3, dropout=0.0)
@@ -338,13 +338,13 @@ def test_what_a_file_says_is_a_config_again():
         (TrainConfig, {"precision": "float16"}),
     ],
 )
-def test_a_file_cannot_say_what_no_option_could(part, setting):
+def test_values_in_a_file_must_be_of_the_types_that_options_have(part, setting):
     (name,) = setting
     with pytest.raises(ValueError, match=f"^{name} cannot be"):
         restore(part, setting)
 
 
-def test_a_file_with_an_unknown_setting_is_not_read():
+def test_a_file_with_an_unknown_setting_is_refused():
     with pytest.raises(TypeError, match="n_experts"):
         restore(GPTConfig, {"n_experts": 2})
 
@@ -380,7 +380,7 @@ def test_the_seed_preset_is_the_textbook_run():
     )
 
 
-def test_the_textbook_optimizer_is_torchs_adamw_as_it_comes():
+def test_the_textbook_optimizer_is_torchs_adamw_with_its_defaults():
     (usual,) = torch.optim.AdamW([torch.zeros(1)]).param_groups
     assert TrainConfig().weight_decay == usual["weight_decay"]
     assert TrainConfig().beta2 == usual["betas"][1]
@@ -400,7 +400,7 @@ def test_the_textbook_optimizer_is_torchs_adamw_as_it_comes():
     ],
     ids=str,
 )
-def test_overrides_win_and_leave_everything_else_alone(preset, overrides):
+def test_overrides_win_and_change_nothing_else(preset, overrides):
     before_model, before_training = configure(65, preset, {})
     model, training = configure(65, preset, overrides)
     of_model = {name: value for name, value in overrides.items() if name in MODEL_FIELDS}
@@ -418,7 +418,7 @@ def test_warm_up_never_takes_more_than_a_tenth_of_a_shortened_run(max_steps, pre
 
 
 @given(peak=st.floats(1e-6, 90), preset=st.sampled_from(list(PRESETS)))
-def test_moving_the_peak_alone_scales_the_whole_schedule(peak, preset):
+def test_changing_the_peak_alone_scales_the_whole_schedule(peak, preset):
     _, usual = configure(65, preset, {})
     _, training = configure(65, preset, {"learning_rate": peak})
     for step in (0, 5, 99, 100, 300, usual.max_steps - 1, usual.max_steps):
@@ -426,28 +426,28 @@ def test_moving_the_peak_alone_scales_the_whole_schedule(peak, preset):
         assert learning_rate(step, training) == pytest.approx(scaled, rel=1e-9)
 
 
-def test_a_constant_rate_stays_exactly_constant_when_it_is_moved():
+def test_a_constant_rate_stays_exactly_constant_when_it_is_changed():
     _, training = configure(65, "seed", {"learning_rate": 7e-4})
     assert {learning_rate(step, training) for step in range(0, 5001, 100)} == {7e-4}
 
 
 @given(st.data(), st.sampled_from(list(PRESETS)))
-def test_the_overrides_of_settings_make_them_again(data, preset):
-    known = {
+def test_settings_are_rebuilt_from_their_overrides(data, preset):
+    values = {
         "n_layer": st.integers(1, 9), "dropout": st.floats(0, 0.9),
         "learning_rate": st.floats(1e-9, 99), "final_learning_rate": st.floats(1e-9, 99),
         "warmup_steps": st.integers(0, 99), "max_steps": st.integers(1, 3000),
         "precision": st.just("float32"), "seed": st.integers(0, 9),
     }  # fmt: skip
-    names = data.draw(st.sets(st.sampled_from(list(known))))
-    said = {name: data.draw(known[name]) for name in sorted(names)}
-    model, training = configure(65, preset, said)
+    names = data.draw(st.sets(st.sampled_from(list(values))))
+    overrides = {name: data.draw(values[name]) for name in sorted(names)}
+    model, training = configure(65, preset, overrides)
     found = overrides_of(preset, model, training)
     assert configure(65, preset, found) == (model, training)
-    assert found.items() <= said.items()
+    assert found.items() <= overrides.items()
 
 
-def test_configure_leaves_the_presets_as_they_were():
+def test_configure_does_not_change_the_presets():
     before = {name: dict(values) for name, values in PRESETS.items()}
     overrides = {"max_steps": 10, "learning_rate": 1e-2}
     configure(65, "laptop", overrides)
@@ -465,7 +465,7 @@ def test_configure_leaves_the_presets_as_they_were():
         ("max_steps", -5),
     ],
 )
-def test_only_what_was_said_wrongly_is_complained_about(name, value):
+def test_only_the_wrong_value_is_complained_about(name, value):
     assert named(refusal(configure, vocab_size=65, preset="laptop", overrides={name: value})) == [
         name
     ]

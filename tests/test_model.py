@@ -1,4 +1,4 @@
-"""The model against the textbook, against Hugging Face, and against its own promises."""
+"""The model against a textbook implementation, against Hugging Face, and against its promises."""
 
 import math
 
@@ -29,7 +29,7 @@ def ids(tiny_config):
 
 @pytest.fixture(params=[256, 3, 0], ids=["at once", "by rows", "library"])
 def every_way(request, monkeypatch):
-    """Run a test through every way the fused form may take, in float32."""
+    """Run a test in float32 through every way that the fused form can take."""
     monkeypatch.setattr(attention_module, "_ROWS", request.param)
     monkeypatch.setattr(attention_module, "_by_rows", lambda *_: request.param > 0)
 
@@ -55,7 +55,7 @@ def test_fused_and_readable_form_give_the_same_gradients(tiny_model, ids):
 
 
 @pytest.mark.parametrize("length", [1, 255, 256, 257, 600])
-def test_in_bfloat16_the_rows_are_the_readable_form_as_well(length):
+def test_in_bfloat16_attention_by_rows_equals_the_readable_form(length):
     generator = torch.Generator().manual_seed(1)
     q, k, v = torch.randn(3, 2, 2, length, 8, generator=generator).bfloat16()
     exact = readable_attention(0, q.float(), k.float(), v.float())
@@ -71,7 +71,7 @@ def test_in_bfloat16_the_rows_are_the_readable_form_as_well(length):
         (torch.bfloat16, 2049, False),
     ],
 )
-def test_attention_goes_the_way_that_is_quick_on_a_cpu(monkeypatch, precision, length, rows):
+def test_attention_on_a_cpu_takes_the_faster_of_two_ways(monkeypatch, precision, length, rows):
     taken = []
     monkeypatch.setattr(
         attention_module, "_attention_by_rows", lambda q, k, v: taken.append(q) or v
@@ -102,15 +102,15 @@ def test_hugging_faces_gpt2_gives_the_same_logits_on_equal_weights(tiny_model, i
         ours_name = theirs_name
         for old, new in name.items():
             ours_name = ours_name.replace(old, new)
-        # Hugging Face's Conv1D keeps its matrices the other way round.
-        turned = "c_" in theirs_name and value.dim() == 2
-        weights[theirs_name] = ours[ours_name].T if turned else ours[ours_name]
+        # Hugging Face's Conv1D stores its matrices transposed.
+        transposed = "c_" in theirs_name and value.dim() == 2
+        weights[theirs_name] = ours[ours_name].T if transposed else ours[ours_name]
     theirs.load_state_dict(weights)
     with torch.no_grad():
         torch.testing.assert_close(tiny_model(ids), theirs(ids).logits, **CLOSE)
 
 
-def test_queries_and_keys_turn_as_hugging_faces_llama_turns_them():
+def test_queries_and_keys_are_rotated_as_in_hugging_faces_llama():
     from transformers import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
@@ -181,7 +181,7 @@ def test_loss_at_initialisation_is_that_of_a_uniform_guess(config):
     assert loss.item() == pytest.approx(math.log(config.vocab_size), abs=0.1)
 
 
-def test_initial_weights_are_gpt2s():
+def test_initial_weights_are_those_of_gpt2():
     config = GPTConfig(n_layer=2)
     model = GPT(config, torch.Generator().manual_seed(6))
     block = model.blocks[0]
@@ -236,8 +236,8 @@ def test_dropout_is_a_function_of_the_seed_and_its_gradient_has_the_same_mask():
     assert torch.equal(x.grad, first.detach())
 
 
-def test_dropped_values_do_not_come_in_groups():
-    """Four masks come from one draw of 64 bits: neighbours must be independent all the same."""
+def test_neighbouring_values_are_dropped_independently():
+    """Although one draw of 64 bits decides about four values."""
     torch.manual_seed(2)
     kept = (Dropout(0.5)(torch.ones(1, 1, 1 << 16)) != 0).float().flatten()
     for apart in range(1, 9):

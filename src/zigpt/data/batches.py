@@ -1,7 +1,7 @@
-"""Ids -> train and validation split -> batches as a pure function of (seed, step).
+"""Ids -> train and validation split -> batches, as a pure function of (seed, step).
 
-Nothing here remembers what was drawn before, so a resumed run sees the batches an uninterrupted
-one would have seen.
+Nothing here remembers earlier draws, so a resumed run sees the same batches as an uninterrupted
+one.
 """
 
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ Windows = tuple[NDArray[np.int64], NDArray[np.int64]]  # inputs and targets, eac
 
 @dataclass(frozen=True)
 class Corpus:
-    """One text as ids: the first nine tenths to learn from, the last tenth held out.
+    """One text as ids: the first nine tenths to train on, the last tenth held out for validation.
 
-    The validation split chooses the best step and ends a training early.
+    The validation loss chooses the best step and can end a training early.
     """
 
     tokenizer: Tokenizer
@@ -33,11 +33,11 @@ class Corpus:
 
     @classmethod
     def from_text(cls, text: Text, tokenizer: Tokenizer | None = None) -> "Corpus":
-        """Encode and split a text; without a `tokenizer` its own characters are the vocabulary.
+        """Encode and split a text; by default its own characters are the vocabulary.
 
         Raises:
-            TextError: fewer than two distinct characters: there is nothing to predict.
-            VocabularyError: a character is not in the given vocabulary.
+            TextError: there are fewer than two distinct characters.
+            VocabularyError: a character is not in the vocabulary of `tokenizer`.
             StorageError: there is no room for the ids of a large text.
         """
         if tokenizer is None:
@@ -47,8 +47,8 @@ class Corpus:
                 tokenizer = CharTokenizer.from_text(text or " ")
         if tokenizer.vocab_size < 2:
             raise TextError(
-                f"the text has {min(1, len(text))} distinct characters",
-                "with fewer than two there is nothing to predict",
+                "the text has fewer than two distinct characters",
+                "there is nothing to predict",
                 "give a file with running text",
             )
         ids = encode(text, tokenizer)
@@ -57,14 +57,14 @@ class Corpus:
 
     @property
     def largest_block_size(self) -> int:
-        """The longest window, in characters, that leaves a target for its last character."""
+        """The longest window, in characters, for which both splits have inputs and targets."""
         return min(len(self.train), len(self.validation)) - 1
 
     def require(self, block_size: int) -> None:
-        """Check that both splits hold at least one whole window.
+        """Check that both splits have at least one whole window.
 
         Raises:
-            TextError: naming the largest block size that would do.
+            TextError: naming the largest possible block size.
         """
         if block_size > self.largest_block_size:
             length = len(self.train) + len(self.validation)
@@ -72,12 +72,12 @@ class Corpus:
             smaller = f"use a `block_size` of {largest} or less, or a" if largest > 0 else "give a"
             raise TextError(
                 f"{length} characters are too few for block size {block_size}",
-                f"the last tenth is held out and must hold a window: the largest is {largest}",
+                f"a block must fit into the held-out last tenth: the largest is {largest}",
                 f"{smaller} text of at least {10 * block_size + 10} characters",
             )
 
     def batch(self, step: int, batch_size: int, block_size: int, seed: int) -> Windows:
-        """Draw the windows of one step from the train split: inputs, and the same shifted by one.
+        """Draw the windows of one step from the train split: inputs, and targets one position on.
 
         Philox is a counter-based generator (Salmon et al. 2011): (seed, step) is its whole state.
         """
@@ -90,8 +90,8 @@ class Corpus:
     ) -> Iterator[Windows]:
         """Walk a split from end to end in windows that do not overlap.
 
-        Every character but the first is a target exactly once; the last window may be shorter and
-        comes alone. With `most`, only that many windows, evenly spread.
+        Every character but the first is a target exactly once. A shorter last window comes in a
+        batch of its own. With `most`, there are at most so many windows, evenly spread.
         """
         ids = self.train if split == "train" else self.validation
         n_whole, rest = divmod(max(0, len(ids) - 1), block_size)
@@ -105,7 +105,7 @@ class Corpus:
 
 
 def train_length(length: int) -> int:
-    """How many of a text's characters are in its train split."""
+    """Number of characters in the train split of a text."""
     return length * 9 // 10
 
 

@@ -38,7 +38,7 @@ class Source:
     """A text and where it came from.
 
     `name` is safe in a folder's name; `origin` is for people; `paths` are the files in the order
-    they were read, none for a built-in text. A large `text` is no str but can be sliced like one.
+    they were read, none for a built-in text. A large `text` is not a str, but slices like one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A look at a text before training: its characters, and the passages that it repeats.
+"""What to know about a text before training: its characters and its repeated passages.
 
 Two things spoil a loss before the first step. Characters that do not occur in the train split
 cannot be learned. Passages of the validation split that also occur in the train split can be
@@ -59,7 +59,7 @@ def survey(text: Text, n_train: int) -> Survey:
     """Examine a text whose first `n_train` characters are the train split.
 
     Raises:
-        ValueError: n_train lies outside the text.
+        ValueError: n_train is outside the text.
     """
     if not 0 <= n_train <= len(text):
         raise ValueError(

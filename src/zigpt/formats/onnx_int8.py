@@ -51,6 +51,7 @@ class _Graph:
 
     def __init__(self, config: GPTConfig, weights: Weights) -> None:
         self.config, self._weights = config, weights
+        self.is_modern = config.architecture == "modern"
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
@@ -114,9 +115,8 @@ class _Graph:
         Each channel is divided by its reach; the queries and the projection make up for that.
         """
         heads, size = self.config.n_head, self.config.n_embd // self.config.n_head
-        is_modern = self.config.architecture == "modern"
         # Zeros in q, k and v add nothing to any product. Rotation pairs the halves of a head.
-        pieces, spare = (2 * heads, _spare(size) // 2) if is_modern else (heads, _spare(size))
+        pieces, spare = (2 * heads, _spare(size) // 2) if self.is_modern else (heads, _spare(size))
         keys, values = self._reach(prefix, f"blocks.{layer}.ln_1")
         units = np.concatenate((keys, 1 / keys, 1 / values))
         weight, bias = self.weight(f"{prefix}.qkv.weight"), self.weight(f"{prefix}.qkv.bias")
@@ -124,11 +124,11 @@ class _Graph:
         bias = _pad(_float32(bias * units), 3 * pieces, spare)
         packed = self.linear(x, qkv, self.constant(f"{prefix}.qkv.bias", bias), f"{prefix}.qkv")
         inputs = [packed, "", "", *_cache_names("past", layer), "last", "length"]
-        inputs += [*(["cos", "sin"] if is_modern else ["", ""]), "", "", "", "step", "step"]
+        inputs += [*(["cos", "sin"] if self.is_modern else ["", ""]), "", "", "", "step", "step"]
         mixed = self.node(
             "GroupQueryAttention", inputs, f"{prefix}.heads",
             also=_cache_names("present", layer), num_heads=heads, kv_num_heads=heads,
-            scale=1 / math.sqrt(size), do_rotary=int(is_modern), kv_cache_bit_width=8,
+            scale=1 / math.sqrt(size), do_rotary=int(self.is_modern), kv_cache_bit_width=8,
             k_quant_type="PER_TENSOR", v_quant_type="PER_TENSOR",
         )  # fmt: skip
         project = _float32(self.weight(f"{prefix}.project.weight") * values)
@@ -151,7 +151,7 @@ class _Graph:
         middle = np.abs(weight @ self.weight(f"{norm}.bias") + bias)
         reach = np.maximum(_DEVIATIONS * varies + middle, np.finfo(np.float32).tiny)
         _, keys, values = np.split(reach, 3)
-        if self.config.architecture == "modern":  # rotation mixes a pair: one unit for both
+        if self.is_modern:  # rotation mixes a pair: one unit for both
             pairs = keys.reshape(self.config.n_head, 2, -1)
             keys = np.repeat(np.linalg.norm(pairs, axis=1, keepdims=True), 2, axis=1).ravel()
         return keys, values
@@ -197,11 +197,10 @@ def build_graph(config: GPTConfig, weights: Weights) -> onnx.ModelProto:
     newest character, `length` the number of characters read so far. The cache goes in and out, see
     `empty_cache`.
     """
-    is_modern = config.architecture == "modern"
     graph = _Graph(config, weights)
     graph.constant("step", np.array([1 / (_MIDDLE - 1)], np.float32))  # of keys and values
     x = graph.node("Gather", [graph.constant("token_embedding.weight"), "ids"], "tokens")
-    if is_modern:
+    if graph.is_modern:
         graph.tables()
     else:
         places = [graph.constant("position_embedding.weight"), "positions"]
@@ -210,11 +209,11 @@ def build_graph(config: GPTConfig, weights: Weights) -> onnx.ModelProto:
     for layer in range(config.n_layer):
         block = f"blocks.{layer}"
         normed, x = graph.norm(x, branch, f"{block}.ln_1")
-        if is_modern:
+        if graph.is_modern:
             normed = graph.shift(normed, 2 * layer)
         branch = graph.attention(normed, layer, f"{block}.attn")
         normed, x = graph.norm(x, branch, f"{block}.ln_2")
-        if is_modern:
+        if graph.is_modern:
             normed = graph.shift(normed, 2 * layer + 1)
         branch = graph.feed_forward(normed, f"{block}.ffn")
     normed, _ = graph.norm(x, branch, "ln_f")
@@ -249,7 +248,7 @@ def _model_of(graph: _Graph) -> onnx.ModelProto:
         describe("last", TensorProto.INT32, ["B"]),
         describe("length", TensorProto.INT32, []),
     ]
-    if graph.config.architecture == "classic":
+    if not graph.is_modern:
         inputs.append(describe("positions", TensorProto.INT64, ["B", "T"]))
     outputs = [describe("logits", TensorProto.FLOAT, ["B", "T", graph.config.vocab_size])]
     for (past, present), array in empty_cache(graph.config, 0).items():

@@ -1,1 +1,1 @@
-"""The model: its settings, what happens between positions, and the network itself."""
+"""The model: its settings, attention, and the network itself. Read first, in this order."""

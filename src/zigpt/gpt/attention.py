@@ -1,7 +1,7 @@
-"""What happens between positions: all that a position may learn of those before it.
+"""What happens between positions: the only place where one position learns about another.
 
-Attention comes in several forms that compute the same: readable, for people and pictures, and
-quick. Letters as in `zigpt.gpt.model`; this module knows no weights.
+Attention comes in two forms with the same result: a readable one, for people and pictures, and a
+fast one. Letters as in `zigpt.gpt.model`; this module has no weights.
 """
 
 import math
@@ -14,22 +14,22 @@ from torch.nn import functional as F
 
 from zigpt.gpt.config import ROTARY_BASE
 
-# On a CPU in bfloat16: queries that go through attention together, and the longest window done so.
+# For a CPU in bfloat16: queries computed at once, and the longest window computed this way.
 _ROWS, _LONGEST = 256, 2048
 
 
 @runtime_checkable
 class Before(Protocol):
-    """What the position before had, at one place of the model: zeros before the first position."""
+    """What the previous position had; the first position gets zeros."""
 
     def __call__(self, place: int, x: Float[Tensor, "B T half"]) -> Float[Tensor, "B T half"]:
-        """Move `x`, half of the channels, on by one position; each block has two places."""
+        """Move `x`, half of the channels, by one position; each block has two places for this."""
         ...
 
 
 @runtime_checkable
 class Attend(Protocol):
-    """How the queries of one layer read its values: where positions meet."""
+    """How the queries of one layer read its values."""
 
     def __call__(
         self,
@@ -38,17 +38,17 @@ class Attend(Protocol):
         k: Float[Tensor, "B H T D"],
         v: Float[Tensor, "B H T D"],
     ) -> Float[Tensor, "B H T D"]:
-        """Mix the values that each position may see; `layer` counts from 0."""
+        """Give each position a mixture of the values it may see; `layer` counts from 0."""
         ...
 
 
 def position_before(place: int, x: Float[Tensor, "B T half"]) -> Float[Tensor, "B T half"]:
-    """Move a whole window on by one position."""
+    """Move a whole window by one position."""
     return F.pad(x[:, :-1], (0, 0, 1, 0))
 
 
 def causal_mask(length: int, device: torch.device | None = None) -> Bool[Tensor, "T T"]:
-    """Lower-triangular: row t is True where position t may look, at 0 ... t."""
+    """Lower-triangular: row t is True at 0 ... t, the positions that t may see."""
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()
 
 
@@ -60,7 +60,7 @@ def attention_scores(
 
 
 def hide_future(scores: Float[Tensor, "B H T T"]) -> Float[Tensor, "B H T T"]:
-    """Put -inf where a key comes after its query, so that no weight can fall there."""
+    """Set the score to -inf where a key comes after its query, so that its weight becomes 0."""
     past = causal_mask(scores.size(-1), scores.device)
     return scores.masked_fill(~past, float("-inf"))
 
@@ -68,7 +68,7 @@ def hide_future(scores: Float[Tensor, "B H T T"]) -> Float[Tensor, "B H T T"]:
 def attention_weights(
     q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"]
 ) -> Float[Tensor, "B H T T"]:
-    """weights = softmax(scores, with the future at -inf): each row sums to 1, above is 0."""
+    """weights = softmax(scores, future at -inf): each row sums to 1, above the diagonal is 0."""
     return F.softmax(hide_future(attention_scores(q, k)), dim=-1)
 
 
@@ -88,9 +88,9 @@ def fused_attention(
     k: Float[Tensor, "B H T D"],
     v: Float[Tensor, "B H T D"],
 ) -> Float[Tensor, "B H T D"]:
-    """The same, quickly: one library call that never stores the weights (arXiv:2205.14135).
+    """The same, fast: one library call that never stores the weights (arXiv:2205.14135).
 
-    On a CPU its bfloat16 is slow, and all but the longest windows take matrix products instead.
+    On a CPU that call is slow in bfloat16, so all but the longest windows use matrix products.
     """
     if _by_rows(q.size(-2), q.device, q.dtype):
         return _attention_by_rows(q, k, v)
@@ -98,7 +98,7 @@ def fused_attention(
 
 
 def weights_kept(length: int, device: torch.device, precision: torch.dtype) -> int:
-    """Count what `fused_attention` keeps for the backward pass: weights per query and head."""
+    """Count the weights per query and head that `fused_attention` keeps for the backward pass."""
     return (length + min(length, _ROWS)) // 2 if _by_rows(length, device, precision) else 0
 
 
@@ -109,9 +109,9 @@ def _by_rows(length: int, device: torch.device, precision: torch.dtype) -> bool:
 def _attention_by_rows(
     q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"], v: Float[Tensor, "B H T D"]
 ) -> Float[Tensor, "B H T D"]:
-    """softmax(mask + q kᵀ / √D) v, a stretch of queries at a time with the keys up to its end.
+    """softmax(mask + q kᵀ / √D) v for some queries at a time, with the keys up to the last of them.
 
-    Scale and mask are folded into the first matrix product.
+    Scale and mask are part of the first matrix product.
     """
     # (B, H, T, D) -> (B * H, T, D), the shape of one batched matrix product
     queries, keys, values = (x.flatten(0, 1) for x in (q, k, v))
@@ -120,18 +120,18 @@ def _attention_by_rows(
     for start in range(0, length, _ROWS):
         end = min(start + _ROWS, length)
         mask = torch.full((end - start, end), float("-inf"), dtype=q.dtype).triu(start + 1)
-        labels = keys[:, :end].transpose(1, 2)
-        scores = torch.baddbmm(mask, queries[:, start:end], labels, alpha=head_size**-0.5)
+        keys_so_far = keys[:, :end].transpose(1, 2)
+        scores = torch.baddbmm(mask, queries[:, start:end], keys_so_far, alpha=head_size**-0.5)
         mixed.append(scores.softmax(-1) @ values[:, :end])
     return torch.cat(mixed, dim=1).view_as(q)
 
 
 def rotated(attend: Attend, positions: Int[Tensor, " T"], head_size: int) -> Attend:
-    """Turn queries and keys by their position before they meet (arXiv:2104.09864).
+    """Rotate queries and keys by an angle that grows with their position (arXiv:2104.09864).
 
-    Channels i and i + D/2 of a head are the coordinates (a, b) of a point, and its angle is the
-    position x θ_i. A score then depends on how far two positions are apart, not on where they are.
-    D must be even.
+    Channels i and i + D/2 of a head are a point (a, b) in the plane, which turns by θ_i per
+    position. A score then depends on the distance between two positions, not on where they are. D
+    must be even.
     """
     half = head_size // 2
     speeds = ROTARY_BASE ** (-torch.arange(half, device=positions.device) / half)

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_args
 from zigpt.errors import ConfigError
 from zigpt.gpt.ranges import Problem, indivisible, is_possible, out_of_range
 
-ROTARY_BASE = 10_000.0  # pairs of channels turn by 1 per position, falling towards 1 / base
+ROTARY_BASE = 10_000.0  # per position, pairs of channels turn by 1 ... almost 1 / base radians
 Precision = Literal["auto", "float32", "bfloat16"]
 OptimizerName = Literal["adamw", "muon"]
 Architecture = Literal["classic", "modern"]

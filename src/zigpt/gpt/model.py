@@ -3,21 +3,21 @@
 One legend for the whole project:
 
     B batch      windows of text side by side
-    T time       positions in a window; S where keys reach further back than queries
+    T time       positions in a window
     C channels   width of the residual stream, `n_embd`
     H heads      D = C / H channels each
     V vocabulary distinct characters
 
-The architecture is GPT-2's (Radford et al. 2019) over the decoder of arXiv:1706.03762. This module
-knows no text, no file and no optimizer. What happens between positions happens in functions that
-are handed in, `attend` and, in the modern architecture, `before`; everything else treats each
-position by itself. That is why a key-value cache, a picture of the attention or an ablation are
-all just other functions handed to the same model.
+The architecture is that of GPT-2 (Radford et al. 2019), after the decoder of arXiv:1706.03762. This
+module knows no text, no file and no optimizer. Everything that happens between positions happens
+in functions passed to `forward`: `attend` and, in the modern architecture, `before`. The rest of
+the model treats each position by itself. So a key-value cache, a picture of the attention or an
+ablation is just another function passed to the same model.
 
-The modern architecture differs in two things, at no cost in parameters. Attention turns queries and
-keys by their position (`rotated`) instead of adding a learned vector for each. And what goes into
-a branch is half the position's own, half that of the position `before` (token shift,
-arXiv:2305.13048): what a character follows is there from the start, not to be found by attention.
+The modern architecture differs in two points, neither of which adds parameters. Attention rotates
+queries and keys by their position (`rotated`) instead of adding a learned vector for each position.
+And the input of each branch is half the position's own, half the previous position's (token shift,
+arXiv:2305.13048), so the previous character is known without any attention.
 """
 
 import math
@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from zigpt.gpt.attention import Attend, Before, fused_attention, position_before, rotated
 from zigpt.gpt.config import GPTConfig
 
-Shift = Callable[[int, Float[Tensor, "B T C"]], Float[Tensor, "B T C"]]  # at a place of the model
+Shift = Callable[[int, Float[Tensor, "B T C"]], Float[Tensor, "B T C"]]  # of the place and x
 
 
 def next_character_loss(
@@ -44,16 +44,16 @@ def next_character_loss(
 def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """GELU in GPT-2's tanh form (arXiv:1606.08415); in bfloat16 the exact form.
 
-    They differ by less than 0.0005, and on a CPU the exact one costs a third in bfloat16.
+    They differ by less than 0.0005; on a CPU in bfloat16 the exact form takes a third of the time.
     """
     return F.gelu(x, approximate="none" if x.dtype == torch.bfloat16 else "tanh")
 
 
 class Dropout(nn.Module):
-    """While training, set a share of the values to 0 and scale up the others to make up for it.
+    """In training, set a share of the values to 0 and scale the others up to compensate.
 
-    As torch's own, but quicker on a CPU, where drawing one number for each value takes an eighth of
-    a training step: here one draw of 64 bits decides about four values.
+    The same as torch's own, but faster on a CPU, where drawing a random number for each value takes
+    an eighth of a training step: here one draw of 64 bits decides about four values.
     """
 
     def __init__(self, share: float) -> None:
@@ -61,7 +61,7 @@ class Dropout(nn.Module):
         self.share = share
 
     def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
-        """Draw the mask from torch's global generator."""
+        """Apply a mask drawn from torch's global generator."""
         if not self.training or self.share == 0 or x.device.type != "cpu":
             return F.dropout(x, self.share, self.training)
         dropped = min(round(self.share * 2**16), 2**16 - 1)  # of 65,536 equally likely numbers
@@ -72,7 +72,7 @@ class Dropout(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every position asks (q), every earlier one offers a label (k) and a content (v)."""
+    """Every position asks with a query (q); those up to it answer with keys (k) and values (v)."""
 
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class SelfAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """project(GELU(expand(x))): each position on its own, through a layer four times as wide."""
+    """project(GELU(expand(x))): each position by itself, through a layer four times as wide."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
-        """Expand, GELU, project, drop."""
+        """Expand, apply GELU, project, apply dropout."""
         return self.dropout(self.project(gelu(self.expand(x))))
 
 
@@ -122,7 +122,7 @@ class Block(nn.Module):
     def forward(
         self, x: Float[Tensor, "B T C"], attend: Attend, shift: Shift
     ) -> Float[Tensor, "B T C"]:
-        """x + attn(shift(ln_1(x))), then x + ffn(shift(ln_2(x))); the classic shift is none."""
+        """x + attn(shift(ln_1(x))), then x + ffn(shift(ln_2(x))); classic blocks shift nothing."""
         x = x + self.attn(shift(2 * self.layer, self.ln_1(x)), attend)
         return x + self.ffn(shift(2 * self.layer + 1, self.ln_2(x)))
 
@@ -130,7 +130,7 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """A decoder-only Transformer.
 
-    `generator` supplies the initial weights; without one, torch's global generator does.
+    The initial weights are drawn from `generator`, by default torch's global one.
     """
 
     def __init__(self, config: GPTConfig, generator: torch.Generator | None = None) -> None:
@@ -152,10 +152,9 @@ class GPT(nn.Module):
         before: Before = position_before,
         start: int = 0,
     ) -> Float[Tensor, "B T V"]:
-        """Score every possible next character at every position at once.
+        """Score every possible next character, at all positions at once.
 
-        `start` is the position of the first id, for an `attend` and a `before` that remember
-        earlier ones.
+        `start` is the position of the first id, where `attend` and `before` remember earlier ones.
 
         Raises:
             ValueError: the ids reach beyond the block size.
@@ -181,10 +180,10 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator | None) -> None:
-        """GPT-2's: N(0, 0.02); what writes into the residual stream shrunk by √(2 n_layer).
+        """N(0, 0.02²) as in GPT-2, over √(2 n_layer) where a layer writes to the residual stream.
 
-        Only the head differs, because GPT-2 ties it to the embedding and we do not: its scores
-        start with a spread of 0.2 at any width, so that the first loss is that of a blind guess.
+        Only the head differs, because it is not tied to the embedding as in GPT-2: its scores start
+        with a standard deviation of 0.2 at any width, so the first loss is that of a uniform guess.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):

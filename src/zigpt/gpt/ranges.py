@@ -6,7 +6,7 @@ from typing import Any
 
 Problem = tuple[str, str]  # what is wrong with a setting, and a remedy
 
-_MOST = 10**12  # no machine holds or does as much of anything
+_MOST = 10**12  # more of anything than a machine can hold or do
 _LONGEST_BLOCK = 2**20  # no weight of a modern model grows with the block, so memory sets no limit
 
 _Range = tuple[str, Callable[[float], bool], str]  # in words, as a test, and a value to try
