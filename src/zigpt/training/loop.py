@@ -1,8 +1,7 @@
 """The training loop: a state, a step, an evaluation, and a generator that joins them.
 
-Nothing here prints or writes a file. Every random choice of a step (its windows, its dropout) is a
-function of (seed, step) alone, so there is no generator state to lose: a training that is saved and
-loaded continues exactly as it would have without the interruption.
+Nothing here prints or writes a file. Every random choice of a step is a function of (seed, step):
+there is no generator state to lose, and a resumed training equals an uninterrupted one.
 """
 
 import math
@@ -131,7 +130,7 @@ def train(
         started = time.perf_counter()
         batch = corpus.batch(state.step, config.batch_size, block_size, config.seed)
         inputs, targets = map(torch.from_numpy, batch)
-        loss = train_step(state, inputs, targets, check_stop)
+        loss = train_step(state, inputs, targets, check_stop=check_stop)
         elapsed = time.perf_counter() - started
         state.seconds += elapsed
         chars, seconds = chars + inputs.numel(), seconds + elapsed
@@ -142,6 +141,7 @@ def train_step(
     state: TrainState,
     inputs: Int[Tensor, "B T"],
     targets: Int[Tensor, "B T"],
+    *,
     check_stop: Callable[[], None] = never_stop,
 ) -> float:
     """Learn one batch: B x T predictions, one update. Return their mean loss before the update.
