@@ -1,9 +1,8 @@
 """All activations of one forward pass, recorded while the model computes them."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -66,16 +65,13 @@ def inspect(model: GPT, ids: Int[Tensor, " T"]) -> Activations:
     is not touched, and may be in use elsewhere.
     """
     own = copy.deepcopy(model, {id(weight): weight for weight in model.parameters()}).eval()
-    inputs: dict[str, Tensor] = {}
-    outputs: dict[str, Tensor] = {}
+    inputs, outputs = _record(own)
     attention: list[tuple[Tensor, ...]] = []
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         attention.append((q, k, v, readable_attention(layer, q, k, v)))
         return attention[-1][-1]
 
-    for name, module in own.named_modules():
-        module.register_forward_hook(_recorder(name, inputs, outputs))
     own(ids.unsqueeze(0), attend=attend)
 
     blocks = [f"blocks.{layer}" for layer in range(model.config.n_layer)]
@@ -103,10 +99,14 @@ def inspect(model: GPT, ids: Int[Tensor, " T"]) -> Activations:
     )
 
 
-def _recorder(
-    name: str, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
-) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
-    def record(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+def _record(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Fill two mappings whenever the model runs: each module's first input, and its output."""
+    inputs: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
+
+    def hook(name: str, module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
         inputs[name], outputs[name] = arguments[0], output
 
-    return record
+    for name, module in model.named_modules():
+        module.register_forward_hook(partial(hook, name))
+    return inputs, outputs
