@@ -17,17 +17,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from stress.model_files import (
-    FOUND,
-    MOST_MEMORY,
-    Parts,
-    get_ready,
-    good_file,
-    put_together,
-    shrink,
-    take_apart,
-)
+from stress.model_files import FOUND, MOST_MEMORY, get_ready, good_file, shrink
 from stress.model_files import outcome as outcome_of
+from stress.mutations import Parts, put_together, take_apart
 from stress.settings import outcome, shortened
 from stress.watch import watched
 from tests.limits import bounded, campaign_alone

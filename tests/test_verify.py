@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import zigpt.runs.checkpoint
 import zigpt.verify.causality
 import zigpt.verify.resume
-from stress.model_files import put_together, take_apart
+from stress.mutations import put_together, take_apart
 from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.data.batches import Corpus
