@@ -55,7 +55,7 @@ def refused(capsys):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A run folder that `zigpt train` has written, and what it said."""
+    """A run folder that `zigpt train` has written, and what it printed."""
     folder = tmp_path_factory.mktemp("trained")
     text = folder / "book.txt"
     text.write_text(story(6000) + "\n", encoding="utf-8")
@@ -219,8 +219,8 @@ def test_a_text_that_has_moved_can_be_named_or_put_back(moved, refused, capsys, 
     assert fix.startswith("fix: put it back there, or name ")
     _, *spelled = shlex.split(fix[fix.index("zigpt ") :])
     assert main([str(away) if word == "TEXT" else word for word in spelled]) == 0
-    said = capsys.readouterr().out
-    assert "the validation split of" in said or "resuming at step 3" in said
+    words = capsys.readouterr().out
+    assert "the validation split of" in words or "resuming at step 3" in words
     (away.parent if away.is_file() else away).rename(books)
     assert main([*command.split(), str(run)]) == 0
 
@@ -301,7 +301,7 @@ def test_bad_texts_are_refused_each_for_its_own_reason(refused, tmp_path):
 
     train = ["train", *SMALL, "--max-steps", "5", "--run", tmp_path / "run"]
     short = story(100).encode()
-    for path, said in [
+    for path, words in [
         (tmp_path / "missing.txt", "missing.txt"),
         (file("empty.txt", b""), "empty"),
         (file("binary.txt", bytes(range(256)) * 20), "binary"),
@@ -310,7 +310,7 @@ def test_bad_texts_are_refused_each_for_its_own_reason(refused, tmp_path):
     ]:
         code, what, why, fix = refused(*train, path)
         assert code == 3
-        assert said in f"{what} {why}", what
+        assert words in f"{what} {why}", what
         assert not (tmp_path / "run").exists()
     assert "use a --block-size of 9 or less" in fix
 
@@ -367,7 +367,7 @@ def test_a_model_larger_than_the_machine_is_refused_before_it_is_built(refused, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
         (["train", "--n-layr", "3"], "--n-layr"),
         (["train", "--n-layer", "three"], "--n-layer: 'three' is not a valid integer"),
@@ -389,10 +389,10 @@ def test_a_model_larger_than_the_machine_is_refused_before_it_is_built(refused, 
         (["sample", "x", "--count", "0"], "cannot write 0 texts"),
     ],
 )
-def test_a_command_that_makes_no_sense_is_a_usage_error(refused, arguments, said):
+def test_a_command_that_makes_no_sense_is_a_usage_error(refused, arguments, words):
     code, what, _, _ = refused(*arguments)
     assert code == 2
-    assert said in what
+    assert words in what
 
 
 @pytest.mark.parametrize(
@@ -452,7 +452,7 @@ def test_a_damaged_or_missing_model_is_refused(refused, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "words"),
     [
         (MemoryError(), 7, "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 7, "out of memory"),
@@ -460,12 +460,12 @@ def test_a_damaged_or_missing_model_is_refused(refused, tmp_path):
         (KeyError("x"), 1, "internal error: KeyError"),
     ],
 )
-def test_what_nobody_foresaw_still_ends_in_three_lines(capsys, error, code, said):
+def test_what_nobody_foresaw_still_ends_in_three_lines(capsys, error, code, words):
     def fail():
         raise error
 
     assert guarded(fail) == code
-    assert said in capsys.readouterr().err
+    assert words in capsys.readouterr().err
     assert guarded(lambda: None) == 0
 
 
@@ -523,11 +523,11 @@ def test_the_version_is_shown(capsys):
     assert __version__ in capsys.readouterr().out
 
 
-def wait_for(process, said):
+def wait_for(process, words):
     for line in process.stdout:
-        if said in line:
+        if words in line:
             return
-    pytest.fail(f"never said {said!r}: {process.stderr.read()}")
+    pytest.fail(f"never words {words!r}: {process.stderr.read()}")
 
 
 @pytest.fixture(scope="module")

@@ -244,10 +244,10 @@ class TestEncodings:
             file = tmp_path / f"{number}.txt"
             file.write_bytes(data)
             assert main(["plan", str(file), *SMALL[:8], "--json"]) == 0
-            said = json.loads(capsys.readouterr().out)["text"]
+            options = json.loads(capsys.readouterr().out)["text"]
             notice = ("", "", "is UTF-16, not UTF-8", "18 CRLF line endings", "18 CR line")
-            assert notice[number] in " ".join(said["notices"])
-            assert bool(said["notices"]) == bool(notice[number])
+            assert notice[number] in " ".join(options["notices"])
+            assert bool(options["notices"]) == bool(notice[number])
             source = read_texts([file])
             shas.add((source.sha256, CharTokenizer.from_text(source.text).vocabulary))
         assert len(shas) == 1
@@ -256,7 +256,7 @@ class TestEncodings:
 class TestUnicode:
     """C5 and C6"""
 
-    def test_ten_thousand_texts_come_back_and_every_stranger_is_named(self):
+    def test_ten_thousand_texts_come_back_and_every_unknown_character_is_named(self):
         report = campaign_alone("texts", seed=5, cases=10_000)
         assert report["failures"] == []
         assert report["cases"] == 10_000
@@ -315,7 +315,9 @@ class TestUnicode:
 
     @given(st.text(max_size=30), st.sampled_from(["drop", "replace"]))
     @settings(max_examples=20)
-    def test_told_what_to_do_with_strangers_any_prompt_is_continued(self, model, prompt, unknown):
+    def test_with_unknown_characters_dropped_or_replaced_any_prompt_is_continued(
+        self, model, prompt, unknown
+    ):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             words = [f"--prompt={prompt}", "--unknown", unknown, "--chars", "2"]
@@ -383,8 +385,8 @@ class TestSampling:
         out = io.StringIO()
         words = {"--chars": "5", option: value}
         with bounded(), contextlib.redirect_stdout(out):
-            said = [f"{name}={value}" for name, value in words.items()]
-            assert main(["sample", str(model), *said]) == 0
+            options = [f"{name}={value}" for name, value in words.items()]
+            assert main(["sample", str(model), *options]) == 0
         count = int(words.get("--count", "1"))
         assert len(out.getvalue()) == count * (int(words["--chars"]) + 1) + 4 * (count - 1)
         assert set(out.getvalue()) <= set("\n ?abeé-")

@@ -39,7 +39,7 @@ def hurried():
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
-    path = tmp_path_factory.mktemp("custody") / "book.txt"
+    path = tmp_path_factory.mktemp("preflight") / "book.txt"
     path.write_text(story(3000), encoding="utf-8")
     return path
 

@@ -1,4 +1,4 @@
-"""The Makefile: it lists what it can do, and never goes on with half an environment."""
+"""The Makefile: it lists what it can do, and never continues with half an environment."""
 
 import os
 import re

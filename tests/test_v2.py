@@ -88,8 +88,8 @@ def test_made_small_by_editing_it_runs_to_the_end_without_the_package_and_learns
     assert result.stderr == ""
     out = result.stdout
     if not torch.cuda.is_available() and not torch.backends.mps.is_available():
-        told, begun = out.index("50 steps will take about 0 h 1 min"), out.index("writes:")
-        assert told < out.index("zigpt train input.txt") < begun
+        estimate, sample = out.index("50 steps will take about 0 h 1 min"), out.index("writes:")
+        assert estimate < out.index("zigpt train input.txt") < sample
     assert re.search(r"^[\d,]+ parameters on (cpu|cuda|mps) ", out, re.MULTILINE)
     losses = re.findall(r"^step (\d+): train loss (\S+), test loss (\S+)$", out, re.MULTILINE)
     assert [int(step) for step, _, _ in losses] == [0, 20, 40, 50]

@@ -183,13 +183,13 @@ def test_who_types_faster_than_the_model_reads_sees_the_last_text(page):
 
 def test_what_cannot_be_asked_is_said_in_the_language_of_the_page(page):
     texts = strings(page.evaluate("document.documentElement.lang")[:2])
-    stranger = texts["subject.unknown"].replace("{character}", "字")
+    unknown = texts["subject.unknown"].replace("{character}", "字")
     for tab in ("write", "predictions", "attention", "layers", "trace"):
         page.click(f"#tab-{tab}")
         page.fill("#prompt" if tab == "write" else "#text", "the 字")
         if tab == "write":
             page.click("button.main")
-        expect(page.locator("#panel .trouble").filter(has_text=stranger)).to_be_visible()
+        expect(page.locator("#panel .trouble").filter(has_text=unknown)).to_be_visible()
         if tab != "write":
             page.fill("#text", "")
             empty = page.locator("#panel .trouble").filter(has_text=texts["subject.empty"])
@@ -308,7 +308,7 @@ def live(browser, tmp_path):
 
 
 def replace_model(page, run, name):
-    """As a training does it; until what has the focus has been drawn anew."""
+    """As a training does it; until what has the focus has been drawn again."""
     page.evaluate("document.activeElement.dataset.old = ''")
     shutil.copy(GOLDEN / f"{name}.safetensors", run / "new")
     (run / "new").replace(run / "model.safetensors")
@@ -428,12 +428,12 @@ def test_of_all_that_is_wished_for_meanwhile_only_the_last_is_done(page):
     done = page.evaluate(
         """async () => {
             const { latestOnly } = await import("/latest_only.js"), done = [];
-            const work = latestOnly(async wish => {
-                done.push(wish);
+            const work = latestOnly(async value => {
+                done.push(value);
                 await new Promise(wake => setTimeout(wake, 10));
-                if (wish === 6) throw new Error("a mistake");
+                if (value === 6) throw new Error("a mistake");
             });
-            for (const wish of [1, 2, 3]) work(wish);
+            for (const value of [1, 2, 3]) work(value);
             await work(4);
             await work(5);
             await work(6).catch(() => {});
@@ -526,17 +526,17 @@ def test_on_a_telephone_nothing_hangs_over_the_edge(page):
 
 ATTACK = """<!doctype html><body><script>
 const target = "http://%s", tries = {};
-const said = (name, work) => work().then(() => { tries[name] = "got through"; },
+const attempt = (name, work) => work().then(() => { tries[name] = "got through"; },
                                          () => { tries[name] = "refused"; });
 const json = {"Content-Type": "application/json"}, text = {"Content-Type": "text/plain"};
 Promise.all([
-  said("get", () => fetch(target + "/api/run", {credentials: "include"})),
-  said("json", () => fetch(target + "/api/write",
+  attempt("get", () => fetch(target + "/api/run", {credentials: "include"})),
+  attempt("json", () => fetch(target + "/api/write",
     {method: "POST", credentials: "include", headers: json, body: "{}"})),
-  said("text", async () => { const answer = await fetch(target + "/api/write",
+  attempt("text", async () => { const answer = await fetch(target + "/api/write",
     {method: "POST", mode: "no-cors", credentials: "include", headers: text, body: "{}"});
     if (answer.type === "opaque") throw 0; }),
-  said("script", () => new Promise((yes, no) => {
+  attempt("script", () => new Promise((yes, no) => {
     const script = document.createElement("script");
     script.onload = yes; script.onerror = no; script.type = "module";
     script.src = target + "/main.js";

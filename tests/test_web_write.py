@@ -39,7 +39,7 @@ COPIED = slice(40, 100)  # of what is written
 TEXT = f"one\ntwo\nso {WRITTEN[COPIED]} it sings\n{story(8000)}"
 
 
-def drawn(after, config=CONFIG):
+def redraw(after, config=CONFIG):
     """The random number, the scores and the stages of what is drawn after some characters."""
     ids = SAVED.tokenizer.encode(PROMPT + after)
     scores = ReferenceDecoder(SAVED.model).next_scores(np.array([ids], np.int64))
@@ -71,7 +71,7 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def written(page):
+def letters(page):
     """The page after it has written and compared."""
     page.click("#tab-write")
     page.fill("#prompt", PROMPT)
@@ -95,7 +95,7 @@ def text_on(page):
 def test_the_stages_shown_are_those_that_drew_the_character(page, at):
     assert text_on(page) == WRITTEN
     page.locator(".letter").nth(at).click()
-    draw, scores, found = drawn(WRITTEN[:at])
+    draw, scores, found = redraw(WRITTEN[:at])
     expect(page.locator(".cdf b")).to_have_text(f"{draw:.4f}")
     rows = page.locator(".stages tbody tr")
     best = (-scores).argsort(kind="stable")[:12].tolist()
@@ -138,7 +138,7 @@ def test_another_candidate_begins_a_branch_and_the_old_one_is_gone_back_to(page)
     expect(page.locator(".letter")).to_have_count(LENGTH)
     branch = WRITTEN[:at] + other
     for _ in range(at + 1, LENGTH):  # with the random numbers that the first branch had
-        number, _, found = drawn(branch)
+        number, _, found = redraw(branch)
         branch += SAVED.tokenizer.decode(pick(found.probabilities, np.array([number])).tolist())
     assert text_on(page) == branch
     assert page.evaluate("document.activeElement.textContent") == other
