@@ -315,9 +315,7 @@ class TestUnicode:
 
     @given(st.text(max_size=30), st.sampled_from(["drop", "replace"]))
     @settings(max_examples=20)
-    def test_with_unknown_characters_dropped_or_replaced_any_prompt_is_continued(
-        self, model, prompt, unknown
-    ):
+    def test_any_prompt_is_continued_without_its_unknown_characters(self, model, prompt, unknown):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             words = [f"--prompt={prompt}", "--unknown", unknown, "--chars", "2"]
