@@ -82,7 +82,7 @@ def letters(page):
     page.wait_for_selector(".copied")
 
 
-after_writing = pytest.mark.usefixtures("written")
+after_writing = pytest.mark.usefixtures("letters")
 
 
 def text_on(page):
