@@ -269,6 +269,7 @@ def test_the_right_address_helps_in_the_tab_of_a_wrong_one(browser, server):
     base = server.address.partition("#")[0]
     about = page.locator("#about")
     for wrong in (base, f"{base}#wrong"):
+        page.goto("about:blank")  # else only the hash changes, and the page reloads a moment later
         page.goto(wrong)
         for language in ("en", "zh"):
             expect(about).to_have_text(strings(language)["refused.401"])
