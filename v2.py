@@ -3,7 +3,7 @@
 `python v2.py` reads input.txt, lets the untrained model write, trains it, and lets it write again
 from the same prompt with the same seed. To try another size, change a constant.
 
-一个文件写完的 GPT：逐字读一段文本，学会写出风格相同的文字。`python v2.py` 读取 input.txt，先让
+一个文件写完的 GPT：逐字读一段文本，学会写出风格相近的文字。`python v2.py` 读取 input.txt，先让
 未训练的模型写一段，再训练它，最后用同样的提示词和随机种子再写一段。想换个大小，改常量就行。
 """
 
@@ -16,19 +16,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import AdamW
 
-N_EMBED = 384  # C: numbers that describe each character / 每个字符用多少个数表示
+N_EMBED = 384  # C: numbers that describe each character / 每个字符的向量长度
 N_LAYERS = 6  # blocks, stacked / 层数
-N_HEADS = 6  # H: ways of looking back in each block, D = C / H wide / 每层的注意力头数
-BLOCK_SIZE = 256  # T: the longest context, in characters / 最长上下文，以字符计
-BATCH_SIZE = 64  # B: windows of text in each step / 每步学习的文本窗口数
+N_HEADS = 6  # H: attention heads in each block, D = C / H wide / 每层的注意力头数
+BLOCK_SIZE = 256  # T: the longest context, in characters / 上下文最多多少个字符
+BATCH_SIZE = 64  # B: windows of text in each step / 每步学习多少个文本窗口
 LEARNING_RATE = 3e-4  # of AdamW, constant / AdamW 的学习率，恒定
-DROP_OUT = 0.2  # share of values dropped while training / 训练时随机丢弃的比例
-EVAL_INTERVAL = 200  # steps between two estimates of the loss / 每隔多少步估计一次损失
+DROP_OUT = 0.2  # probability that training drops a value / 训练时随机丢弃的概率
+EVAL_INTERVAL = 200  # steps from one estimate of the loss to the next / 每隔多少步估计一次损失
 MAX_STEPS = 5000  # training steps / 训练步数
 
 
 def read_text() -> str:
-    """Read input.txt, or say what it has to be. / 读取 input.txt；不合要求就说明并退出。"""
+    """Read input.txt, or say what it has to be. / 读取 input.txt；不符合要求就说明并退出。"""
     try:
         text = Path("input.txt").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -68,7 +68,7 @@ def dropout(x: Tensor, training: bool) -> Tensor:
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention: positions gather from those before. / 注意力：每个位置从前文收集信息。"""
+    """Attention: each position gathers from those up to it. / 注意力：从自身和前文收集信息。"""
 
     tril: Tensor
 
@@ -91,7 +91,7 @@ class MultiHeadAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Feed-forward: each position thinks by itself. / 前馈网络：每个位置独自思考。"""
+    """Feed-forward: each position is processed by itself. / 前馈网络：每个位置各自处理。"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,12 +101,13 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, 4C) -> (B, T, C)."""
         x = self.expand(x)
+        # GPT-2's form, but in bfloat16 the exact one is quicker / bfloat16 下精确式更快
         x = F.gelu(x, approximate="none" if x.dtype == torch.bfloat16 else "tanh")
         return dropout(self.project(x), self.training)
 
 
 class Block(nn.Module):
-    """Block: look around, then think; add both to x. / 一层：先看前文，再思考，都加到 x 上。"""
+    """Block: attention, then feed-forward, each added to x. / 一层：注意力与前馈，都加到 x 上。"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +123,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """GPT: ids in, scores of all V next characters out. / 输入编号，输出词表里每个字符的得分。"""
+    """GPT: ids in, scores for the next character out. / 输入编号，输出下一个字符的得分。"""
 
     def __init__(self, vocab_size: int, quick: bool = False) -> None:
         super().__init__()
@@ -136,9 +137,9 @@ class GPT(nn.Module):
             if name.endswith("bias"):
                 nn.init.zeros_(weight)
             elif weight.dim() == 2:
-                depth = 2 * N_LAYERS if "project" in name else 1  # what is added to x stays small
+                depth = 2 * N_LAYERS if "project" in name else 1  # that many are added to x
                 nn.init.normal_(weight, std=0.02 * depth**-0.5)
-        nn.init.normal_(self.head.weight, std=0.2 * N_EMBED**-0.5)  # a first guess nearly blind
+        nn.init.normal_(self.head.weight, std=0.2 * N_EMBED**-0.5)  # a nearly uniform guess
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, V)."""
@@ -164,7 +165,7 @@ def train_step(model: GPT, optimizer: AdamW, x: Tensor, y: Tensor, at_once: int)
 def estimate_loss(model: GPT, data: Tensor) -> float:
     """Average the loss over ten batches, without dropout. / 十批的平均损失，不用 dropout。"""
     model.eval()
-    batches = [get_batch(data) for _ in range(10)]  # below: (B, T, V) -> (B * T, V)
+    batches = [get_batch(data) for _ in range(10)]  # flatten(0, 1): (B, T, V) -> (B * T, V)
     return sum(F.cross_entropy(model(x).flatten(0, 1), y.flatten()).item() for x, y in batches) / 10
 
 
@@ -181,7 +182,7 @@ def generate(model: GPT, ids: Tensor, length: int) -> Tensor:
 
 
 def hardware() -> tuple[str, bool]:
-    """Choose a device, and say if it is quick in bfloat16. / 选定设备；它算 bfloat16 快吗？"""
+    """Choose a device, and say if it has bfloat16. / 选定设备，并判断它是否支持 bfloat16。"""
     if torch.cuda.is_available():
         return "cuda", torch.cuda.is_bf16_supported(including_emulation=False)
     if torch.backends.mps.is_available():
@@ -195,7 +196,7 @@ def main() -> None:
     text = read_text()
     characters = sorted(set(text))
     device, quick = hardware()
-    at_once = 16 if device == "cpu" else BATCH_SIZE  # 16 windows stay near the caches / 贴近缓存
+    at_once = 16 if device == "cpu" else BATCH_SIZE  # fits CPU caches / 适应 CPU 缓存
     data = torch.tensor(encode(text, characters), device=device)
     train_data, test_data = data.tensor_split([len(data) * 9 // 10])
     torch.manual_seed(1337)
@@ -203,8 +204,8 @@ def main() -> None:
     optimizer = AdamW(model.parameters(), lr=LEARNING_RATE)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters on {device} / 参数量与设备")
     if device == "cpu":
-        idle = AdamW(model.parameters(), lr=0.0)  # its steps change nothing / 什么也不改变
-        for _ in range(3):
+        idle = AdamW(model.parameters(), lr=0.0)  # leaves the weights alone / 不改变权重
+        for _ in range(3):  # the third step counts: the first are slower / 前两步偏慢，以第三步为准
             began = time.perf_counter()
             train_step(model, idle, *get_batch(train_data), at_once)
         hours, minutes = divmod(1 + int(MAX_STEPS * (time.perf_counter() - began) / 60), 60)

@@ -1,9 +1,11 @@
-"""Trainings that are killed or whose disk fails, and what must be true of their folder afterwards.
+"""Training runs that are killed or whose disk fails, and what must then be true of their folder.
 
 The training is the one behind `zigpt train`, with a text and a model so small that it takes a tenth
 of a second. Each runs in a forked process of its own, so that a kill is a real one.
 """
 
+import functools
+import gc
 import hashlib
 import json
 import os
@@ -47,7 +49,7 @@ PATIENCE = 60  # seconds until a process counts as hung
 
 @dataclass(frozen=True)
 class Life:
-    """One training on a text, lived through in as many processes as it takes."""
+    """One training run on a text, lived through in as many processes as it takes."""
 
     folder: Path  # holds its text and an undisturbed run of it
     source: Source
@@ -125,16 +127,25 @@ def _note(path: Path, line: str) -> None:
         file.write(line + "\n")
 
 
+@functools.cache
+def warm_up() -> None:
+    """Train once in this process, so that its forks need not load and set up everything again."""
+    with tempfile.TemporaryDirectory() as folder:
+        Life.small(Path(folder, "life")).live(Path(folder, "run"), Path(folder, "notes"))
+
+
 def in_a_process(action: Callable[[], object], kill_after: float | None = None) -> int:
     """Fork and act; return the exit code, negative for a signal. Output goes nowhere.
 
     Raises:
         TimeoutError: the process hung; it was killed.
     """
+    warm_up()
     child = os.fork()
     if not child:
         code = 1
         try:
+            gc.freeze()  # collecting what the parent holds would copy all of its memory
             torch.set_num_threads(1)
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             session.SAVE_EVERY, session._SAMPLE_CHARS = 0.0, 10

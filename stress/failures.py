@@ -1,4 +1,4 @@
-"""Every disk operation of a training, failing in every way."""
+"""Every disk operation of a training run, failing in every way."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Trainings killed at random instants, again and again, until they finish."""
+"""Training runs killed at random instants, again and again, until they finish."""
 
 from pathlib import Path
 

@@ -39,7 +39,7 @@ def any_name(choose: random.Random) -> str:
 def campaign(
     folder: Path, seed: int, cases: int | None = None, seconds: float | None = None
 ) -> Report:
-    """Create a file of each name, and the run folder that a training would create."""
+    """Create a file of each name, and the run folder that a training run would create."""
     report = Report()
     place, runs = folder / "files", folder / "runs"
     for case, choose in each_case(report, seed, cases, seconds):

@@ -1,8 +1,8 @@
 """What a power loss may leave on a disk: only what was synced is sure to survive.
 
-The disk operations of a training are recorded. The states that a power loss before any of them may
-leave are then built from the record, as in the tests of LevelDB: unsynced bytes may be lost or torn
-and unsynced names missing, independently and in any order.
+The disk operations of a training run are recorded. The states that a power loss before any of them
+may leave are then built from the record, as in the tests of LevelDB: unsynced bytes may be lost or
+torn and unsynced names missing, independently and in any order.
 """
 
 import hashlib
@@ -227,7 +227,7 @@ def check_all(life: Life, folder: Path, expected: dict[str, str]) -> int:
     """Cut the power before every operation of a life; return the number of different disks left.
 
     Raises:
-        AssertionError: a training does not resume from one of them as promised.
+        AssertionError: a training run does not resume from one of them as promised.
     """
     seen, dice = set(), random.Random(1)
     with fresh(folder) as (root, notes):

@@ -1,7 +1,7 @@
 """Settings, possible and impossible, drawn from the config dataclasses themselves.
 
-The promise: a training makes its steps, or exit code 2 names everything that is wrong at once. A
-model too large for the machine is exit code 7, a block too long for the text 3, divergence 6.
+The promise: training makes its steps, or exit code 2 names all that is wrong at once. A model
+too large for the machine is exit code 7, a block too long for the text 3, divergence 6.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ CHOICES = {
 
 @contextlib.contextmanager
 def shortened() -> Iterator[None]:
-    """Leave out of a training what only takes time: timed steps, samples, the plot."""
+    """Leave out of a training run what only takes time: timed steps, samples, the plot."""
     with (
         patch("zigpt.runs.session._Training._write", lambda *arguments: "It writes."),
         patch("zigpt.training.plan.time_step", lambda *arguments: 0.001),
@@ -87,7 +87,7 @@ def outcome(text: Path, run: Path, good: Mapping[str, str], bad: Mapping[str, st
         complete = code == 2 and named - {"n_embd"} == set(bad) - {"n_embd"}
         return "refused" if complete else f"wrong: exit code {code}, {named} for {set(bad)}"
     expected = {
-        2: "must be divisible by", 3: "the largest is", 7: "this training needs about",
+        2: "must be divisible by", 3: "the largest is", 7: "this run needs about",
     }  # fmt: skip
     if code in expected and expected[code] in lines[1]:
         return f"refused with {code}"

@@ -1,4 +1,4 @@
-"""Trainings small enough for a test, in this process or in one of their own."""
+"""Training runs small enough for a test, in this process or in one of their own."""
 
 import contextlib
 import io
@@ -34,7 +34,7 @@ def zigpt(*arguments, **options):
 
 
 def train(*arguments):
-    """Start a training whose standard error nobody reads."""
+    """Start a training run whose standard error nobody reads."""
     command = [sys.executable, "-m", "zigpt", "train", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 

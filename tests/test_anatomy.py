@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from tests import reference
 from zigpt.anatomy.activations import inspect
 from zigpt.anatomy.predictions import influence, predict
-from zigpt.gpt.attention import fused_attention
+from zigpt.gpt.attention import fast_attention
 from zigpt.gpt.model import GPT
 
 IDS = [3, 0, 7, 7, 10, 2, 5, 1]
@@ -28,7 +28,7 @@ def attention_of(tiny_model):
         seen = []
 
         def attend(layer, q, k, v):
-            seen.append((layer, q, k, v, fused_attention(layer, q, k, v)))
+            seen.append((layer, q, k, v, fast_attention(layer, q, k, v)))
             return seen[-1][-1]
 
         with torch.no_grad():

@@ -26,9 +26,9 @@ def text_of(length: int) -> str:
 
 
 def starts(
-    corpus: Corpus, split: Split, block_size: int, batch_size: int, most: int | None = None
+    corpus: Corpus, split: Split, block_size: int, batch_size: int, max_windows: int | None = None
 ) -> list[int]:
-    windows = corpus.windows(split, block_size, batch_size, most)
+    windows = corpus.windows(split, block_size, batch_size, max_windows)
     return [int(row[0]) for inputs, _ in windows for row in inputs]
 
 
@@ -184,13 +184,15 @@ def test_asked_for_all_windows_or_more_it_walks_all_with_the_short_one(most):
     assert starts(corpus, "train", 10, 3, most) == [0, 10, 20, 30, 40, 50]
 
 
-def test_no_more_windows_than_most_are_walked():
-    assert len(starts(counting(1 + 5 * 10 + 4), "train", 10, 3, most=5)) == 5
+def test_no_more_windows_are_walked_than_asked_for():
+    assert len(starts(counting(1 + 5 * 10 + 4), "train", 10, 3, max_windows=5)) == 5
 
 
 def test_every_evaluation_walks_the_same_windows():
     corpus = counting(1000)
-    assert starts(corpus, "train", 16, 4, most=10) == starts(corpus, "train", 16, 7, most=10)
+    assert starts(corpus, "train", 16, 4, max_windows=10) == starts(
+        corpus, "train", 16, 7, max_windows=10
+    )
 
 
 def test_an_empty_split_has_no_windows():
@@ -227,7 +229,7 @@ def test_a_refused_block_size_reads_word_for_word():
     assert str(refusal.value) == (
         "1000 characters are too few for block size 256\n"
         "why: a block must fit into the held-out last tenth: the largest is 99\n"
-        "fix: use a `block_size` of 99 or less, or a text of at least 2570 characters"
+        "fix: use a `block_size` of 99 or less, or a text of at least 2561 characters"
     )
     assert refusal.value.exit_code == 3
 
@@ -237,15 +239,17 @@ def test_a_text_too_short_for_any_window_has_no_possible_block_size(length):
     corpus = Corpus.from_text(text_of(length))
     with pytest.raises(TextError) as refusal:
         corpus.require(1)
-    assert refusal.value.fix == "give a text of at least 20 characters"
+    assert refusal.value.fix == "give a text of at least 11 characters"
 
 
 @given(block_size=st.integers(1, 500))
-def test_a_text_of_the_advised_length_is_long_enough(block_size):
+def test_the_advised_length_of_a_text_is_the_shortest_that_is_long_enough(block_size):
     with pytest.raises(TextError) as refusal:
         Corpus.from_text("ab").require(block_size)
     advised = int(refusal.value.fix.split(" ")[-2])
-    Corpus.from_text("ab" * (advised // 2)).require(block_size)
+    Corpus.from_text(text_of(advised)).require(block_size)
+    with pytest.raises(TextError):
+        Corpus.from_text(text_of(advised - 1)).require(block_size)
 
 
 def test_batches_are_int64_whatever_the_type_of_the_ids():

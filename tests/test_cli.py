@@ -532,7 +532,7 @@ def wait_for(process, words):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """A training that nothing stops, and what it was asked for."""
+    """A training run that nothing stops, and what it was asked for."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     (folder / "book.txt").write_text(story(6000), encoding="utf-8")
     settings = [folder / "book.txt", *SMALL, *LONG]

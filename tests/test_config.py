@@ -22,7 +22,7 @@ from zigpt.gpt.config import (
     restore,
 )
 from zigpt.gpt.model import GPT
-from zigpt.training.optim import learning_rate
+from zigpt.training.optim import learning_rate_at
 
 INF, NAN = math.inf, math.nan
 MODEL_FIELDS = {field.name for field in fields(GPTConfig)}
@@ -422,13 +422,13 @@ def test_changing_the_peak_alone_scales_the_whole_schedule(peak, preset):
     _, usual = configure(65, preset, {})
     _, training = configure(65, preset, {"learning_rate": peak})
     for step in (0, 5, 99, 100, 300, usual.max_steps - 1, usual.max_steps):
-        scaled = learning_rate(step, usual) * peak / usual.learning_rate
-        assert learning_rate(step, training) == pytest.approx(scaled, rel=1e-9)
+        scaled = learning_rate_at(step, usual) * peak / usual.learning_rate
+        assert learning_rate_at(step, training) == pytest.approx(scaled, rel=1e-9)
 
 
 def test_a_constant_rate_stays_exactly_constant_when_it_is_changed():
     _, training = configure(65, "seed", {"learning_rate": 7e-4})
-    assert {learning_rate(step, training) for step in range(0, 5001, 100)} == {7e-4}
+    assert {learning_rate_at(step, training) for step in range(0, 5001, 100)} == {7e-4}
 
 
 @given(st.data(), st.sampled_from(list(PRESETS)))

@@ -1,4 +1,4 @@
-"""A training is told through its folder to wait, to make a step, to resume or to stop."""
+"""A training run is told through its folder to wait, to make a step, to resume or to stop."""
 
 import contextlib
 import itertools

@@ -167,7 +167,7 @@ class TestTooShort:
                     continue
                 with pytest.raises(TextError, match=f"the largest is {largest}\n") as caught:
                     corpus.require(block_size)
-                assert f"{10 * block_size + 10} characters" in caught.value.fix
+                assert f"{10 * block_size + 1} characters" in caught.value.fix
                 Corpus.from_text("ab" * (5 * block_size + 5)).require(block_size)
         for length in (20, 21, 39, 40, 101):
             corpus = Corpus.from_text(("ab" * length)[:length])
@@ -195,7 +195,7 @@ class TestTooShort:
             assert what == f"{length} characters are too few for block size 8"
             largest = int(why.rsplit(" ", 1)[1])
             assert largest == min(length * 9 // 10, length - length * 9 // 10) - 1
-            assert fix.endswith("text of at least 90 characters")
+            assert fix.endswith("text of at least 81 characters")
             if largest > 0:
                 assert outcome(text, folder / "run", {"block_size": str(largest)}, {}) == "trained"
 

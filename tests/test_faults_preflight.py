@@ -87,7 +87,7 @@ def everything(folder):
 
 
 class TestMoved:
-    """I3: a training never writes into a folder that is not the one it started in."""
+    """I3: a training run never writes into a folder that is not the one it started in."""
 
     def test_it_stops_and_can_be_resumed_where_it_is_now(self, book, whole, tmp_path, monkeypatch):
         run, moved = tmp_path / "run", tmp_path / "moved"
@@ -95,7 +95,7 @@ class TestMoved:
             at_step(patched, 4, lambda: run.rename(moved))
             code, what, why, fix = refusal("train", book, *SETTINGS, "--run", run)
         assert code == 5
-        assert what == f"{run} is no longer the folder that this training started in"
+        assert what == f"{run} is no longer the folder that this run started in"
         assert why == "it was moved, replaced or removed during the training"
         assert fix == "put it back, or continue where it is now, with --resume and --run"
         assert not run.exists()

@@ -1,4 +1,4 @@
-"""Real trainings from the command line: stopped, locked out, on a full disk, damaged."""
+"""Real training runs from the command line: stopped, locked out, on a full disk, damaged."""
 
 import math
 import os
@@ -250,7 +250,7 @@ def test_a_real_limit_on_file_sizes_is_a_storage_error_with_an_intact_folder(tmp
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A training and the checkpoints that it left."""
+    """A training run and the checkpoints that it left."""
     folder = tmp_path_factory.mktemp("damage")
     life = Life.small(folder)
     undisturbed(life)

@@ -109,7 +109,7 @@ class TestMemory:
             code, what, why, fix = refusal("train", text, *SMALL, *settings, "--run", run)
         assert code == 7
         assert "parameters do not fit into" in what
-        assert why.startswith("this training needs about ")
+        assert why.startswith("this run needs about ")
         assert fix == (
             "lower --n-embd, --n-layer, --block-size or --batch-size, or use the --preset laptop"
         )

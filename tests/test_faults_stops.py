@@ -135,7 +135,9 @@ class TestSignals:
         self, book, tmp_path, module, number
     ):
         program = (
-            "import os, sys\n"
+            "import os, signal, sys\n"
+            # Ignored, and for good, where the tests themselves run in the background.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "class Finder:\n"
             "    def find_spec(self, name, path=None, target=None):\n"
             f"        if name == {module!r}: os.kill(os.getpid(), {number})\n"

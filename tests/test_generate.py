@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zigpt.errors import ModelFileError, VocabularyError
-from zigpt.generate.loop import context_start, generate, stop_before, write
+from zigpt.generate.loop import context_start, generate, generate_text, stop_before
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import next_probabilities, pick, stages
 from zigpt.gpt.config import GPTConfig, SampleConfig
@@ -144,7 +144,7 @@ def test_the_seed_is_enough_to_repeat_any_single_draw(tiny_model):
     for n, drawn in enumerate(
         ids_of(tiny_model, 5, seed=4, temperature=1.2, top_k=6, top_p=0.9)[0]
     ):
-        scores = ReferenceDecoder(tiny_model).next_scores(np.array([text]))
+        scores = ReferenceDecoder(tiny_model).next_logits(np.array([text]))
         u = np.random.default_rng(4).random(n + 1)[-1:]
         assert pick(stages(scores, config).probabilities, u) == drawn
         text.append(drawn)
@@ -173,14 +173,14 @@ def test_the_picked_id_is_where_u_falls_and_never_an_impossible_one(weights, u):
 
 def test_written_text_continues_the_prompt_character_by_character(tiny_model):
     tokenizer = CharTokenizer("\nabcdefghij")
-    pieces = list(write(ReferenceDecoder(tiny_model), tokenizer, "abc", 25))
+    pieces = list(generate_text(ReferenceDecoder(tiny_model), tokenizer, "abc", 25))
     assert [len(piece) for piece in pieces] == [1] * 25
-    assert pieces == list(write(ReferenceDecoder(tiny_model), tokenizer, "abc", 25))
-    assert list(write(ReferenceDecoder(tiny_model), tokenizer, "", 5)) == list(
-        write(ReferenceDecoder(tiny_model), tokenizer, "\n", 5)
+    assert pieces == list(generate_text(ReferenceDecoder(tiny_model), tokenizer, "abc", 25))
+    assert list(generate_text(ReferenceDecoder(tiny_model), tokenizer, "", 5)) == list(
+        generate_text(ReferenceDecoder(tiny_model), tokenizer, "\n", 5)
     )
     with pytest.raises(VocabularyError):
-        next(write(ReferenceDecoder(tiny_model), tokenizer, "字", 1))
+        next(generate_text(ReferenceDecoder(tiny_model), tokenizer, "字", 1))
 
 
 @given(st.text("ab", max_size=12), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))

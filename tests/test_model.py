@@ -10,10 +10,10 @@ from zigpt.gpt import attention as attention_module
 from zigpt.gpt.attention import (
     attention_weights,
     causal_mask,
-    fused_attention,
+    fast_attention,
     readable_attention,
-    rotated,
     weights_kept,
+    with_rotary,
 )
 from zigpt.gpt.config import GPTConfig
 from zigpt.gpt.model import GPT, Dropout, gelu, next_character_loss
@@ -30,8 +30,8 @@ def ids(tiny_config):
 @pytest.fixture(params=[256, 3, 0], ids=["at once", "by rows", "library"])
 def every_way(request, monkeypatch):
     """Run a test in float32 through every way that the fused form can take."""
-    monkeypatch.setattr(attention_module, "_ROWS", request.param)
-    monkeypatch.setattr(attention_module, "_by_rows", lambda *_: request.param > 0)
+    monkeypatch.setattr(attention_module, "_CHUNK", request.param)
+    monkeypatch.setattr(attention_module, "_is_chunked", lambda *_: request.param > 0)
 
 
 @pytest.mark.usefixtures("every_way")
@@ -48,18 +48,18 @@ def test_fused_and_readable_form_give_the_same_gradients(tiny_model, ids):
         return torch.autograd.grad(loss, list(tiny_model.parameters()))
 
     for fused, readable in zip(
-        gradients(fused_attention), gradients(readable_attention), strict=True
+        gradients(fast_attention), gradients(readable_attention), strict=True
     ):
         torch.testing.assert_close(fused, readable, **CLOSE)
         assert fused.abs().sum() > 0
 
 
 @pytest.mark.parametrize("length", [1, 255, 256, 257, 600])
-def test_in_bfloat16_attention_by_rows_equals_the_readable_form(length):
+def test_in_bfloat16_chunked_attention_equals_the_readable_form(length):
     generator = torch.Generator().manual_seed(1)
     q, k, v = torch.randn(3, 2, 2, length, 8, generator=generator).bfloat16()
     exact = readable_attention(0, q.float(), k.float(), v.float())
-    torch.testing.assert_close(fused_attention(0, q, k, v).float(), exact, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(fast_attention(0, q, k, v).float(), exact, rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_in_bfloat16_attention_by_rows_equals_the_readable_form(length):
 def test_attention_on_a_cpu_takes_the_faster_of_two_ways(monkeypatch, precision, length, rows):
     taken = []
     monkeypatch.setattr(
-        attention_module, "_attention_by_rows", lambda q, k, v: taken.append(q) or v
+        attention_module, "_chunked_attention", lambda q, k, v: taken.append(q) or v
     )
-    fused_attention(0, *torch.zeros(3, 1, 1, length, 1, dtype=precision))
+    fast_attention(0, *torch.zeros(3, 1, 1, length, 1, dtype=precision))
     assert len(taken) == rows
     kept = weights_kept(length, torch.device("cpu"), precision)
     assert (kept > 0) == rows
@@ -124,11 +124,11 @@ def test_queries_and_keys_are_rotated_as_in_hugging_faces_llama():
         torch.testing.assert_close((q, k), expected, **CLOSE)
         return v
 
-    assert rotated(keep, positions, 16)(0, q, k, v) is v
+    assert with_rotary(keep, positions, 16)(0, q, k, v) is v
 
 
 @pytest.mark.usefixtures("every_way")
-@pytest.mark.parametrize("attend", [fused_attention, readable_attention])
+@pytest.mark.parametrize("attend", [fast_attention, readable_attention])
 def test_the_gradient_of_a_positions_loss_on_later_characters_is_exactly_zero(tiny_model, attend):
     ids = torch.randint(11, (1, 8), generator=torch.Generator().manual_seed(4))
     seen = []

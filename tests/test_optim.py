@@ -17,7 +17,7 @@ from zigpt.training.optim import (
     AdamW,
     Muon,
     build_optimizers,
-    learning_rate,
+    learning_rate_at,
     named_state,
     orthogonalise,
 )
@@ -284,7 +284,7 @@ def test_matrices_that_go_through_together_move_as_they_would_alone():
 @given(step=st.integers(0, 10_000), rate=st.floats(1e-6, 10))
 def test_without_warm_up_and_decay_the_rate_is_exactly_constant(step, rate):
     config = TrainConfig(learning_rate=rate, final_learning_rate=rate, warmup_steps=0)
-    assert learning_rate(step, config) == rate
+    assert learning_rate_at(step, config) == rate
 
 
 @given(shape=shapes)
@@ -292,15 +292,15 @@ def test_warm_up_rises_linearly_from_the_first_step_to_the_peak(shape):
     config = schedule(shape)
     for step in range(config.warmup_steps):
         expected = config.learning_rate * (step + 1) / config.warmup_steps
-        assert learning_rate(step, config) == pytest.approx(expected)
-    assert learning_rate(config.warmup_steps, config) == pytest.approx(config.learning_rate)
+        assert learning_rate_at(step, config) == pytest.approx(expected)
+    assert learning_rate_at(config.warmup_steps, config) == pytest.approx(config.learning_rate)
 
 
 @given(shape=shapes, data=st.data())
 def test_later_steps_never_raise_the_rate(shape, data):
     config = schedule(shape)
     step = data.draw(st.integers(config.warmup_steps, config.max_steps))
-    here, next_ = learning_rate(step, config), learning_rate(step + 1, config)
+    here, next_ = learning_rate_at(step, config), learning_rate_at(step + 1, config)
     assert next_ <= here * (1 + 1e-12)
     assert config.final_learning_rate * (1 - 1e-9) <= next_ <= config.learning_rate * (1 + 1e-9)
 
@@ -309,7 +309,7 @@ def test_later_steps_never_raise_the_rate(shape, data):
 def test_the_cosine_ends_at_the_final_rate_and_stays_there(shape, later):
     config = schedule(shape)
     final = pytest.approx(config.final_learning_rate, rel=1e-9)
-    assert learning_rate(config.max_steps + later, config) == final
+    assert learning_rate_at(config.max_steps + later, config) == final
 
 
 @given(shape=shapes)
@@ -318,16 +318,16 @@ def test_the_rate_falls_along_half_a_cosine(shape):
     config = schedule((peak, share, warmup, 4 * rest))
     middle, swing = peak * (1 + share) / 2, peak * (1 - share) / 2
     for quarter, height in enumerate([1.0, math.sqrt(0.5), 0.0, -math.sqrt(0.5), -1.0]):
-        rate = learning_rate(warmup + quarter * rest, config)
+        rate = learning_rate_at(warmup + quarter * rest, config)
         assert rate == pytest.approx(middle + swing * height, rel=1e-6)
 
 
 def test_the_rate_is_never_zero():
-    assert min(learning_rate(step, COSINE) for step in range(200)) == pytest.approx(1e-3)
+    assert min(learning_rate_at(step, COSINE) for step in range(200)) == pytest.approx(1e-3)
 
 
 def test_a_run_that_is_all_warm_up_still_has_a_rate_for_every_step():
     config = TrainConfig(learning_rate=1.0, final_learning_rate=0.5, warmup_steps=5, max_steps=5)
-    rates = [learning_rate(step, config) for step in range(5)]
+    rates = [learning_rate_at(step, config) for step in range(5)]
     assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert learning_rate(5, config) == pytest.approx(1.0)
+    assert learning_rate_at(5, config) == pytest.approx(1.0)

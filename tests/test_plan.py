@@ -246,7 +246,7 @@ def test_a_training_that_does_not_fit_is_refused_word_for_word(monkeypatch):
         require_memory(model, TRAINING, CPU)
     assert str(refusal.value) == (
         f"{model.n_parameters:,} parameters do not fit into 8 GB of memory\n"
-        f"why: this training needs about {needed:,.0f} GB\n"
+        f"why: this run needs about {needed:,.0f} GB\n"
         "fix: lower `n_embd`, `n_layer`, `block_size` or `batch_size`, or use the `preset` laptop"
     )
     assert refusal.value.exit_code == 7

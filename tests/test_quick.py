@@ -41,7 +41,7 @@ def quick(model, count=1):
 def scores_along(decoder, ids, first):
     """Scores after each prefix of `ids`, the first of them read at once."""
     lengths = range(first, ids.shape[1] + 1)
-    return np.stack([decoder.next_scores(ids[:, :length]) for length in lengths])
+    return np.stack([decoder.next_logits(ids[:, :length]) for length in lengths])
 
 
 @pytest.fixture(scope="module", params=["classic", "modern"])
@@ -73,9 +73,9 @@ def test_reading_several_characters_at_once_equals_reading_them_one_by_one(archi
         quick(model),
     )
     for length in (5, 6, 9, 13, 16, 20, 21, 24, 40):
-        expected = slow.next_scores(ids[:, :length])
-        np.testing.assert_allclose(fast.next_scores(ids[:, :length]), expected, atol=1e-5)
-        assert np.abs(rounded.next_scores(ids[:, :length]) - expected).max() < 0.1 * expected.std()
+        expected = slow.next_logits(ids[:, :length])
+        np.testing.assert_allclose(fast.next_logits(ids[:, :length]), expected, atol=1e-5)
+        assert np.abs(rounded.next_logits(ids[:, :length]) - expected).max() < 0.1 * expected.std()
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_a_value_that_stands_out_is_not_cut_off():
         attn.qkv.weight[2 * 64] = torch.eye(64)[0]
         attn.project.weight *= 20
     ids = np.array([[0, 1, 2, 3], [1, 0, 4, 1]])
-    exact = ReferenceDecoder(model, 2).next_scores(ids)
-    rounded = quick(model, 2).next_scores(ids)
+    exact = ReferenceDecoder(model, 2).next_logits(ids)
+    rounded = quick(model, 2).next_logits(ids)
     assert np.sqrt(((rounded - exact) ** 2).mean()) < 0.04 * exact.std()
 
 

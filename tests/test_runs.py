@@ -376,7 +376,7 @@ def test_a_file_replaced_while_its_header_is_checked_is_read_as_a_whole(
 
 
 def replace_file(path, model):
-    """Replace a model as a training does; the new header is longer, so the weights move."""
+    """Replace a model as a training run does; the new header is longer, so the weights move."""
     with torch.no_grad():
         model.head.weight.add_(1)
     about = {"text": {"sha256": "0" * 64}}

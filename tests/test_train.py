@@ -16,7 +16,7 @@ from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.runs.checkpoint import COUNTERS
 from zigpt.training import loop as train_module
 from zigpt.training.loop import TrainState, evaluate, split_loss, train, train_step
-from zigpt.training.optim import learning_rate, named_state
+from zigpt.training.optim import learning_rate_at, named_state
 
 CPU = torch.device("cpu")
 
@@ -118,7 +118,7 @@ def test_progress_reports_the_learning_rate_that_was_used(corpus):
         if state.step:
             assert progress.learning_rate == state.optimizers[0].param_groups[0]["lr"]
         else:
-            assert progress.learning_rate == learning_rate(0, state.config)
+            assert progress.learning_rate == learning_rate_at(0, state.config)
 
 
 def test_a_training_stopped_before_an_evaluation_resumes_with_it(corpus):

@@ -1,4 +1,4 @@
-"""The verdict on a training: learning, underfit, overfit since step N; each milestone once."""
+"""The verdict on a training run: learning, underfit, overfit since step N; each milestone once."""
 
 import math
 
@@ -62,13 +62,13 @@ def test_not_beating_the_trigram_is_underfit(loss, passed):
     assert verdict == Verdict(
         "underfit",
         f"the validation loss of {loss:.3f} {passed}",
-        "Train longer with a higher `max_steps`, or raise the `learning_rate`",
+        "Train longer with a higher `max_steps`, or raise `learning_rate`",
     )
 
 
 def test_losses_that_rose_from_the_start_ask_for_a_lower_learning_rate():
     verdict = judge(run(4.2, 9.0, 99.0, train_losses=(4.2, 8.0, 98.0)), LADDER)
-    assert (verdict.word, verdict.advice) == ("underfit", "Lower the `learning_rate`")
+    assert (verdict.word, verdict.advice) == ("underfit", "Lower `learning_rate`")
 
 
 @pytest.mark.parametrize("loss", [1.9, 1.6, 0.5])

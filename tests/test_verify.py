@@ -21,7 +21,7 @@ from zigpt.errors import DivergedError
 from zigpt.formats.saved_model import load_model, save_model
 from zigpt.generate.quick import QuickDecoder
 from zigpt.gpt import attention
-from zigpt.gpt.attention import causal_mask, fused_attention, position_before
+from zigpt.gpt.attention import causal_mask, fast_attention, previous_position
 from zigpt.gpt.model import GPT
 from zigpt.runs.checkpoint import save_checkpoint
 from zigpt.runs.folder import RunFolder
@@ -121,15 +121,15 @@ def see(monkeypatch, allowed):
         scores = (q @ k.mT / q.size(-1) ** 0.5).masked_fill(~mask, float("-inf"))
         return F.softmax(scores, -1) @ v
 
-    monkeypatch.setattr(attention, "_by_rows", lambda *_: True)
-    monkeypatch.setattr(attention, "_attention_by_rows", attend)
+    monkeypatch.setattr(attention, "_is_chunked", lambda *_: True)
+    monkeypatch.setattr(attention, "_chunked_attention", attend)
 
 
 def shift(monkeypatch, before):
     """Make `before` the token shift of every model."""
     forward = GPT.forward
 
-    def shifted(self, ids, attend=fused_attention, old=position_before, start=0):
+    def shifted(self, ids, attend=fast_attention, old=previous_position, start=0):
         return forward(self, ids, attend, before, start)
 
     monkeypatch.setattr(GPT, "forward", shifted)
@@ -413,7 +413,7 @@ class TestCausality:
             def attend(layer, q, k, v):
                 if is_training(self, q):
                     return F.scaled_dot_product_attention(q, k, v)
-                return fused_attention(layer, q, k, v)
+                return fast_attention(layer, q, k, v)
 
             return forward(self, ids, attend, *arguments[1:])
 
@@ -426,13 +426,13 @@ class TestCausality:
         assert "bfloat16" in checks["causality"]["detail"]
 
     def test_a_leak_that_no_derivative_shows_is_caught(self, run, verify, monkeypatch):
-        rows = attention._attention_by_rows
+        rows = attention._chunked_attention
 
         def peek(q, k, v):
             return rows(q, k, v) + (v.roll(-1, dims=-2).detach() > 0)
 
-        monkeypatch.setattr(attention, "_by_rows", lambda *_: True)
-        monkeypatch.setattr(attention, "_attention_by_rows", peek)
+        monkeypatch.setattr(attention, "_is_chunked", lambda *_: True)
+        monkeypatch.setattr(attention, "_chunked_attention", peek)
         code, checks = verify()
         assert code == 3
         assert checks["causality"]["result"] == "failed"
@@ -466,7 +466,7 @@ class TestCausality:
 @pytest.mark.parametrize("place", [0, 3])
 def test_a_token_shift_that_looks_ahead_once_is_caught(run, verify, monkeypatch, place):
     def ahead(at, x):
-        moved = position_before(at, x)
+        moved = previous_position(at, x)
         return torch.cat((moved[:, :5], x[:, 6:7], moved[:, 6:]), 1) if at == place else moved
 
     shift(monkeypatch, ahead)
@@ -480,7 +480,7 @@ def test_a_token_shift_that_looks_ahead_once_is_caught(run, verify, monkeypatch,
 def test_a_decoder_with_other_scores_fails(run, verify, monkeypatch):
     scores = np.zeros((1, load_model(run, CPU).model.config.vocab_size), np.float32)
     scores[0, 1] = 9
-    monkeypatch.setattr(QuickDecoder, "next_scores", lambda self, ids: scores)
+    monkeypatch.setattr(QuickDecoder, "next_logits", lambda self, ids: scores)
     code, checks = verify()
     assert code == 3
     assert results(checks) == only("sampling")

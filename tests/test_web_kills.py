@@ -1,4 +1,4 @@
-"""D11: one training, and its server, its trainer and its page killed again and again.
+"""D11: one training run, and its server, its trainer and its page killed again and again.
 
 ZIGPT_KILLS says how often each is; `python -m pytest -s` shows what came of it.
 """
@@ -32,7 +32,7 @@ SETTINGS = [
 
 
 class Watched:
-    """A training with a server and a page, each of which can die."""
+    """A training run with a server and a page, each of which can die."""
 
     def __init__(self, browser, run):
         self.browser, self.run = browser, run

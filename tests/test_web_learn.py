@@ -1,4 +1,4 @@
-"""A training from the page alone: started, watched, paused, stepped, stopped and resumed."""
+"""A training run from the page alone: started, watched, paused, stepped, stopped and resumed."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ MINUTES = "0.1"  # some 80 steps
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """An empty folder; trainings that are still running there at the end are killed."""
+    """An empty folder; training runs that are still running there at the end are killed."""
     folder = tmp_path_factory.mktemp("empty")
     yield folder
     for lock in folder.glob(f"runs/*/{LOCK_FILE}"):
@@ -58,7 +58,7 @@ def newest_run(folder):
 
 
 def form(page):
-    """The form that starts a training, also where another one is shown."""
+    """The form that starts a training run, also where another one is shown."""
     page.wait_for_selector("#starter", state="attached")
     if page.locator("#another").count():
         page.locator("#another > summary").click()
@@ -216,7 +216,7 @@ def test_a_training_is_started_watched_and_controlled_from_the_page(page, folder
 
 @pytest.fixture(scope="module")
 def idle(tmp_path_factory):
-    """A server without a training; refused requests start none."""
+    """A server without a training run; refused requests start none."""
     folder = tmp_path_factory.mktemp("idle")
     with Server(cwd=folder) as server:
         yield server

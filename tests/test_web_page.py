@@ -309,7 +309,7 @@ def live(browser, tmp_path):
 
 
 def replace_model(page, run, name):
-    """As a training does it; until what has the focus has been drawn again."""
+    """As a training run does it; until what has the focus has been drawn again."""
     page.evaluate("document.activeElement.dataset.old = ''")
     shutil.copy(GOLDEN / f"{name}.safetensors", run / "new")
     (run / "new").replace(run / "model.safetensors")

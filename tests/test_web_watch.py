@@ -94,8 +94,8 @@ def test_the_trainer_runs_out_of_patience_when_the_page_says_so():
     for progress in train(state, corpus):
         if progress.evaluation:
             losses.append(progress.evaluation.val_loss)
-            assert is_out_of_patience(losses, config.patience) == state.out_of_patience
-    assert state.out_of_patience
+            assert is_out_of_patience(losses, config.patience) == state.is_out_of_patience
+    assert state.is_out_of_patience
     assert len(losses) > config.patience
     assert not is_out_of_patience(losses, 0)
 

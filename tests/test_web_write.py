@@ -20,7 +20,7 @@ from tests.serving import (
 )
 from tests.texts import story
 from zigpt.formats.saved_model import load_model, save_model
-from zigpt.generate.loop import write
+from zigpt.generate.loop import generate_text
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import pick, stages
 from zigpt.gpt.config import SampleConfig
@@ -33,7 +33,9 @@ CONFIG = SampleConfig(seed=SEED, **SETTINGS)
 SAVED = load_model(GOLDEN)
 
 
-WRITTEN = "".join(write(ReferenceDecoder(SAVED.model), SAVED.tokenizer, PROMPT, LENGTH, CONFIG))
+WRITTEN = "".join(
+    generate_text(ReferenceDecoder(SAVED.model), SAVED.tokenizer, PROMPT, LENGTH, CONFIG)
+)
 LINE = 3  # of the training text: where the copied passage stands
 COPIED = slice(40, 100)  # of what is written
 TEXT = f"one\ntwo\nso {WRITTEN[COPIED]} it sings\n{story(8000)}"
@@ -42,7 +44,7 @@ TEXT = f"one\ntwo\nso {WRITTEN[COPIED]} it sings\n{story(8000)}"
 def redraw(after, config=CONFIG):
     """The random number, the scores and the stages of what is drawn after some characters."""
     ids = SAVED.tokenizer.encode(PROMPT + after)
-    scores = ReferenceDecoder(SAVED.model).next_scores(np.array([ids], np.int64))
+    scores = ReferenceDecoder(SAVED.model).next_logits(np.array([ids], np.int64))
     number = np.random.default_rng(config.seed).random(len(after) + 1)[-1]
     return number, scores[0], stages(scores, config)
 
@@ -193,7 +195,7 @@ def test_a_text_that_a_dying_server_cut_off_is_written_on_by_the_next(browser):
         expect(page.locator(".letter")).to_have_count(length, timeout=60_000)
         expect(lost).to_have_count(0)
         decoder = ReferenceDecoder(SAVED.model)
-        text = write(decoder, SAVED.tokenizer, PROMPT, length, SampleConfig(seed=1))
+        text = generate_text(decoder, SAVED.tokenizer, PROMPT, length, SampleConfig(seed=1))
         assert text_on(page) == "".join(text)
         expect(page.locator("#copied")).not_to_be_empty()
         page.close()
@@ -249,7 +251,9 @@ def test_the_slider_leads_to_what_an_earlier_model_writes(browser):
             name = "model" if step is None else f"snapshots/step-{step:08d}"
             saved = load_model(GOLDEN / f"{name}.safetensors")
             decoder = ReferenceDecoder(saved.model)
-            text = "".join(write(decoder, saved.tokenizer, PROMPT, 30, SampleConfig(seed=1)))
+            text = "".join(
+                generate_text(decoder, saved.tokenizer, PROMPT, 30, SampleConfig(seed=1))
+            )
             expect(page.locator(".output")).to_have_text(PROMPT + text, use_inner_text=False)
             expect(page.locator(".letter")).to_have_count(30)
         page.close()
@@ -266,7 +270,9 @@ def test_whoever_turns_to_something_else_meanwhile_finds_the_text_written_on(pag
     page.click("#tab-write")
     expect(page.locator(".letter")).to_have_count(length)
     text = "".join(
-        write(ReferenceDecoder(SAVED.model), SAVED.tokenizer, PROMPT, length, SampleConfig(seed=1))
+        generate_text(
+            ReferenceDecoder(SAVED.model), SAVED.tokenizer, PROMPT, length, SampleConfig(seed=1)
+        )
     )
     assert text_on(page) == text
 

@@ -87,7 +87,7 @@ class ModelFileError(ZigptError):
 
 
 class RunBusyError(ZigptError):
-    """The run folder already belongs to another training."""
+    """The run folder already belongs to another training run."""
 
     exit_code = 4
 

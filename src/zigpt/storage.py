@@ -142,7 +142,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     beside = path.with_name(path.name + _BESIDE)
     with storage_errors(path, sum(map(len, files.values()))):
         try:
-            _remove_all(beside)  # left by a training that was stopped here
+            _remove_all(beside)  # left by a training run that was stopped here
             _make_folders(beside)
             for name, data in files.items():
                 disk.write(beside / name, data)
@@ -205,7 +205,7 @@ def remove_folder(path: Path) -> None:
 
 
 def clear_leftovers(folder: Path, keep: str = "") -> None:
-    """Delete what was being written, or deleted, when a training was stopped; best effort.
+    """Delete what was being written, or deleted, when a training run was stopped; best effort.
 
     Not the file called `keep`: another process may be writing it now.
     """
@@ -215,7 +215,7 @@ def clear_leftovers(folder: Path, keep: str = "") -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether this was being written, or deleted, when a training was stopped."""
+    """Whether this was being written, or deleted, when a training run was stopped."""
     return path.name.endswith(_BESIDE)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zigpt.anatomy.activations import Activations
 from zigpt.anatomy.layers import Label, contributions
-from zigpt.gpt.attention import attention_scores, attention_weights, readable_attention, rotated
+from zigpt.gpt.attention import attention_scores, attention_weights, readable_attention, with_rotary
 from zigpt.gpt.config import ROTARY_BASE
 from zigpt.gpt.model import GPT, Block, FeedForward, SelfAttention
 
@@ -139,7 +139,7 @@ def _rotated(
         values, formula = b * cos + a * sin, "b * angle.cos() + a * angle.sin()"
     return Origin(
         {**_each("channel", values[:-1]), ("bias",): float(values[-1])},
-        rotated,
+        with_rotary,
         "roll",
         f"a, b = seen.model.blocks[{layer}].attn.qkv(seen.attention_inputs[{layer}, {position}])"
         f"[{rows}]\n"

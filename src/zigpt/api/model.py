@@ -2,17 +2,16 @@
 
 import base64
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from zigpt.anatomy.activations import Activations, inspect
 from zigpt.anatomy.predictions import Predictions, predict
 from zigpt.data.batches import Corpus
 from zigpt.errors import UsageError
-from zigpt.formats import safetensors
-from zigpt.formats.base import Format
+from zigpt.formats import FORMATS
 from zigpt.formats.saved_model import SavedModel, load_model
-from zigpt.generate.loop import write
+from zigpt.generate.loop import generate_text
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.gpt.config import GPTConfig, SampleConfig
 from zigpt.gpt.model import GPT
@@ -20,8 +19,6 @@ from zigpt.runs.paths import LOSS_PICTURE
 from zigpt.tokenizers.base import Tokenizer
 from zigpt.training.device import pick_device
 from zigpt.training.loop import split_loss
-
-_FORMATS: Mapping[str, Format] = {"safetensors": safetensors}
 
 
 def load(path: str | Path, device: str = "auto") -> "Model":
@@ -110,8 +107,10 @@ class Model:
         True
         """
         _require_at_least(0, "chars", chars)
-        config = SampleConfig(temperature, top_k, top_p, seed)
-        return write(ReferenceDecoder(self._saved.model), self.tokenizer, prompt, chars, config)
+        config = SampleConfig(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        return generate_text(
+            ReferenceDecoder(self._saved.model), self.tokenizer, prompt, chars, config
+        )
 
     def loss(self, text: str) -> float:
         """Compute the exact mean loss over a whole text, in nats per character.
@@ -166,13 +165,13 @@ class Model:
             UsageError: there is no such kind.
             StorageError: the disk did not take it.
         """
-        if kind not in _FORMATS:
+        if kind not in FORMATS:
             raise UsageError(
                 f"there is no `kind` of file called {kind!r}",
-                f"a model can be exported as {', '.join(_FORMATS)}",
-                f'try `kind` "{next(iter(_FORMATS))}"',
+                f"a model can be exported as {', '.join(FORMATS)}",
+                f'try `kind` "{next(iter(FORMATS))}"',
             )
-        _FORMATS[kind].write(Path(path), self._saved.to_file())
+        FORMATS[kind].write(Path(path), self._saved.to_file())
 
     def __repr__(self) -> str:
         config = self.config

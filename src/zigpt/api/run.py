@@ -1,4 +1,4 @@
-"""A training from Python: from a text to a finished run."""
+"""Training from Python: from a text to a finished run."""
 
 import os
 import threading

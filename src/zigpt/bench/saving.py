@@ -23,7 +23,7 @@ from zigpt.training.loop import TrainState, train_step
 
 
 def measure_saving(folder: Path, device: torch.device, rounds: int) -> Iterator[Comparison]:
-    """Measure saving, as often as a training does it, on the disk of `folder`."""
+    """Measure saving, as often as a training run does it, on the disk of `folder`."""
     presets: tuple[PresetName, ...] = ("seed", "laptop")
     for preset in presets:
         yield compare_saving(*configure(38, preset, {}), folder, device, rounds)

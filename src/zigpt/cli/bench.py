@@ -60,7 +60,7 @@ def run(
     require_free(path)
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
-    keep_freed_memory()  # as a training does
+    keep_freed_memory()  # as a training run does
     screen = Screen(on_stderr=as_json)
     report = _Report(path, where, rounds)
     screen.say(f"{report.machine}; {rounds} repetitions of each contender, in turn", "")

@@ -95,7 +95,7 @@ _VERIFY = Command(
 )
 _PLAN = Command(
     "plan",
-    "Describe a text and estimate what a training on it costs.",
+    "Describe a text and estimate what training on it costs.",
     [_TEXTS],
     {"Options": [_PRESET, _DEVICE, _JSON], **_SETTINGS},
     epilog=preset_table(),

@@ -34,7 +34,7 @@ from zigpt.training.loop import Progress
 
 
 def follow(request: TrainRequest, signals: Signals) -> int:
-    """Train, or resume a training, until finished or stopped. Returns the exit code.
+    """Train, or resume a run, until finished or stopped. Returns the exit code.
 
     Raises:
         DivergedError: the loss is no longer finite; the last good step is saved.

@@ -65,7 +65,7 @@ def _setting(part: Field[Any], help: str, default: Any = None) -> click.Option:
 
 
 def _preset_values() -> dict[str, list[Any]]:
-    """List the values of each setting of a training, one for each preset."""
+    """List the values of each setting of a training run, one for each preset."""
     columns = []
     for preset in PRESETS:
         model, training = configure(GPTConfig.vocab_size, preset, {})

@@ -7,7 +7,7 @@ from typing import Any
 from zigpt.cli.terminal import write_out
 from zigpt.errors import UsageError, VocabularyError
 from zigpt.formats.safetensors import read_lazily
-from zigpt.generate.loop import Decoder, generate, opening, stop_before
+from zigpt.generate.loop import Decoder, default_prompt, generate, stop_before
 from zigpt.gpt.config import SampleConfig
 from zigpt.tokenizers.base import Tokenizer, Unknown
 
@@ -41,7 +41,7 @@ def run(
     stops = [text for text in stop if text]
     _require_possible(stops, tokenizer)
     prompt = tokenizer.decode(tokenizer.encode(prompt, unknown))
-    start = tokenizer.encode(prompt or opening(tokenizer))
+    start = tokenizer.encode(prompt or default_prompt(tokenizer))
     rows = map(tokenizer.decode, generate(decoder, start, chars, config))
     if count == 1:
         write_out(prompt)

@@ -1,4 +1,4 @@
-"""What a training shows: plain lines and, on a terminal, a live line below them."""
+"""What a training run shows: plain lines and, on a terminal, a live line below them."""
 
 import io
 import os

@@ -46,7 +46,7 @@ def _word(word: Any) -> str:
 
 
 def train_words(request: TrainRequest) -> list[str]:
-    """Spell a training as the words after `zigpt`."""
+    """Spell a training run as the words after `zigpt`."""
     # Absolute paths: they hold in any folder, and none begins like an option.
     words = ["train", *(os.path.abspath(path) for path in request.texts)]
     if request.resume:

@@ -19,11 +19,11 @@ def run(
     resume: bool,
     **settings: Any,
 ) -> int:
-    """Train, or resume a training. Returns the exit code.
+    """Train, or resume a run. Returns the exit code.
 
     Raises:
         UsageError: the options contradict each other.
-        RunBusyError: another training uses this folder.
+        RunBusyError: another training run uses this folder.
     """
     request = TrainRequest(texts, preset, given(settings), folder, minutes, device, resume)
     if request.run or request.resume:

@@ -46,7 +46,7 @@ def run(
 
 
 def spell_training(request: TrainRequest) -> list[str]:
-    """Spell a training as the command line of a process of its own."""
+    """Spell a training run as the command line of a process of its own."""
     return [sys.executable, "-m", "zigpt", *train_words(request)]
 
 

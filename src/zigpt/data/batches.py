@@ -24,7 +24,7 @@ Windows = tuple[NDArray[np.int64], NDArray[np.int64]]  # inputs and targets, eac
 class Corpus:
     """One text as ids: the first nine tenths to train on, the last tenth held out for validation.
 
-    The validation loss chooses the best step and can end a training early.
+    The validation loss chooses the best step and can end a training run early.
     """
 
     tokenizer: Tokenizer
@@ -73,31 +73,31 @@ class Corpus:
             raise TextError(
                 f"{length} characters are too few for block size {block_size}",
                 f"a block must fit into the held-out last tenth: the largest is {largest}",
-                f"{smaller} text of at least {10 * block_size + 10} characters",
+                f"{smaller} text of at least {10 * block_size + 1} characters",
             )
 
     def batch(self, step: int, batch_size: int, block_size: int, seed: int) -> Windows:
         """Draw the windows of one step from the train split: inputs, and targets one position on.
 
-        Philox is a counter-based generator (Salmon et al. 2011): (seed, step) is its whole state.
+        Philox is a counter-based generator (Salmon et al. 2011): seeding it for each step is cheap.
         """
         random = np.random.Generator(np.random.Philox(key=[seed, step]))
         starts = random.integers(len(self.train) - block_size, size=batch_size)
         return _cut(self.train, starts, block_size)
 
     def windows(
-        self, split: Split, block_size: int, batch_size: int, most: int | None = None
+        self, split: Split, block_size: int, batch_size: int, max_windows: int | None = None
     ) -> Iterator[Windows]:
         """Walk a split from end to end in windows that do not overlap.
 
         Every character but the first is a target exactly once. A shorter last window comes in a
-        batch of its own. With `most`, there are at most so many windows, evenly spread.
+        batch of its own. `max_windows` limits their number; those taken are then evenly spread.
         """
         ids = self.train if split == "train" else self.validation
         n_whole, rest = divmod(max(0, len(ids) - 1), block_size)
         starts = np.arange(n_whole) * block_size
-        if most is not None and most < n_whole + bool(rest):
-            starts, rest = starts[np.linspace(0, n_whole - 1, most).astype(int)], 0
+        if max_windows is not None and max_windows < n_whole + bool(rest):
+            starts, rest = starts[np.linspace(0, n_whole - 1, max_windows).astype(int)], 0
         for first in range(0, len(starts), batch_size):
             yield _cut(ids, starts[first : first + batch_size], block_size)
         if rest:

@@ -150,7 +150,7 @@ def _encode_files(files: Sequence[Path], path: Path) -> dict[str, Any]:
         sha256.update(text.encode())
         characters.add(text)
         length += len(text)
-    tokenizer = CharTokenizer(str(characters))
+    tokenizer = CharTokenizer(characters.vocabulary)
     write_stream(path, _encoded(files, tokenizer, length))
     return {
         "vocabulary": tokenizer.vocabulary,
@@ -191,7 +191,7 @@ def _pieces(files: Sequence[Path], parts: list[dict[str, Any]]) -> Iterator[str]
 
 
 def _delete_old(folder: Path) -> None:
-    """Delete all but the newest texts; a training that has mapped one of the others keeps it."""
+    """Delete all but the newest texts; a process that has mapped one of the others keeps it."""
     newest = sorted(folder.glob("text-*.ids"), key=lambda path: -path.stat().st_mtime)
     for path in newest[_KEPT:]:
         with suppress(OSError):  # Windows deletes no file that is in use

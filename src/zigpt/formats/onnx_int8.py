@@ -170,12 +170,12 @@ class _Graph:
         for name, cut in (cuts | {"end": [2**31]}).items():
             self.constant(f"cut.{name}", np.array(cut, np.int64))
 
-    def shift(self, x: str, place: int) -> str:
+    def shift(self, x: str, branch: int) -> str:
         """Take half of the channels from the position before; put out those of the newest."""
         moving, staying = f"{x}.moving", f"{x}.staying"
         self.node("Split", [x, "cut.halves"], moving, also=[staying], axis=-1)
-        joined = self.node("Concat", [f"before.{place}", moving], f"{x}.joined", axis=1)
-        self.node("Slice", [joined, "cut.last", "cut.end", "cut.time"], f"newest.{place}")
+        joined = self.node("Concat", [f"previous.{branch}", moving], f"{x}.joined", axis=1)
+        self.node("Slice", [joined, "cut.last", "cut.end", "cut.time"], f"newest.{branch}")
         cut = [joined, "cut.first", "cut.last", "cut.time"]
         return self.node("Concat", [self.node("Slice", cut, f"{x}.earlier"), staying],
                          f"{x}.shifted", axis=-1)  # fmt: skip
@@ -235,9 +235,9 @@ def empty_cache(config: GPTConfig, count: int) -> dict[tuple[str, str], np.ndarr
         pairs = zip(_cache_names("past", layer), _cache_names("present", layer), strict=True)
         cache |= {pair: np.zeros(shape, np.int8) for pair in pairs}
     if config.architecture == "modern":
-        for place in range(2 * config.n_layer):
+        for branch in range(2 * config.n_layer):
             newest = np.zeros((count, 1, config.n_embd // 2), np.float32)
-            cache[f"before.{place}", f"newest.{place}"] = newest
+            cache[f"previous.{branch}", f"newest.{branch}"] = newest
     return cache
 
 

@@ -40,9 +40,9 @@ _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 class _LazyWeights(Weights):
     """Weights that are read when they are used: all of them are seldom needed at once.
 
-    The file stays open, so that they all come from one step: a training replaces it. They are read,
-    not mapped: a mapped file counts as memory of this process, and touching a part that has been
-    cut off would end the process.
+    The file stays open, so that they all come from one step even if training replaces it. They are
+    read, not mapped: a mapped file counts as memory of this process, and touching a part that has
+    been cut off would end the process.
     """
 
     def __init__(self, path: Path, file: BinaryIO, shapes: Mapping[str, Sequence[int]]) -> None:
@@ -137,7 +137,7 @@ def read_lazily(path: Path) -> ModelFile:
             _check_beginning(path, file)
             checked: Any = safe_open(path, framework="np")
             if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                return read_lazily(path)  # a training has just put a new one in its place
+                return read_lazily(path)  # a training run has just put a new one in its place
             record = (checked.metadata() or {})[_KEY].encode(errors="surrogatepass")
             header = upgrade_header(untrusted_json.parse(record))
             slices = {name: checked.get_slice(name) for name in checked.offset_keys()}
@@ -166,7 +166,7 @@ def _find(path: Path) -> Path:
             raise ModelFileError(
                 f"no {MODEL_FILE} in {path}",
                 "a run folder has one from its first evaluation on",
-                "give a folder that a training has written, or a model file",
+                "give a folder that a training run has written, or a model file",
             )
         path = path / MODEL_FILE
     if not os.path.isfile(path):

@@ -1,9 +1,10 @@
-"""The loop: score, draw, append, repeat.
+"""Writing a text: compute logits, draw a character, append it, repeat.
 
 Each character needs one uniform random number u: it is the first one whose cumulative probability
-exceeds u. What computes the scores is a parameter, `Decoder`; this module imports no torch.
+exceeds u. What computes the logits is a parameter, `Decoder`; this module imports no torch.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -17,25 +18,25 @@ from zigpt.tokenizers.base import Ids, Tokenizer
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Scores the next character of `count` texts side by side."""
+    """Computes the logits of the next character, of `count` texts side by side."""
 
     count: int
 
-    def next_scores(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
-        """Score the character after `ids`, which continue those of the call before."""
+    def next_logits(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
+        """Compute the logits after `ids`, which continue those of the previous call."""
         ...
 
 
 def context_start(length: int, block_size: int) -> int:
     """Find the start of the window that predicts the character after the first `length`.
 
-    The window holds all of up to block_size characters. After that it keeps its later half and
-    fills up again: to move it at every character would be to recompute everything in it, because
-    positions would be renumbered, and cached keys and values of deep layers depend on characters
-    now outside. The context is never shorter than half the block.
+    The window holds all of up to block_size characters. A full window keeps its later half and
+    fills up again, so from then on the context is between half a block and a block. Sliding it by
+    one at each character would make the cache useless: every position would get a new number, and
+    the keys and values of deep layers depend on the character that has left.
     """
-    hop = max(1, block_size // 2)
-    return -(-max(0, length - block_size) // hop) * hop
+    stride = max(1, block_size // 2)
+    return math.ceil(max(0, length - block_size) / stride) * stride
 
 
 def generate(
@@ -47,7 +48,7 @@ def generate(
     """Continue `prompt` (at least one id) by `length` characters in `decoder.count` ways.
 
     Yields the next id of each continuation. Continuation i draws from a generator seeded with
-    `config.seed` + i: it is what that seed alone would give.
+    `config.seed` + i, so it is the text that this seed alone would give.
 
     Raises:
         ValueError: the prompt is empty.
@@ -60,30 +61,32 @@ def generate(
     ids = np.empty((decoder.count, len(prompt) + length), np.int64)
     ids[:, : len(prompt)] = prompt
     for end in range(len(prompt), ids.shape[1]):
-        scores = decoder.next_scores(ids[:, :end])
+        logits = decoder.next_logits(ids[:, :end])
         u = np.array([generator.random() for generator in generators])
-        ids[:, end] = pick(next_probabilities(scores, config), u)
+        ids[:, end] = pick(next_probabilities(logits, config), u)
         yield ids[:, end]
 
 
-def write(
+def generate_text(
     decoder: Decoder,
     tokenizer: Tokenizer,
     prompt: str,
     length: int,
     config: SampleConfig | None = None,
 ) -> Iterator[str]:
-    """Continue a prompt by `length` characters, one at a time; an empty prompt is a line break.
+    """Continue a prompt by `length` characters, one at a time; see `default_prompt`.
 
     Raises:
         VocabularyError: the prompt holds characters that the model has never seen.
     """
-    for ids in generate(decoder, tokenizer.encode(prompt or opening(tokenizer)), length, config):
+    for ids in generate(
+        decoder, tokenizer.encode(prompt or default_prompt(tokenizer)), length, config
+    ):
         yield tokenizer.decode(ids)
 
 
-def opening(tokenizer: Tokenizer) -> str:
-    """Choose what to continue where there is no prompt: a line break, or the first character."""
+def default_prompt(tokenizer: Tokenizer) -> str:
+    """Choose what to continue if the prompt is empty: a line break, or the first character."""
     return "\n" if "\n" in tokenizer else tokenizer.vocabulary[0]
 
 

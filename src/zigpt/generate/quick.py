@@ -16,7 +16,7 @@ _ONLY_ERRORS = 3
 class QuickDecoder:
     """A model with 8-bit weights that writes `count` texts side by side.
 
-    Its scores differ a little from those of the reference (by how much: docs/experiments.md).
+    Its logits differ a little from those of the reference (by how much: docs/experiments.md).
     No text depends on those beside it.
     """
 
@@ -39,8 +39,8 @@ class QuickDecoder:
             self._binding.bind_ortvalue_output(present, value)
             self._bound.append(value)
 
-    def next_scores(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
-        """Score the character after `ids`, which continue those of the call before.
+    def next_logits(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
+        """Compute the logits after `ids`, which continue those of the previous call.
 
         Of several texts at once, by one character at a time.
         """
@@ -48,12 +48,12 @@ class QuickDecoder:
         if start != self._start:
             self._start = self._end = start
             for (past, _), array in self._cache.items():
-                if past.startswith("before"):
+                if past.startswith("previous"):
                     array[:] = 0
         new_ids = np.ascontiguousarray(ids[:, self._end :])
         n_cached, length = self._end - start, ids.shape[1] - start
         self._end = ids.shape[1]
-        scores = np.empty((*new_ids.shape, self._config.vocab_size), np.float32)
+        logits = np.empty((*new_ids.shape, self._config.vocab_size), np.float32)
         bind = self._binding.bind_cpu_input
         bind("ids", new_ids)
         if self._config.architecture == "classic":
@@ -61,9 +61,9 @@ class QuickDecoder:
             bind("positions", np.ascontiguousarray(positions))
         bind("last", np.full(self.count, length - 1, np.int32))
         bind("length", np.array(length, np.int32))
-        self._binding.bind_output("logits", "cpu", 0, np.float32, scores.shape, scores.ctypes.data)
+        self._binding.bind_output("logits", "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
         self._session.run_with_iobinding(self._binding)
-        return scores[:, -1]
+        return logits[:, -1]
 
 
 def _load_onnxruntime() -> ModuleType:

@@ -20,6 +20,7 @@ class KVCache:
         shape = (config.n_layer, batch_size, config.n_head, config.block_size, head_size)
         self._keys, self._values = like.new_zeros(shape), like.new_zeros(shape)
         half = config.n_embd // 2
+        # What entered each residual branch last; only the modern architecture asks for it.
         self._newest = like.new_zeros(2 * config.n_layer, batch_size, 1, half)
         self._start, self._end = 0, 0  # the stretch of text that is cached
 
@@ -34,24 +35,25 @@ class KVCache:
         n_cached = self._end - self._start
         stop = n_cached + q.size(2)
         keys, values = self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]
-        keys[:, :, n_cached:], values[:, :, n_cached:] = k, v
+        keys[:, :, n_cached:] = k
+        values[:, :, n_cached:] = v
         # A single query is the newest position and may see everything: no mask.
         mask = causal_mask(stop, q.device)[n_cached:] if q.size(2) > 1 else None
         return F.scaled_dot_product_attention(q, keys, values, mask)
 
-    def before(self, place: int, x: Float[Tensor, "B T half"]) -> Float[Tensor, "B T half"]:
-        """Shift `x` by a position: cache its last, and put the last one before it first."""
-        joined = torch.cat((self._newest[place], x), dim=1)
-        self._newest[place] = joined[:, -1:]
+    def previous(self, branch: int, x: Float[Tensor, "B T half"]) -> Float[Tensor, "B T half"]:
+        """Shift `x` by one position: put the cached one first, and cache the last."""
+        joined = torch.cat((self._newest[branch], x), dim=1)
+        self._newest[branch] = joined[:, -1:]
         return joined[:, :-1]
 
     def next_logits(self, model: GPT, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
-        """Score the character after `ids`, computing only what is not cached."""
+        """Compute the logits after `ids`, and nothing that is cached."""
         start = context_start(ids.size(1), model.config.block_size)
         if start != self._start:
             self._start = self._end = start
             self._newest.zero_()
-        logits = model(ids[:, self._end :], self.attend, self.before, self._end - self._start)
+        logits = model(ids[:, self._end :], self.attend, self.previous, self._end - self._start)
         self._end = ids.size(1)
         return logits[:, -1]
 
@@ -59,7 +61,7 @@ class KVCache:
 class ReferenceDecoder:
     """A GPT that writes `count` texts side by side; it is put into evaluation mode.
 
-    Without the cache it computes the same scores the slow way.
+    Without the cache it computes the same logits the slow way.
     """
 
     def __init__(self, model: GPT, count: int = 1, cached: bool = True) -> None:
@@ -68,8 +70,8 @@ class ReferenceDecoder:
         self._cache = KVCache(model.config, count, model.head.weight)
 
     @torch.inference_mode()
-    def next_scores(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
-        """Score the character after `ids`, which continue those of the call before."""
+    def next_logits(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
+        """Compute the logits after `ids`, which continue those of the previous call."""
         model = self._model
         if model.training:
             model.eval()

@@ -1,7 +1,7 @@
-"""What a run is made of: frozen dataclasses that refuse impossible values, and the presets.
+"""The settings of a run: frozen dataclasses that refuse impossible values, and the presets.
 
-The names are GPT-2's, and the command line makes an option of every field. This module imports no
-tensor library: it must load in milliseconds.
+The names are nanoGPT's, and the command line makes an option of every field that can be chosen.
+This module imports no tensor library: it must load in milliseconds.
 """
 
 import math
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from zigpt.errors import ConfigError
-from zigpt.gpt.ranges import Problem, indivisible, is_possible, out_of_range
+from zigpt.gpt.ranges import Problem, divisibility_problems, is_possible, range_problems
 
-ROTARY_BASE = 10_000.0  # per position, pairs of channels turn by 1 ... almost 1 / base radians
+ROTARY_BASE = 10_000.0  # per position, pair i of D / 2 turns by base^(-2i / D) radians
 Precision = Literal["auto", "float32", "bfloat16"]
 OptimizerName = Literal["adamw", "muon"]
 Architecture = Literal["classic", "modern"]
@@ -42,13 +42,14 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         in_pairs = self.architecture == "modern"  # as rotation takes the channels of a head
-        _refuse(out_of_range(vars(self)) + indivisible(self.n_embd, self.n_head, in_pairs))
+        divisibility = divisibility_problems(self.n_embd, self.n_head, in_pairs)
+        _refuse(range_problems(vars(self)) + divisibility)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name every weight of the model and give its shape; PyTorch stores a layer as (out, in).
 
-        This is the one description of the model's size: parameters and FLOP are counted from it,
-        and a test compares it with the model itself.
+        This is the one description of the model's size: parameters, and the FLOP of its matrix
+        products, are counted from it, and a test compares it with the model itself.
         """
         width = self.n_embd
         block: dict[str, tuple[int, ...]] = {
@@ -107,16 +108,18 @@ class TrainConfig:
     """
 
     batch_size: int = option(64, "B: windows of text in each step")
-    optimizer: OptimizerName = option("adamw", "muon: for the matrices inside the blocks")
+    optimizer: OptimizerName = option(
+        "adamw", "muon: for the matrices inside the blocks, AdamW for the rest"
+    )
     learning_rate: float = option(3e-4, "peak learning rate")
-    final_learning_rate: float = option(3e-4, "learning rate at the end of the cosine")
-    warmup_steps: int = option(0, "steps in which the learning rate rises from 0 to its peak")
+    final_learning_rate: float = option(3e-4, "learning rate after its decay along a cosine")
+    warmup_steps: int = option(0, "steps in which the learning rate rises to its peak")
     weight_decay: float = option(0.01, "decay of weight matrices per step, times the learning rate")
     beta2: float = option(0.999, "decay rate of AdamW's average of squared gradients")
     grad_clip: float = option(0.0, "maximum gradient norm (0: no limit)")
     max_steps: int = option(5000, "training steps")
     eval_interval: int = option(200, "steps between evaluations of the train and validation loss")
-    eval_chars: int = option(20_480, "characters of each split scored in an evaluation")
+    eval_chars: int = option(20_480, "characters of each split scored in an evaluation, about")
     patience: int = option(
         0, "evaluations without a lower validation loss before stopping (0: off)"
     )
@@ -124,7 +127,7 @@ class TrainConfig:
     seed: int = option(1337, "decides initial weights, batches, dropout and samples")
 
     def __post_init__(self) -> None:
-        _refuse(out_of_range(vars(self)))
+        _refuse(range_problems(vars(self)))
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class SampleConfig:
     seed: int = option(1337, "same seed, same text")
 
     def __post_init__(self) -> None:
-        _refuse(out_of_range(vars(self)))
+        _refuse(range_problems(vars(self)))
 
 
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
@@ -182,7 +185,7 @@ def configure(
     """
     values = {**PRESETS[preset], **overrides, "vocab_size": vocab_size}
     if "max_steps" in overrides and "warmup_steps" not in overrides:
-        # A short run must not spend itself on warming up.
+        # A shortened run must not consist of its warm-up.
         tenth = max(0, values["max_steps"]) // 10
         values["warmup_steps"] = min(values.get("warmup_steps", 0), tenth)
     peak = overrides.get("learning_rate")
@@ -221,7 +224,7 @@ def restore(part: type[Config], values: Mapping[str, Any]) -> Config:
 def _fields_of(
     part: type[GPTConfig] | type[TrainConfig], values: Mapping[str, Any]
 ) -> dict[str, Any]:
-    names = {field.name for field in fields(part)}
+    names = {setting.name for setting in fields(part)}
     return {name: value for name, value in values.items() if name in names}
 
 

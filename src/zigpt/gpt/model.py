@@ -5,19 +5,21 @@ One legend for the whole project:
     B batch      windows of text side by side
     T time       positions in a window
     C channels   width of the residual stream, `n_embd`
-    H heads      D = C / H channels each
+    H heads      of attention in each block
+    D head size  C / H channels
     V vocabulary distinct characters
 
-The architecture is that of GPT-2 (Radford et al. 2019), after the decoder of arXiv:1706.03762. This
-module knows no text, no file and no optimizer. Everything that happens between positions happens
-in functions passed to `forward`: `attend` and, in the modern architecture, `before`. The rest of
-the model treats each position by itself. So a key-value cache, a picture of the attention or an
-ablation is just another function passed to the same model.
+The architecture is that of GPT-2 (Radford et al. 2019), after the decoder of arXiv:1706.03762, but
+for an untied head and no dropout on attention weights. This module knows no text, no file and no
+optimizer. Everything that happens between positions happens in functions passed to `forward`:
+`attend` and, in the modern architecture, `previous`. The rest of the model treats each position by
+itself. So a key-value cache, a picture of the attention or an ablation is just another function
+passed to the same model.
 
-The modern architecture differs in two points, neither of which adds parameters. Attention rotates
-queries and keys by their position (`rotated`) instead of adding a learned vector for each position.
-And the input of each branch is half the position's own, half the previous position's (token shift,
-arXiv:2305.13048), so the previous character is known without any attention.
+The modern architecture differs in two points. Attention rotates queries and keys by their position
+(`with_rotary`); the learned vector for each position is gone. And half of the channels that enter a
+branch come from the previous position (token shift, arXiv:2305.13048), so the previous character is
+known without any attention.
 """
 
 import math
@@ -28,10 +30,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zigpt.gpt.attention import Attend, Before, fused_attention, position_before, rotated
+from zigpt.gpt.attention import Attend, Previous, fast_attention, previous_position, with_rotary
 from zigpt.gpt.config import GPTConfig
 
-Shift = Callable[[int, Float[Tensor, "B T C"]], Float[Tensor, "B T C"]]  # of the place and x
+# The number of a branch and its input; returns what the branch is given instead.
+TokenShift = Callable[[int, Float[Tensor, "B T C"]], Float[Tensor, "B T C"]]
 
 
 def next_character_loss(
@@ -50,21 +53,22 @@ def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 class Dropout(nn.Module):
-    """In training, set a share of the values to 0 and scale the others up to compensate.
+    """In training, set each value to 0 with probability p and scale up the others to compensate.
 
-    The same as torch's own, but faster on a CPU, where drawing a random number for each value takes
-    an eighth of a training step: here one draw of 64 bits decides about four values.
+    Like torch's own, but faster on a CPU, where drawing a random number for each value takes an
+    eighth of a training step: here one draw of 64 bits decides about four values, and p is rounded
+    to 16 bits.
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, p: float) -> None:
         super().__init__()
-        self.share = share
+        self.p = p
 
     def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
         """Apply a mask drawn from torch's global generator."""
-        if not self.training or self.share == 0 or x.device.type != "cpu":
-            return F.dropout(x, self.share, self.training)
-        dropped = min(round(self.share * 2**16), 2**16 - 1)  # of 65,536 equally likely numbers
+        if not self.training or self.p == 0 or x.device.type != "cpu":
+            return F.dropout(x, self.p, self.training)
+        dropped = min(round(self.p * 2**16), 2**16 - 1)  # of 65,536 equally likely numbers
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         numbers = draws.view(torch.int16)[: x.numel()].view(x.shape)
         kept = numbers.ge_(dropped - 2**15).to(x.dtype)  # in place: a bool would convert slowly
@@ -72,7 +76,7 @@ class Dropout(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every position asks with a query (q); those up to it answer with keys (k) and values (v)."""
+    """Each position's query (q) is matched with keys (k) up to its own, and reads values (v)."""
 
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
@@ -109,7 +113,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Look around, then think: two residual branches, each behind its own LayerNorm."""
+    """Attention, then feed-forward: two residual branches, each behind its own LayerNorm."""
 
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
@@ -120,7 +124,7 @@ class Block(nn.Module):
         self.ffn = FeedForward(config)
 
     def forward(
-        self, x: Float[Tensor, "B T C"], attend: Attend, shift: Shift
+        self, x: Float[Tensor, "B T C"], attend: Attend, shift: TokenShift
     ) -> Float[Tensor, "B T C"]:
         """x + attn(shift(ln_1(x))), then x + ffn(shift(ln_2(x))); classic blocks shift nothing."""
         x = x + self.attn(shift(2 * self.layer, self.ln_1(x)), attend)
@@ -148,13 +152,13 @@ class GPT(nn.Module):
     def forward(
         self,
         ids: Int[Tensor, "B T"],
-        attend: Attend = fused_attention,
-        before: Before = position_before,
+        attend: Attend = fast_attention,
+        previous: Previous = previous_position,
         start: int = 0,
     ) -> Float[Tensor, "B T V"]:
         """Score every possible next character, at all positions at once.
 
-        `start` is the position of the first id, where `attend` and `before` remember earlier ones.
+        `start` is the position of the first id, where `attend` and `previous` cache earlier ones.
 
         Raises:
             ValueError: the ids reach beyond the block size.
@@ -169,10 +173,10 @@ class GPT(nn.Module):
         x = self.token_embedding(ids)
         if self.config.architecture == "classic":
             x = x + self.position_embedding(positions)
-            shift: Shift = _keep
+            shift: TokenShift = _no_shift
         else:
-            attend = rotated(attend, positions, self.config.n_embd // self.config.n_head)
-            shift = _half_from(before)
+            attend = with_rotary(attend, positions, self.config.n_embd // self.config.n_head)
+            shift = _shift_half(previous)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x, attend, shift)
@@ -183,7 +187,7 @@ class GPT(nn.Module):
         """N(0, 0.02²) as in GPT-2, over √(2 n_layer) where a layer writes to the residual stream.
 
         Only the head differs, because it is not tied to the embedding as in GPT-2: its scores start
-        with a standard deviation of 0.2 at any width, so the first loss is that of a uniform guess.
+        with a standard deviation of 0.2 at any width, so the first loss is close to ln V.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -198,13 +202,13 @@ class GPT(nn.Module):
                 module.project.weight.div_(math.sqrt(2 * self.config.n_layer))
 
 
-def _keep(place: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+def _no_shift(branch: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
     return x
 
 
-def _half_from(before: Before) -> Shift:
-    def shift(place: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+def _shift_half(previous: Previous) -> TokenShift:
+    def shift(branch: int, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
         half = x.size(-1) // 2
-        return torch.cat((before(place, x[..., :half]), x[..., half:]), dim=-1)
+        return torch.cat((previous(branch, x[..., :half]), x[..., half:]), dim=-1)
 
     return shift

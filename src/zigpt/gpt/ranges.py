@@ -29,7 +29,7 @@ _RANGES: Mapping[str, _Range] = {
 }
 
 
-def out_of_range(settings: Mapping[str, Any]) -> list[Problem]:
+def range_problems(settings: Mapping[str, Any]) -> list[Problem]:
     """Name every number that is outside its range; a setting chosen by name has none."""
     problems = []
     for name, value in settings.items():
@@ -49,10 +49,10 @@ def out_of_range(settings: Mapping[str, Any]) -> list[Problem]:
 
 def is_possible(name: str, value: float) -> bool:
     """Whether a setting may have this value."""
-    return not out_of_range({name: value})
+    return not range_problems({name: value})
 
 
-def indivisible(n_embd: int, n_head: int, in_pairs: bool) -> list[Problem]:
+def divisibility_problems(n_embd: int, n_head: int, in_pairs: bool) -> list[Problem]:
     """Name a width that cannot be divided among the heads, by whole channels or by pairs."""
     divisor, name = (2 * n_head, "2 x n_head") if in_pairs else (n_head, "n_head")
     possible = 1 <= divisor <= _MOST and 1 <= n_embd <= _MOST

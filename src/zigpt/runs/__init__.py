@@ -1,1 +1,1 @@
-"""What a training leaves on disk: the run folder and the files in it."""
+"""What a training run leaves on disk: the run folder and the files in it."""

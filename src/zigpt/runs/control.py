@@ -1,7 +1,7 @@
-"""Requests to a training from outside: a file in its run folder, read after every step.
+"""Requests to a training run from outside: a file in its run folder, read after every step.
 
-A file rather than a pipe: it reaches a training however that was started, and outlives the process
-that wrote it. It holds `step 12` (train up to that step, then wait), `stop` or `resume`.
+A file rather than a pipe: it reaches a training run however that was started, and outlives the
+process that wrote it. It holds `step 12` (train up to that step, then wait), `stop` or `resume`.
 """
 
 import os
@@ -34,7 +34,7 @@ def send_request(run: Path, request: Request) -> None:
 
 
 class Control:
-    """The requests to one training; what was requested before it was opened does not count."""
+    """The requests to one training run; what was requested before it was opened does not count."""
 
     def __init__(self, run: Path) -> None:
         self._run, self._stale = run, _stamp(run)

@@ -1,4 +1,4 @@
-"""A run folder: everything one training leaves behind, and all that is needed to resume it."""
+"""A run folder: everything one training run leaves behind, and all that is needed to resume it."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -50,7 +50,7 @@ class RunFolder:
         run = cls(path, record)
         run.lock()
         try:
-            require_free(path)  # again: another training may have come and gone
+            require_free(path)  # again: another training run may have come and gone
             clear_leftovers(path, keep=CONTROL_FILE)
             write_record(path, record)
         except BaseException:
@@ -69,7 +69,7 @@ class RunFolder:
             raise ModelFileError(
                 f"no run at {path}",
                 f"there is no {RUN_FILE} in it",
-                "name a folder that a training has written, as `run`",
+                "name a folder that a training run has written, as `run`",
             )
         require_no_way_out(path)
         return cls(path, read_record(path))
@@ -98,7 +98,7 @@ class RunFolder:
 
     @property
     def log(self) -> RunLog:
-        """The run's history; of a training, as long as its folder is where it was.
+        """The run's history; of a training run, as long as its folder is where it was.
 
         Raises:
             StorageError: it was moved or replaced meanwhile.
@@ -114,7 +114,7 @@ class RunFolder:
         """Take over new settings for the rest of the run.
 
         Raises:
-            ConfigError: naming every one that is impossible or would make it another training.
+            ConfigError: naming every one that is impossible or would make it another training run.
         """
         record = self.record
         now = {**asdict(record.model), **asdict(record.training), "preset": record.preset}

@@ -1,4 +1,4 @@
-"""One training at a time in a run folder. Loads in milliseconds: no torch here."""
+"""One training run at a time in a run folder. Loads in milliseconds: no torch here."""
 
 import os
 import re
@@ -27,7 +27,7 @@ class Lock:
         self._length = os.write(descriptor, holder.encode())
 
     def report_waiting(self, step: int | None) -> None:
-        """Let others see that this training waits after a step, or (None) that it continues.
+        """Let others see that this run waits after a step, or (None) that it continues.
 
         Raises:
             StorageError: the disk did not take it.
@@ -46,7 +46,7 @@ class Lock:
         """
         if not _is_at(self._descriptor, self._path):
             raise StorageError(
-                f"{self._path.parent} is no longer the folder that this training started in",
+                f"{self._path.parent} is no longer the folder that this run started in",
                 "it was moved, replaced or removed during the training",
                 "put it back, or continue where it is now, with `resume` and `run`",
             )
@@ -66,7 +66,7 @@ def locked(folder: Path) -> Iterator[Lock]:
     try:
         yield Lock(path, descriptor)
     finally:
-        if _is_at(descriptor, path):  # else it belongs to another training
+        if _is_at(descriptor, path):  # else it belongs to another training run
             path.unlink(missing_ok=True)  # while it is still held
         os.close(descriptor)
 
@@ -123,7 +123,7 @@ def _seize(descriptor: int, path: Path, only_check: bool = False) -> None:
                 time.sleep(_PAUSE)
     raise RunBusyError(
         f"{path.parent} is in use by {_read_holder(path).strip() or 'another process'}",
-        "two trainings in one folder would overwrite each other",
+        "two training runs in one folder would overwrite each other",
         "wait for it to end, or choose another folder as `run`",
     )
 

@@ -1,4 +1,4 @@
-"""The log of a training: metrics.jsonl, samples.txt, loss.png, and any further loggers."""
+"""The log of a training run: metrics.jsonl, samples.txt, loss.png, and any further loggers."""
 
 import hashlib
 import re

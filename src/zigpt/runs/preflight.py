@@ -1,4 +1,4 @@
-"""What must hold of a run folder before a training starts or resumes in it."""
+"""What must hold of a run folder before a training run starts or resumes in it."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from zigpt.storage import free_bytes, is_leftover
 
 
 def is_blank(path: Path) -> bool:
-    """Whether a folder holds nothing but what a training leaves that is killed as it starts."""
+    """Whether a folder holds nothing but what a training run leaves that is killed as it starts."""
     return all(
         is_leftover(file) or (file.name == LOCK_FILE and not file.is_symlink())
         for file in path.iterdir()
@@ -28,7 +28,7 @@ def require_free(path: Path) -> None:
         raise RunBusyError(
             f"{path} exists already",
             "zigpt never overwrites what is there",
-            "choose another name as `run`, or continue that training with `resume`",
+            "choose another name as `run`, or continue that run with `resume`",
         )
 
 

@@ -1,6 +1,7 @@
 """`run.json`: what a run is, written when it is made. A resume may change how long it lasts."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ def read_record(run: Path) -> RunRecord:
         rungs = tuple(Rung(name, float(loss)) for name, loss in values["ladder"].items())
         if not (rungs and isinstance(values["prompt"], str)):
             raise damaged(file, "it names no baselines, or no prompt")
+        if not all(math.isfinite(rung.loss) for rung in rungs):  # JSON for the page has no NaN
+            raise damaged(file, "the loss of a baseline is not a number")
         return RunRecord(
             model=restore(GPTConfig, values["model"]),
             training=restore(TrainConfig, values["training"]),

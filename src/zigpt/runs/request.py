@@ -1,4 +1,4 @@
-"""What a caller can ask of a training. Loads in milliseconds: no torch here."""
+"""What a caller can ask of a training run. Loads in milliseconds: no torch here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -19,7 +19,7 @@ _KINDS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """A training to start or, with `resume`, to continue.
+    """A training run to start or, with `resume`, to continue.
 
     Raises:
         UsageError: a part of it is impossible, or contradicts another.

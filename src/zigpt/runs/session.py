@@ -1,4 +1,4 @@
-"""One training from a request to a finished run: make or open it, follow it, save it, score it.
+"""A training run from request to result: make or open it, follow it, save it, score it.
 
 A caller hands over a request and consumes events: the command line prints them, a notebook shows
 them. Nothing here prints. A caller that stops consuming closes the generator, which unlocks the
@@ -13,7 +13,7 @@ from functools import partial
 
 from zigpt.errors import DivergedError, StorageError
 from zigpt.formats.saved_model import load_model, weights_of
-from zigpt.generate.loop import write
+from zigpt.generate.loop import generate_text
 from zigpt.generate.quick import QuickDecoder
 from zigpt.gpt.config import SampleConfig
 from zigpt.gpt.model import GPT
@@ -38,7 +38,7 @@ from zigpt.training.loop import Progress, final_loss, train
 from zigpt.training.verdict import Point, judge, milestone
 
 SAVE_EVERY = 50.0  # seconds, so that with the next step no more than a minute can be lost
-_MOST_REFUSALS = 3  # of one kind of write in a row; then a training ends
+_MOST_REFUSALS = 3  # of one kind of write in a row; then a training run ends
 _SAMPLE_CHARS, _FINAL_CHARS = 200, 500
 _POLL = 0.05  # seconds between two checks for a new request
 
@@ -46,7 +46,7 @@ _POLL = 0.05  # seconds between two checks for a new request
 def train_run(
     request: TrainRequest, should_stop: Callable[[], bool] = lambda: False
 ) -> Generator[Event, None, None]:
-    """Train, or resume a training, until it is finished or `should_stop`; yield what happens.
+    """Train, or resume a run, until it is finished or `should_stop`; yield what happens.
 
     From `Opened` on a stop loses nothing: the state is saved and the last event is `Stopped`.
     Otherwise the last one is `Finished`.
@@ -81,7 +81,7 @@ class _Stop(Exception):
 
 
 class _Training:
-    """What is due after each step of a training, and at its end."""
+    """What is due after each step of a training run, and at its end."""
 
     def __init__(self, opened: Opened, should_stop: Callable[[], bool]) -> None:
         self._folder, self._corpus, self._state = opened.folder, opened.corpus, opened.state
@@ -229,7 +229,7 @@ class _Training:
             best_step=state.best_step,
             seconds=state.seconds,
             evaluations_since_best=state.evaluations_since_best,
-            is_out_of_patience=state.out_of_patience,
+            is_out_of_patience=state.is_out_of_patience,
             sample=self._prompt + self._write(best.model, _FINAL_CHARS),
         )
 
@@ -237,4 +237,4 @@ class _Training:
         """Continue the run's prompt as `zigpt sample` would, so that the text can be reproduced."""
         config = SampleConfig(seed=self._state.config.seed)
         decoder = QuickDecoder(model.config, weights_of(model))
-        return "".join(write(decoder, self._corpus.tokenizer, self._prompt, length, config))
+        return "".join(generate_text(decoder, self._corpus.tokenizer, self._prompt, length, config))

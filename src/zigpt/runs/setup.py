@@ -12,7 +12,7 @@ from zigpt.data.batches import Corpus
 from zigpt.data.source import Source, default_text, read_texts
 from zigpt.data.survey import advice, survey
 from zigpt.errors import RunBusyError
-from zigpt.generate.loop import opening
+from zigpt.generate.loop import default_prompt
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.runs.events import Event, LadderBuilt, Notice, Opened, Planned, TextRead
 from zigpt.runs.folder import RunFolder
@@ -54,7 +54,7 @@ def start(request: TrainRequest) -> Generator[Event, None, Opened]:
         except RunBusyError:
             if request.run:
                 raise
-            path = free_path(f"{source.name}-{preset}")  # another training was quicker
+            path = free_path(f"{source.name}-{preset}")  # another training run was quicker
 
 
 def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
@@ -123,4 +123,4 @@ def _prompt(corpus: Corpus) -> str:
     """Take the first whole line of the validation split: every sample continues the same one."""
     text = corpus.tokenizer.decode(corpus.validation[:2000])
     whole = [line for line in text.split("\n")[1:-1] if line.strip()]
-    return whole[0][:40] + "\n" if whole else opening(corpus.tokenizer)
+    return whole[0][:40] + "\n" if whole else default_prompt(corpus.tokenizer)

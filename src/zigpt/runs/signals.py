@@ -1,4 +1,4 @@
-"""How a training is stopped by signals: the first lets it save, a second Ctrl-C ends it at once."""
+"""How signals stop a training run: the first lets it save, a second Ctrl-C ends it at once."""
 
 import signal
 from collections.abc import Iterator

@@ -38,7 +38,7 @@ def text_of(about: Any) -> Mapping[str, Any]:
     raise ModelFileError(
         "the model does not say what text it was trained on",
         "its file was made or changed by something else",
-        "use the model.safetensors that a training wrote",
+        "use the model.safetensors that a training run wrote",
     )
 
 

@@ -1,8 +1,9 @@
 """Text <-> ids, one character each.
 
-The vocabulary is the sorted distinct characters of a text, so ids are in code point order: that of
-"hello" is "ehlo", and the text becomes 1 0 2 2 3. This module knows no tensor: ids are numpy arrays
-of the smallest unsigned type that holds them.
+The vocabulary is the distinct characters of a text in code point order: of "hello" it is "ehlo",
+and the text becomes 1 0 2 2 3. A table from code point to id does the work; the rest of this module
+makes it quick for texts of gigabytes. Ids are numpy arrays of the smallest unsigned type that holds
+them.
 """
 
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from zigpt.tokenizers.near_misses import unknown_characters
 
 _CHUNK = 1 << 16  # characters converted at once: their code points fit the second-level cache
 _N_CODE_POINTS = 0x110000
-_ASCII_UNKNOWN = 255  # no id of an ASCII character: those are below 128
-_STAND_INS = "\ufffd?？□ "  # what `replace` writes: the first of these that the vocabulary has
+_ASCII_UNKNOWN = 255  # marks an unknown character: ids of ASCII characters are below 128
+_REPLACEMENTS = "\ufffd?？□ "  # for `replace`: the first of these that the vocabulary has
 
 
 class CharTokenizer:
@@ -55,7 +56,7 @@ class CharTokenizer:
         """
         characters = CharacterSet()
         characters.add(text)
-        return cls(str(characters))
+        return cls(characters.vocabulary)
 
     @property
     def vocab_size(self) -> int:
@@ -68,7 +69,7 @@ class CharTokenizer:
         return np.min_scalar_type(self.vocab_size - 1)
 
     def __contains__(self, piece: str) -> bool:
-        return bool(self._id_of[ord(piece)] != self._unknown_id)
+        return len(piece) == 1 and bool(self._id_of[ord(piece)] != self._unknown_id)
 
     def encode(self, text: str, unknown: Unknown = "error", start: int = 0) -> Ids:
         """Turn characters into ids.
@@ -80,8 +81,8 @@ class CharTokenizer:
         Raises:
             VocabularyError: naming each unknown character, its code point and first position.
         """
-        ids, mark = self._look_up(text)
-        is_unknown = ids == mark
+        ids, unknown_id = self._look_up(text)
+        is_unknown = ids == unknown_id
         if is_unknown.any():
             if unknown == "error":
                 raise unknown_characters(self, text, np.flatnonzero(is_unknown), start)
@@ -89,7 +90,7 @@ class CharTokenizer:
                 ids = ids[~is_unknown]
             else:
                 ids = ids.astype(self.dtype)
-                ids[is_unknown] = self._stand_in()
+                ids[is_unknown] = self._replacement_id()
         return ids.astype(self.dtype, copy=False)
 
     def decode(self, ids: Any) -> str:
@@ -100,11 +101,12 @@ class CharTokenizer:
         """
         ids = np.asarray(ids, dtype=np.int64)
         if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < self.vocab_size:
-            raise ValueError(f"expected ids from 0 to {self.vocab_size - 1}, got others")
+            given = f"{ids.min()} to {ids.max()}"
+            raise ValueError(f"expected ids from 0 to {self.vocab_size - 1}, got {given}")
         return self._code_points[ids].tobytes().decode("utf-32-le", "surrogatepass")
 
     def _look_up(self, text: str) -> tuple[Ids, int]:
-        """Each character's id, and the number that marks one outside the vocabulary."""
+        """Look up each character's id; also return the number given to unknown characters."""
         if text.isascii():
             ids: Ids = np.empty(len(text), np.uint8)
             for i, chunk in enumerate(_ascii_chunks(text)):
@@ -117,8 +119,8 @@ class CharTokenizer:
             np.take(self._id_of, codes, out=ids[i * _CHUNK : (i + 1) * _CHUNK], mode="clip")
         return ids, self._unknown_id
 
-    def _stand_in(self) -> int:
-        for character in _STAND_INS:
+    def _replacement_id(self) -> int:
+        for character in _REPLACEMENTS:
             if character in self:
                 return int(self._id_of[ord(character)])
         raise VocabularyError(
@@ -129,7 +131,7 @@ class CharTokenizer:
 
 
 class CharacterSet:
-    """The distinct characters of a text that comes in pieces."""
+    """Collects the distinct characters of a text that comes in pieces."""
 
     def __init__(self) -> None:
         self._ascii: set[int] = set()
@@ -144,7 +146,8 @@ class CharacterSet:
         for codes in _code_points(text):
             self._seen[codes] = True
 
-    def __str__(self) -> str:
+    @property
+    def vocabulary(self) -> str:
         """All of them in code point order."""
         return "".join(map(chr, sorted({*self._ascii, *map(int, np.flatnonzero(self._seen))})))
 

@@ -20,14 +20,15 @@ from zigpt.errors import DivergedError
 from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.gpt.model import GPT, next_character_loss
 from zigpt.training.device import autocast, micro_batch_size, pick_precision
-from zigpt.training.optim import build_optimizers, learning_rate
+from zigpt.training.optim import build_optimizers, learning_rate_at
 
+_WINDOWS_SCORED = 64  # at once, at most
 FINAL_CHARS = 2_000_000  # validation characters scored at the end: all, for texts up to 20 MB
 
 
 @dataclass
 class TrainState:
-    """Everything that a training is at one moment: what a checkpoint has to hold."""
+    """The whole state of a training run: what a checkpoint has to hold."""
 
     model: GPT
     config: TrainConfig
@@ -58,10 +59,10 @@ class TrainState:
     @property
     def learning_rate(self) -> float:
         """The learning rate of the last step made; of the first, if none has been made yet."""
-        return learning_rate(max(0, self.step - 1), self.config)
+        return learning_rate_at(max(0, self.step - 1), self.config)
 
     @property
-    def out_of_patience(self) -> bool:
+    def is_out_of_patience(self) -> bool:
         """Whether too many evaluations in a row have brought no lower validation loss."""
         return 0 < self.config.patience <= self.evaluations_since_best
 
@@ -75,7 +76,7 @@ class TrainState:
     @property
     def is_finished(self) -> bool:
         """Whether patience has run out, or all steps are made and the last is evaluated."""
-        return self.out_of_patience or self.config.max_steps <= self.step <= self.evaluated_at
+        return self.is_out_of_patience or self.config.max_steps <= self.step <= self.evaluated_at
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Progress:
-    """The result of a step, or of an evaluation: every `eval_interval` steps and at both ends."""
+    """The result of a step, or of an evaluation: at the start, at intervals, and at the end."""
 
     step: int
     batch_loss: float | None  # of the batch just learned, with dropout; None at an evaluation
@@ -165,7 +166,7 @@ def train_step(
             loss.backward()
             mean_loss += loss.detach()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip or math.inf)
-    if not math.isfinite(mean_loss + norm):
+    if not (math.isfinite(mean_loss) and math.isfinite(norm)):
         raise DivergedError(
             f"diverged in step {state.step + 1}: loss {mean_loss:.3g}, gradient norm {norm:.3g}",
             "the learning rate is too high; the weights are still those of the step before",
@@ -173,7 +174,7 @@ def train_step(
         )
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(state.step, config)
+            group["lr"] = learning_rate_at(state.step, config)
         optimizer.step()
     state.step += 1
     return float(mean_loss)
@@ -220,24 +221,25 @@ def split_loss(
 ) -> float:
     """Mean loss over a split in nats per character: all of it, or `max_windows` evenly spread.
 
-    The windows do not overlap, so every character but the first is predicted exactly once, from at
-    most block_size characters before it. The sum is kept in float64: the result does not depend on
-    how many windows go through the model at once.
+    The windows do not overlap: without `max_windows`, every character but the first is predicted
+    exactly once, from at most block_size characters before it.
     """
     was_training = model.training
     model.eval()
     device, block_size = model.head.weight.device, model.config.block_size
-    batch_size = micro_batch_size(64, block_size, model.config.n_embd, device)
+    batch_size = micro_batch_size(_WINDOWS_SCORED, block_size, model.config.n_embd, device)
     total, count = 0.0, 0
-    for batch in corpus.windows(split, block_size, batch_size, max_windows):
-        check_stop()
-        inputs, targets = map(torch.from_numpy, batch)
-        with autocast(device, precision):
-            logits = model(inputs.to(device))
-        loss = next_character_loss(logits.float(), targets.to(device))
-        total += loss.item() * targets.numel()
-        count += targets.numel()
-    model.train(was_training)
+    try:
+        for batch in corpus.windows(split, block_size, batch_size, max_windows):
+            check_stop()
+            inputs, targets = map(torch.from_numpy, batch)
+            with autocast(device, precision):
+                logits = model(inputs.to(device))
+            loss = next_character_loss(logits.float(), targets.to(device))
+            total += loss.item() * targets.numel()
+            count += targets.numel()
+    finally:
+        model.train(was_training)
     return total / count
 
 

@@ -1,4 +1,4 @@
-"""AdamW with decay groups, Muon for the matrices inside the blocks, and the schedule of both."""
+"""The optimizers, AdamW and Muon, and the schedule of the learning rate."""
 
 import inspect
 import math
@@ -16,7 +16,7 @@ from zigpt.training.device import pick_precision
 
 _BETA1, _EPSILON = 0.9, 1e-8
 _MOMENTUM = 0.95
-_NEWTON_SCHULZ_STEPS = 5  # every singular value then lies between about 0.7 and 1.2
+_NEWTON_SCHULZ_STEPS = 5  # all but tiny singular values then lie between about 0.7 and 1.2
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ADAMW_RMS = 0.2  # root mean square of an AdamW update, in units of the learning rate
 
@@ -24,7 +24,7 @@ _ADAMW_RMS = 0.2  # root mean square of an AdamW update, in units of the learnin
 def build_optimizers(model: nn.Module, config: TrainConfig) -> tuple[torch.optim.Optimizer, ...]:
     """AdamW for all weights or, with Muon, for all but the matrices inside the blocks.
 
-    Weight matrices decay, biases and LayerNorm gains do not.
+    Matrices decay, the embeddings among them; biases and LayerNorm weights do not.
     """
     named = dict(model.named_parameters())
     muon = config.optimizer == "muon"
@@ -38,10 +38,10 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> tuple[torch.optim
     if not muon:
         return (adam,)
     precision = pick_precision(next(model.parameters()).device, config.precision)
-    # One parameter holds the projections to q, k and v, which have nothing to do with each other.
+    # One parameter holds three matrices, the projections to q, k and v: orthogonalised one by one.
     stacked = [3 if name.endswith("qkv.weight") else 1 for name in inside]
-    options = (config.learning_rate, config.weight_decay, precision)
-    return Muon(list(inside.values()), stacked, *options), adam
+    lr, weight_decay = config.learning_rate, config.weight_decay
+    return Muon(list(inside.values()), stacked, lr, weight_decay, precision), adam
 
 
 def named_state(optimizers: Iterable[torch.optim.Optimizer], model: nn.Module) -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ def named_state(optimizers: Iterable[torch.optim.Optimizer], model: nn.Module) -
 
 
 class _Optimizer(torch.optim.Optimizer):
-    """torch's base class; state is there from the start, not from the first step."""
+    """torch's base class, with state from the start: a checkpoint of step 0 is like any other."""
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group as torch does, but unwrapped: the wrapper loads a compiler for a second."""
@@ -81,7 +81,10 @@ class _Optimizer(torch.optim.Optimizer):
 
 
 class AdamW(_Optimizer):
-    """AdamW (arXiv:1711.05101), by torch's fused kernel."""
+    """AdamW (arXiv:1711.05101), by torch's fused kernel.
+
+    torch's own class would load a compiler, a second at every start.
+    """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, beta2: float) -> None:
         # With "fused", torch's load_state_dict keeps each "step" on the device of its parameter.
@@ -110,11 +113,11 @@ class AdamW(_Optimizer):
 
 
 class Muon(_Optimizer):
-    """Momentum, orthogonalised: a step turns every direction of a matrix by the same amount.
+    """Momentum, orthogonalised: the singular values of an update are nearly equal.
 
     Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; scaled as in
     arXiv:2502.16982, so that one learning rate suits it and AdamW alike. `stacked` says how many
-    matrices each parameter holds, stacked along its rows. Matrices of one shape go through
+    matrices each parameter holds, stacked along its rows. Matrices of one shape are orthogonalised
     together.
     """
 
@@ -138,27 +141,27 @@ class Muon(_Optimizer):
             if weight.grad is None:
                 continue
             momentum = self.state[weight]["momentum_buffer"].lerp_(weight.grad, 1 - _MOMENTUM)
-            ahead = weight.grad.lerp(momentum, _MOMENTUM)  # Nesterov: where the momentum will be
+            nesterov = weight.grad.lerp(momentum, _MOMENTUM)  # where the momentum will be
             weight.mul_(1 - group["lr"] * group["weight_decay"])
-            for pair in zip(weight.chunk(n), ahead.chunk(n), strict=True):
-                is_tall = pair[0].size(0) > pair[0].size(1)
-                wide = (pair[0].mT, pair[1].mT) if is_tall else pair
-                by_shape[wide[0].shape].append(wide)
+            for matrix, update in zip(weight.chunk(n), nesterov.chunk(n), strict=True):
+                if matrix.size(0) > matrix.size(1):  # orthogonalising is cheaper for a wide one
+                    matrix, update = matrix.mT, update.mT
+                by_shape[matrix.shape].append((matrix, update))
         for shape, pairs in by_shape.items():
-            directions = torch.stack([direction for _, direction in pairs])
-            size = group["lr"] * _ADAMW_RMS * math.sqrt(max(shape))
-            orthogonal = orthogonalise(directions, group["precision"])
-            for (matrix, _), direction in zip(pairs, orthogonal, strict=True):
-                matrix.add_(direction, alpha=-size)
+            matrices, updates = zip(*pairs, strict=True)
+            step_size = group["lr"] * _ADAMW_RMS * math.sqrt(max(shape))
+            orthogonal = orthogonalise(torch.stack(updates), group["precision"])
+            for matrix, update in zip(matrices, orthogonal, strict=True):
+                matrix.add_(update, alpha=-step_size)
 
 
 def orthogonalise(
-    matrices: Float[Tensor, "N R C"], precision: torch.dtype
-) -> Float[Tensor, "N R C"]:
-    """Bring all singular values of each matrix near 1 and keep its directions: U S Vᵀ to U Vᵀ.
+    matrices: Float[Tensor, "N rows columns"], precision: torch.dtype
+) -> Float[Tensor, "N rows columns"]:
+    """Bring the singular values of each matrix near 1, keep its singular vectors: U S Vᵀ to U Vᵀ.
 
-    Newton-Schulz: a polynomial that pulls every number in (0, 1] towards 1, applied to the singular
-    values by matrix products alone. Cheapest where R <= C.
+    Newton-Schulz: a polynomial that pulls numbers in (0, 1] up to about 1, applied to the singular
+    values by matrix products alone. Cheapest where no matrix has more rows than columns.
     """
     a, b, c = _QUINTIC
     x = matrices.to(precision)
@@ -169,7 +172,7 @@ def orthogonalise(
     return x.to(matrices.dtype)
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
+def learning_rate_at(step: int, config: TrainConfig) -> float:
     """Rise linearly for `warmup_steps`, then fall along half a cosine to the final rate.
 
     `step` counts from 0. Without warm-up and with a final rate equal to the peak, it is constant.

@@ -25,7 +25,7 @@ _FORWARD_SHARE = 1 / 3  # of a step's arithmetic: the backward pass has twice as
 
 @dataclass(frozen=True)
 class Plan:
-    """The cost of a training; times in seconds, if the machine stays as busy as it is now."""
+    """The cost of training; times in seconds, if the machine stays as busy as it is now."""
 
     parameters: int
     memory_bytes: int
@@ -85,7 +85,7 @@ def time_step(
 
 
 def memory_bytes(model: GPTConfig, config: TrainConfig, device: torch.device) -> int:
-    """Estimate the peak memory of a training: weights, gradient, two moments and activations."""
+    """Estimate the peak memory of training: weights, gradient, two moments and activations."""
     size = micro_batch_size(config.batch_size, model.block_size, model.n_embd, device)
     precision = pick_precision(device, config.precision)
     weights = model.n_head * weights_kept(model.block_size, device, precision)
@@ -107,7 +107,7 @@ def require_memory(model: GPTConfig, config: TrainConfig, device: torch.device) 
         size = f"{available / 2**30:.0f} GB"
         raise OutOfMemoryError(
             f"{model.n_parameters:,} parameters do not fit into {size} of memory",
-            f"this training needs about {needed / 2**30:,.0f} GB",
+            f"this run needs about {needed / 2**30:,.0f} GB",
             "lower `n_embd`, `n_layer`, `block_size` or `batch_size`, or use the `preset` laptop",
         )
 

@@ -65,9 +65,9 @@ def judge(points: Sequence[Point], ladder: Ladder) -> Verdict:
         return Verdict(
             "underfit",
             f"the validation loss of {best.val_loss:.3f} {passed}",
-            "Lower the `learning_rate`"
+            "Lower `learning_rate`"
             if last.train_loss > first.train_loss + _NOISE
-            else "Train longer with a higher `max_steps`, or raise the `learning_rate`",
+            else "Train longer with a higher `max_steps`, or raise `learning_rate`",
         )
     earlier = [point for point in points if point.step <= 0.8 * last.step] or [first]
     gain = earlier[-1].val_loss - last.val_loss

@@ -1,4 +1,4 @@
-"""Claim: a training that was saved, loaded and resumed equals one that never stopped."""
+"""Claim: a training run that was saved, loaded and resumed equals one that never stopped."""
 
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +24,7 @@ _NEAR_LOSS, _NEAR_WEIGHTS = 0.02, 0.25
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two trainings of the same steps are apart; all 0 if they are equal."""
+    """How far two training runs of the same steps are apart; all 0 if they are equal."""
 
     counters: tuple[str, ...]  # those that differ after loading
     loss: float  # largest difference of any step, in nats per character

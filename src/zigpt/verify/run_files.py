@@ -83,7 +83,7 @@ def _checkpoint_files(folder: Path, faults: list[str]) -> list[int]:
             read_checkpoint(path)
             counts.append(len(FILES))
         except ModelFileError as error:
-            if path.exists():  # otherwise a training in progress has just pruned it
+            if path.exists():  # otherwise a training run in progress has just pruned it
                 faults.append(sentence(error))
                 counts.append(0)
     return counts
@@ -96,7 +96,7 @@ def _compare_with_log(run: RunFolder, faults: list[str]) -> None:
     except OSError as error:
         faults.append(f"metrics.jsonl cannot be read: {error.strerror}.")
         return
-    # Listed again: a training in progress may have pruned the ones that were listed before.
+    # Listed again: a training run in progress may have pruned the ones that were listed before.
     if has_steps and not list_checkpoints(run.path / "checkpoints"):
         faults.append(f"metrics.jsonl records training steps, but {run.path} has no checkpoint.")
 

@@ -28,7 +28,7 @@ POLL_EVERY = 0.3  # seconds: how often the run folder is checked for news
 class AppState:
     """A path, and all that is needed to answer about it; it changes when a new run starts.
 
-    Without a path it is the one where a training on `text`, or on the default text, would go.
+    Without a path it is the one where a training run on `text`, or on the default text, would go.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The models of one run: read from their files, and again when a training replaces them."""
+"""The models of one run: read from their files, and again when a training run replaces them."""
 
 import os
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
-"""Trainings that the page starts and controls: processes of their own, which outlive this server.
+"""Training runs that the page starts and controls: processes of their own that outlive this server.
 
-Only their run folder connects them to us: a training is watched and controlled in the same way no
-matter who started it, also by a server that was started later.
+Only their run folder connects them to us: a training run is watched and controlled in the same way,
+no matter who started it, also by a server that was started later.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _MOST_STDERR = 2000  # bytes
 
 
 class Trainer:
-    """Starts one training at a time; `spell` makes a request the command line of a process."""
+    """Starts one training run at a time; `spell` makes a request the command line of a process."""
 
     def __init__(self, spell: SpellCommand, text: Path | None) -> None:
         self._spell, self._text = spell, text
@@ -44,7 +44,7 @@ class Trainer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a training that was started here is still running."""
+        """Whether a training run that was started here is still running."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -60,10 +60,10 @@ class Trainer:
         return {"code": code, "stderr": stderr} if stderr else None
 
     def start(self, wanted: StartRequest) -> Path:
-        """Start a training; returns its run folder, which it makes unless it refuses.
+        """Start a training run; returns its run folder, which it makes unless it refuses.
 
         Raises:
-            Refused: another training is running.
+            Refused: another training run is running.
             UsageError: a value is impossible.
             StorageError: the text cannot be written here.
         """
@@ -84,7 +84,7 @@ class Trainer:
         return self._run
 
     def state(self, run: Path) -> State:
-        """Tell what is going on in a folder, or that a training is about to start."""
+        """Tell what is going on in a folder, or that a training run is about to start."""
         state = state_of(run)
         is_starting = state == "stopped" and self._is_starting and self.is_busy
         return "starting" if is_starting else state
@@ -115,7 +115,7 @@ class Trainer:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_GRACE)  # it is over, and only has to exit
         if self.is_busy:
-            raise Refused(409, "a training is running: stop it first")
+            raise Refused(409, "a training run is in progress: stop it first")
         if self._stderr:
             self._stderr.close()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - until the next one is started

@@ -57,7 +57,7 @@ def state_of(path: Path) -> State:
         require_unlocked(path)
     except RunBusyError:
         step, until = waits_at(path), read_request(path).until
-        # Both: a training that waits takes a moment to see that it can continue.
+        # Both: a training run that waits takes a moment to see that it can continue.
         waits = step is not None and until is not None and step >= until
         return "waiting" if waits else "training"
     return "stopped"
@@ -71,8 +71,8 @@ def step_of_newest(path: Path) -> int:
 class Watcher:
     """Reports what is new in a run since it was last asked.
 
-    If a file became shorter, a training that was resumed from an earlier step has cut it back: all
-    of it is reported again.
+    If a file became shorter, a run that was resumed from an earlier step has cut it back: all of it
+    is reported again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,7 +92,7 @@ class Watcher:
     def news(self, now: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Report what differs in `now`, the new `rows` (`again`: all of them), `end` and `samples`.
 
-        Each row says which baseline it `beats`. `end` is None for a training that can be resumed.
+        Each row says which baseline it `beats`. `end` is None for a run that can be resumed.
         """
         return list(self._news(now))
 

@@ -1,1 +1,1 @@
-"""Where the metrics of a training can go; metrics.jsonl is always one of them."""
+"""Where the metrics of a training run can go; metrics.jsonl is always one of them."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Metrics:
-    """One measurement of a training; losses in nats per character.
+    """One measurement of a training run; losses in nats per character.
 
     `train_loss` and `val_loss` are None where they were not measured at this step.
     """
@@ -20,7 +20,7 @@ class Metrics:
 
 
 class Logger(Protocol):
-    """Takes the metrics of a training as they are measured."""
+    """Takes the metrics of a training run as they are measured."""
 
     def log(self, metrics: Metrics) -> None:
         """Take one measurement.

@@ -1,4 +1,4 @@
-"""How one character was chosen: from the scores to the random number, stage by stage."""
+"""How one character was chosen: from the logits to the random number, stage by stage."""
 
 from typing import Any
 
@@ -24,11 +24,11 @@ def redraw(saved: SavedModel, request: RedrawRequest) -> dict[str, Any]:
         VocabularyError: the model does not know one of the characters.
     """
     ids = start_ids(saved, request)
-    scores = ReferenceDecoder(saved.model).next_scores(np.array([ids], np.int64))
-    found = stages(scores, request.sampling)
-    plain = next_probabilities(scores, SampleConfig())[0]
+    logits = ReferenceDecoder(saved.model).next_logits(np.array([ids], np.int64))
+    found = stages(logits, request.sampling)
+    plain = next_probabilities(logits, SampleConfig())[0]
     chosen = int(pick(found.probabilities, np.array([request.number]))[0])
-    shown = (-scores[0]).argsort(kind="stable")[:CANDIDATES].tolist()
+    shown = (-logits[0]).argsort(kind="stable")[:CANDIDATES].tolist()
     if chosen not in shown:
         shown.append(chosen)
     probabilities = found.probabilities[0]
@@ -41,7 +41,7 @@ def redraw(saved: SavedModel, request: RedrawRequest) -> dict[str, Any]:
         "candidates": [
             {
                 "character": decode([i]),
-                "logit": float(scores[0, i]),
+                "logit": float(logits[0, i]),
                 "probability": float(plain[i]),
                 **_stages_of(found, i),
             }

@@ -36,7 +36,7 @@ class EnterRequest(PageRequest):
 
 @dataclass(frozen=True, kw_only=True)
 class StartRequest(PageRequest):
-    """Start a training on `text`, or (None) on the server's own."""
+    """Start a training run on `text`, or (None) on the server's own."""
 
     preset: Preset
     minutes: float | None = None
@@ -84,7 +84,8 @@ class SamplingRequest(ModelRequest):
         Raises:
             ConfigError: they are impossible.
         """
-        return SampleConfig(self.temperature, self.top_k, self.top_p, self.seed)
+        names = (setting.name for setting in fields(SampleConfig))
+        return SampleConfig(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from zigpt.formats.saved_model import SavedModel
-from zigpt.generate.loop import opening
+from zigpt.generate.loop import default_prompt
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import next_probabilities, pick
 from zigpt.gpt.config import SampleConfig
@@ -28,10 +28,10 @@ def stream_text(saved: SavedModel, request: WriteRequest) -> Iterator[dict[str, 
     generator = np.random.default_rng(config.seed)
     generator.random(len(request.after))
     for _ in range(request.length):
-        scores = decoder.next_scores(np.array([ids], np.int64))
-        probabilities, u = next_probabilities(scores, config), generator.random()
+        logits = decoder.next_logits(np.array([ids], np.int64))
+        probabilities, u = next_probabilities(logits, config), generator.random()
         ids.append(int(pick(probabilities, np.array([u]))[0]))
-        plain = next_probabilities(scores, SampleConfig())
+        plain = next_probabilities(logits, SampleConfig())
         yield {
             "character": saved.tokenizer.decode(ids[-1:]),
             "probability": float(plain[0, ids[-1]]),
@@ -41,10 +41,10 @@ def stream_text(saved: SavedModel, request: WriteRequest) -> Iterator[dict[str, 
 
 
 def start_ids(saved: SavedModel, request: SamplingRequest) -> list[int]:
-    """Encode the prompt, or the usual opening, and what was written after it.
+    """Encode the prompt, or the default prompt, and what was written after it.
 
     Raises:
         VocabularyError: the model does not know one of the characters.
     """
-    prompt = request.prompt or opening(saved.tokenizer)
+    prompt = request.prompt or default_prompt(saved.tokenizer)
     return saved.tokenizer.encode(prompt + request.after).tolist()

@@ -83,7 +83,7 @@ export async function* write(body, signal) {
   }
 }
 
-/** Start a training. @param {{preset: string, minutes: number | null, text: string | null}} settings */
+/** Start a training run. @param {{preset: string, minutes: number | null, text: string | null}} settings */
 export const startTraining = async (settings) => void (await post("/api/train", settings));
 
 /** Control the training that is shown. @param {"pause" | "step" | "resume" | "stop"} action */

@@ -64,7 +64,7 @@ export function subject(state, place, lead, show) {
     isTyped = true;
     refresh();
   };
-  // A training at work adds moments and improves the newest model; a server that is back can be asked again.
+  // A training run at work adds moments and improves the newest model; a server that is back can be asked again.
   state.receive = ({ kind }) => {
     if (kind === "snapshots") time.show();
     if (kind === "back" || (kind === "model" && view.at === null)) refresh();

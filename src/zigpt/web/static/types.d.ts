@@ -14,8 +14,8 @@ export interface Row { // of metrics.jsonl
 }
 export type Evaluation = Row & { val_loss: number; beats: string | null }; // the best baseline that it beats
 export type Sample = { step: number; text: string };
-export type End = { early: boolean; best_step: number }; // of a training that cannot be resumed
-export type Trouble = { code: number; stderr: string }; // the exit code of a training, and what it printed
+export type End = { early: boolean; best_step: number }; // of a training run that cannot be resumed
+export type Trouble = { code: number; stderr: string }; // the exit code of a training run, and what it printed
 export type ServerEvent = { kind: "run"; value?: undefined } | { kind: "model"; value: string }
   | { kind: "state"; value: State["state"] } | { kind: "saved"; value: number } | { kind: "snapshots"; value: number[] }
   | { kind: "trouble"; value: Trouble | null }

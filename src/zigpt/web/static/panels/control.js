@@ -1,11 +1,11 @@
-// Starting a training, and controlling the one that is shown.
+// Starting a training run, and controlling the one that is shown.
 
 import { attemptIn, controlTraining, startTraining } from "../api.js";
 import { button, element, redraw } from "../elements.js";
 import { say } from "../i18n.js";
 /** @import { State, Trouble } from "../types.js" */
 
-/** What a training can be asked to do in each state, the most likely first. */
+/** What a training run can be asked to do in each state, the most likely first. */
 const CONTROLS = /** @type {const} */ ({
   starting: ["stop"],
   training: ["pause", "stop"],
@@ -32,10 +32,10 @@ export function controls(state) {
   return { element: element("div", {}, buttons, trouble), show };
 }
 
-/** Why a training ended, and its own words. @param {Trouble} trouble */
+/** Why a training run ended, and its own words. @param {Trouble} trouble */
 const troubleOf = ({ code, stderr }) => [say(`trouble.${code}`, {}, "trouble.1"), stderr].join("\n");
 
-/** The form that starts a training. @param {State} state */
+/** The form that starts a training run. @param {State} state */
 export function startForm(state) {
   const text = element("textarea", { name: "pasted", rows: 5, placeholder: say("start.placeholder") });
   const file = element("input", { type: "file", accept: ".txt,.md,text/plain" });

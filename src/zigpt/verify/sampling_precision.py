@@ -1,4 +1,4 @@
-"""Claim: the 8-bit decoder that writes text has the scores of this model, up to rounding."""
+"""Claim: the 8-bit decoder that writes text has the logits of this model, up to rounding."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ _NEAR = 0.1  # in probability; several times what 8 bits usually change
 
 
 @torch.inference_mode()
-def check_precision(model: GPT, weights: Weights, window: Int[Tensor, " T"]) -> Check:
+def check_sampling(model: GPT, weights: Weights, window: Int[Tensor, " T"]) -> Check:
     """Score a window one character at a time with 8-bit weights, and at once with the model.
 
     The decoder cannot look ahead: later characters have not been passed to it yet.
@@ -28,8 +28,8 @@ def check_precision(model: GPT, weights: Weights, window: Int[Tensor, " T"]) -> 
         decoder = QuickDecoder(model.config, weights)
     except ModelFileError as error:
         return unchecked("sampling", error)
-    scores = [decoder.next_scores(given[:, : t + 1])[0] for t in range(given.shape[1])]
-    rounded = torch.from_numpy(np.stack(scores)).softmax(-1)
+    logits = [decoder.next_logits(given[:, : t + 1])[0] for t in range(given.shape[1])]
+    rounded = torch.from_numpy(np.stack(logits)).softmax(-1)
     differences = (rounded - exact).abs().amax(-1)
     largest, position = float(differences.max()), int(differences.argmax())
     result: Result = "passed" if largest <= _NEAR else "failed"
