@@ -21,7 +21,7 @@ from zigpt.runs.lock import LOCK_FILE
 from zigpt.runs.paths import list_snapshots
 from zigpt.training.loop import TrainState
 
-SETTINGS = [*SMALL, "--max-steps", "250", "--eval-interval", "100", "--dropout", "0.2"]
+SETTINGS = [*SMALL, "--max-steps", "150", "--eval-interval", "100", "--dropout", "0.2"]
 
 
 @pytest.fixture

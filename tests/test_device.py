@@ -158,9 +158,9 @@ def test_freed_memory_is_kept_and_not_faulted_in_again_page_by_page():
 import resource, torch
 from zigpt.training.device import keep_freed_memory
 if {keep}: keep_freed_memory()
-for _ in range(3): torch.ones(16_000_000)
+for _ in range(3): torch.ones(9_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(30): torch.ones(16_000_000)
+for _ in range(9): torch.ones(9_000_000)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     faults = [

@@ -145,7 +145,7 @@ class TestSignals:
         assert process.returncode == 0, err
 
     def test_a_training_stopped_repeatedly_equals_an_uninterrupted_one(self, book, tmp_path):
-        settings = [*SMALL, "--max-steps", "120", "--dropout", "0.2"]
+        settings = [*SMALL, "--max-steps", "80", "--dropout", "0.2"]
         assert main(["train", str(book), *settings, "--run", str(tmp_path / "whole")]) == 0
         run, more = tmp_path / "parts", [book, *settings]
         for number in (signal.SIGHUP, signal.SIGTERM):
