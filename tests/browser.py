@@ -1,6 +1,7 @@
 """Fixtures of the page in a real browser; `pytest_plugins` in the files that need them."""
 
 import shutil
+import zlib
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -24,7 +25,16 @@ def server():
         yield server
 
 
-@pytest.fixture(params=["en", "zh"])
+def pytest_generate_tests(metafunc):
+    """Show half of the tests the page in Chinese, those marked `both_languages` in both."""
+    if "page" in metafunc.fixturenames:
+        languages = ["en", "zh"]
+        if not list(metafunc.definition.iter_markers("both_languages")):
+            languages = [languages[zlib.crc32(metafunc.function.__name__.encode()) % 2]]
+        metafunc.parametrize("page", languages, indirect=True)
+
+
+@pytest.fixture
 def page(browser, server, request):
     """The page in one language; fails afterwards if it logged anything or left this machine."""
     locale = {"en": "en-US", "zh": "zh-CN"}[request.param]

@@ -40,8 +40,8 @@ def train(*arguments):
 
 
 def wait_for(holds):
-    """Ask again and again until it holds, for half a minute."""
-    for _ in range(600):
+    """Ask again and again until it holds, for a minute."""
+    for _ in range(1200):
         if holds():
             return
         time.sleep(0.05)

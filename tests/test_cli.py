@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from stress.settings import shortened
+from tests.runs import SMALL, wait_for_line, zigpt
 from tests.texts import story
 from zigpt import __version__
 from zigpt.cli import commands, spelling
@@ -27,8 +28,6 @@ from zigpt.formats.saved_model import load_model, save_model
 from zigpt.gpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig, configure
 from zigpt.tokenizers.base import Unknown
 
-SMALL = ["--preset", "tiny", "--n-layer", "1", "--n-embd", "16", "--block-size", "16",
-         "--batch-size", "4", "--eval-interval", "10", "--eval-chars", "160"]  # fmt: skip
 LONG = ["--max-steps", 250, "--eval-interval", 100, "--dropout", 0.2]  # enough to be stopped in
 
 
@@ -469,16 +468,6 @@ def test_what_nobody_foresaw_still_ends_in_three_lines(capsys, error, code, word
     assert guarded(lambda: None) == 0
 
 
-def zigpt(*arguments, **options):
-    """Start a real process; use it as a context manager."""
-    command = [sys.executable, "-m", "zigpt", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-        env=environment, **options,
-    )  # fmt: skip
-
-
 def test_help_does_not_load_torch():
     code = (
         "import sys\nfrom zigpt.cli.main import main\n"
@@ -523,13 +512,6 @@ def test_the_version_is_shown(capsys):
     assert __version__ in capsys.readouterr().out
 
 
-def wait_for(process, words):
-    for line in process.stdout:
-        if words in line:
-            return
-    pytest.fail(f"never words {words!r}: {process.stderr.read()}")
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     """A training run that nothing stops, and what it was asked for."""
@@ -546,7 +528,7 @@ def test_stopped_and_resumed_a_run_ends_bit_equal_to_an_uninterrupted_one(
 ):
     whole, settings = uninterrupted
     with zigpt("train", *settings, "--run", tmp_path / "parts") as stopped:
-        wait_for(stopped, "step     30  ")
+        wait_for_line(stopped, "step     30  ")
         stopped.send_signal(signal_number)
         out, err = stopped.communicate(timeout=60)
     assert stopped.returncode == code, err

@@ -1,23 +1,16 @@
 """A training run is told through its folder to wait, to make a step, to resume or to stop."""
 
-import contextlib
 import itertools
-import re
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
 
 from stress.crashes import outcome
-from tests.runs import SMALL
+from tests.runs import SMALL, pid_of, saved_steps, train, wait_for
 from tests.texts import story
 from zigpt.cli.main import main
-from zigpt.runs.checkpoint import list_checkpoints
 from zigpt.runs.control import CONTROL_FILE, Request, read_request, send_request
 from zigpt.runs.folder import RunFolder
-from zigpt.runs.lock import LOCK_FILE
 from zigpt.runs.paths import list_snapshots
 from zigpt.training.loop import TrainState
 
@@ -29,31 +22,6 @@ def book(tmp_path):
     path = tmp_path / "book.txt"
     path.write_text(story(3000), encoding="utf-8")
     return path
-
-
-def train(*arguments):
-    command = [sys.executable, "-m", "zigpt", "train", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def wait_for(holds):
-    for _ in range(600):
-        if holds():
-            return
-        time.sleep(0.05)
-    pytest.fail("it never happened")
-
-
-def pid_of(run):
-    """The process that trains in a folder, or None."""
-    with contextlib.suppress(OSError):
-        found = re.match(r"pid (\d+) ", (run / LOCK_FILE).read_text())
-        return found and int(found[1])
-    return None
-
-
-def saved_steps(run):
-    return [int(path.name[5:]) for path in list_checkpoints(run / "checkpoints")]
 
 
 def test_waits_steps_and_stops_on_request_do_not_change_the_result(book, tmp_path):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import zigpt.training.loop
 from stress.settings import BAD, CHOICES, GOOD, outcome, shortened
 from tests.limits import bounded, resource
+from tests.runs import refusal
 from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.formats.safetensors import read_lazily
@@ -29,15 +30,6 @@ def text(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "book.txt"
     path.write_text(story(900))
     return path
-
-
-def refusal(*arguments):
-    out, error = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-        code = main([str(argument) for argument in arguments])
-    what, why, fix = error.getvalue().splitlines()
-    assert [what[:7], why[:5], fix[:5]] == ["error: ", "why: ", "fix: "]
-    return code, what[7:], why[5:], fix[5:]
 
 
 def draws(table):

@@ -134,6 +134,7 @@ def test_the_file_shows_what_the_page_shows(page, reader, server, tmp_path, name
     assert re.search(r"20\d\d", copy.locator("#caption").inner_text())
 
 
+@pytest.mark.both_languages
 def test_a_picture_is_told_to_who_cannot_see_it(page, reader, tmp_path):
     PANELS["attention"](page)
     page.locator("canvas.heatmap").focus()
@@ -155,6 +156,7 @@ def test_a_picture_is_told_to_who_cannot_see_it(page, reader, tmp_path):
     assert copy.locator(".thumb[aria-current=true]").count() == 1
 
 
+@pytest.mark.both_languages
 def test_tables_stay_tables(page, reader, tmp_path):
     train(page)
     copy = reader(export(page, tmp_path))
@@ -167,6 +169,7 @@ def test_tables_stay_tables(page, reader, tmp_path):
     assert copy.locator("td[aria-current=true]").count() == 1
 
 
+@pytest.mark.both_languages
 @pytest.mark.parametrize("name", ["write", "attention"])
 def test_it_has_the_theme_and_hangs_over_no_edge(page, reader, tmp_path, name):
     page.click("#theme")

@@ -188,6 +188,7 @@ class TestAttention:
         assert weights == sorted(weights, reverse=True)
         assert page.locator(".bars li").count() == 10
 
+    @pytest.mark.both_languages
     def test_a_changed_character_moves_nothing_before_it(self, page, run, server):
         model = load_model(run)
         go(page, "attention", column=6)
@@ -264,6 +265,7 @@ class TestTrace:
         assert listed + told["rest"] == pytest.approx(told["total"], abs=1e-5)
         assert told["source"]["code"] == found.source.code
 
+    @pytest.mark.both_languages
     def test_a_number_is_shown_with_its_terms_its_line_and_a_program(self, page, run, seen):
         for name in ("stream", "weights", "hidden", "logits"):
             cell = CELLS[name]
@@ -346,6 +348,7 @@ class TestTrace:
         go(page, "trace", tensor=name)
         expect(page.locator(".trace h3").first).to_contain_text("weights[0, 0, ")
 
+    @pytest.mark.both_languages
     def test_the_program_can_be_copied(self, page):
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         go(page, "trace")
@@ -429,6 +432,7 @@ def test_questions_without_a_text_or_at_no_moment_are_refused(server, question):
         assert status in (200, 400, 422)
 
 
+@pytest.mark.both_languages
 def test_on_a_telephone_nothing_hangs_over_the_edge(page):
     page.set_viewport_size({"width": 390, "height": 844})
     for panel in ("attention", "trace"):

@@ -114,6 +114,7 @@ def test_what_each_part_adds_to_the_logit_is_shown_with_the_sum(page, position):
     assert heading.inner_text()
 
 
+@pytest.mark.both_languages
 @on_the_map
 def test_at_the_end_of_the_text_any_known_character_can_be_asked_about(page):
     cells(page)[2][7].click()
@@ -132,6 +133,7 @@ def test_at_the_end_of_the_text_any_known_character_can_be_asked_about(page):
     expect(page.locator(".grid tfoot th").last).not_to_have_text("w")
 
 
+@pytest.mark.both_languages
 @on_the_map
 def test_on_a_telephone_the_map_stays_within_the_edge(page):
     page.set_viewport_size({"width": 390, "height": 844})

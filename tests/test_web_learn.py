@@ -132,6 +132,7 @@ class Keys:
         self.page.keyboard.type(text)
 
 
+@pytest.mark.both_languages
 @in_a_browser
 def test_an_impossible_training_is_refused_beside_the_form(page, folder):
     shown, before = form(page), sorted(folder.rglob("*"))
@@ -153,6 +154,7 @@ def test_an_impossible_training_is_refused_beside_the_form(page, folder):
     expect(page.locator("#starter")).to_be_visible()  # to try again
 
 
+@pytest.mark.both_languages
 @in_a_browser
 def test_a_training_is_started_watched_and_controlled_from_the_page(page, folder):
     by = (Keys if say(page, "train.step") == strings("zh")["train.step"] else Pointer)(page)
@@ -401,7 +403,7 @@ def test_a_training_is_starting_until_it_is_in_its_folder_and_never_after(tmp_pa
         assert trainer.started_run() == run
         assert trainer.started_run() is None
         assert (trainer.state(old), trainer.state(run)) == ("stopped", "training")
-        with pytest.raises(Refused, match="is running"):
+        with pytest.raises(Refused, match="in progress"):
             trainer.start(StartRequest(preset="tiny", text="b"))
     assert trainer.state(run) == "stopped"
     trainer.control(run, "resume")  # waits until the process before it has ended

@@ -134,6 +134,7 @@ def test_predictions_shows_what_each_character_cost_at_any_moment_of_training(pa
     assert page.url == shared
 
 
+@pytest.mark.both_languages
 def test_everything_is_reached_by_keys_alone(page):
     page.locator("#tab-train").focus()
     page.keyboard.press("ArrowRight")
@@ -181,6 +182,7 @@ def test_who_types_faster_than_the_model_reads_sees_the_last_text(page):
     expect(page.locator("#panel .letter").nth(4)).to_have_text("s")
 
 
+@pytest.mark.both_languages
 def test_what_cannot_be_asked_is_said_in_the_language_of_the_page(page):
     texts = strings(page.evaluate("document.documentElement.lang")[:2])
     unknown = texts["subject.unknown"].replace("{character}", "字")
@@ -506,6 +508,7 @@ def test_a_training_that_stopped_early_says_why_and_cannot_be_resumed(browser, t
         page.close()
 
 
+@pytest.mark.both_languages
 def test_language_and_theme_are_changed_and_kept(page):
     before = page.locator("h2").inner_text(), page.evaluate("getComputedStyle(document.body).color")
     page.click("#language")
@@ -518,6 +521,7 @@ def test_language_and_theme_are_changed_and_kept(page):
     assert after[1] != before[1]
 
 
+@pytest.mark.both_languages
 def test_on_a_telephone_nothing_hangs_over_the_edge(page):
     page.set_viewport_size({"width": 390, "height": 844})
     for name in ("train", "write", "predictions"):

@@ -220,6 +220,7 @@ def test_what_was_copied_is_underlined_with_its_source(page):
     expect(source).to_have_count(0)
 
 
+@pytest.mark.both_languages
 @in_a_browser
 @after_writing
 def test_on_a_telephone_the_stages_stay_within_the_edge(page):
