@@ -202,7 +202,7 @@ def main() -> None:
     torch.manual_seed(1337)
     model = GPT(len(characters), quick).to(device)
     optimizer = AdamW(model.parameters(), lr=LEARNING_RATE)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters on {device} / 参数量与设备")
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters on {device} / 个参数")
     if device == "cpu":
         idle = AdamW(model.parameters(), lr=0.0)  # leaves the weights alone / 不改变权重
         for _ in range(3):  # the third step counts: the first are slower / 前两步偏慢，以第三步为准
