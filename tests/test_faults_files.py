@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import pickle
 import shutil
@@ -345,6 +346,15 @@ class TestRunFolders:
         code, what, _, fix = self.resumed(run)
         assert (code, what) == (3, f"{run}/run.json {DAMAGED}")
         assert fix == "use another copy, or train again"
+
+    @pytest.mark.parametrize("loss", [math.nan, math.inf])
+    def test_a_baseline_must_have_a_finite_loss(self, run, loss):
+        info = json.loads((run / "run.json").read_bytes())
+        info["ladder"]["unigram"] = loss
+        (run / "run.json").write_text(json.dumps(info))
+        code, what, why, _ = self.resumed(run)
+        assert (code, what) == (3, f"{run}/run.json {DAMAGED}")
+        assert why.endswith("the loss of a baseline is not a number")
 
     @pytest.mark.parametrize("key", ["model", "training", "text", "ladder", "prompt"])
     @pytest.mark.parametrize("value", [None, 1, "x", [], {}, {"x": "y"}, {"n_embd": 1e400}])

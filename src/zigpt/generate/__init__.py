@@ -1,1 +1,1 @@
-"""Scores -> probabilities -> the next id, one character at a time."""
+"""Logits -> probabilities -> the next id, one character at a time."""
