@@ -144,6 +144,14 @@ class TestSignals:
             _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
 
+    def test_another_thread_than_the_main_one_trains_without_them(self, book, tmp_path):
+        words, codes = ["train", str(book), *SMALL, "--max-steps", "2"], []
+        words += ["--run", str(tmp_path / "run")]
+        thread = threading.Thread(target=lambda: codes.append(main(words)))
+        thread.start()
+        thread.join()
+        assert codes == [0]
+
     def test_a_training_stopped_repeatedly_equals_an_uninterrupted_one(self, book, tmp_path):
         settings = [*SMALL, "--max-steps", "80", "--dropout", "0.2"]
         assert main(["train", str(book), *settings, "--run", str(tmp_path / "whole")]) == 0

@@ -1,9 +1,8 @@
 """Training from Python: from a text to a finished run."""
 
 import os
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from zigpt.runs.events import Evaluated, Finished, Opened, Stepped, Stopped, Tra
 from zigpt.runs.paths import LOSS_PICTURE
 from zigpt.runs.request import Preset, TrainRequest
 from zigpt.runs.session import train_run
-from zigpt.runs.signals import Signals, listening
+from zigpt.runs.signals import listening
 from zigpt.runs.training_text import keep_text
 from zigpt.training.loop import Progress
 
@@ -77,10 +76,8 @@ def train(
     """
     where = None if run is None else Path(run)
     request = TrainRequest(_texts(text), preset, settings, where, minutes, device, resume)
-    # Only the main thread may handle signals.
-    on_main_thread = threading.current_thread() is threading.main_thread()
     with (
-        listening() if on_main_thread else nullcontext(Signals()) as signals,
+        listening() as signals,
         closing(train_run(request, lambda: signals.code is not None)) as events,
     ):
         for event in events:

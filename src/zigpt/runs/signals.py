@@ -1,6 +1,7 @@
 """How signals stop a training run: the first lets it save, a second Ctrl-C ends it at once."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -40,12 +41,14 @@ class Signals:
 
 @contextmanager
 def listening() -> Iterator[Signals]:
-    """Receive the signals that would otherwise end this process."""
+    """Receive the signals that would otherwise end this process; only its main thread can."""
     signals = Signals()
     numbers = [signal.SIGINT, signal.SIGTERM]
     # nohup has it ignored: the training is meant to outlive its terminal.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
     before = {number: signal.signal(number, signals.receive) for number in numbers}
     try:
         yield signals
