@@ -30,14 +30,12 @@ MAX_STEPS = 5000  # training steps / 训练步数
 def read_text() -> str:
     """Read input.txt, or say what it has to be. / 读取 input.txt；不符合要求就说明并退出。"""
     try:
-        text = Path("input.txt").read_text(encoding="utf-8")
+        text = Path("input.txt").read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         sys.exit("Put a text in UTF-8 into input.txt. / 请把一份 UTF-8 文本放进 input.txt。")
     least = 10 * BLOCK_SIZE + 1  # the last tenth must hold a window and the character after it
-    if len(text) < least:
-        sys.exit(f"input.txt needs {least} characters or more. / input.txt 至少要 {least} 个字符。")
-    if len(set(text)) == 1:
-        sys.exit("input.txt repeats a single character. / input.txt 里只有一种字符。")
+    if len(text) < least or len(set(text)) == 1:
+        sys.exit(f"input.txt needs {least} characters, not all equal. / 字符太少，或全都相同。")
     return text
 
 
@@ -68,7 +66,7 @@ def dropout(x: Tensor, training: bool) -> Tensor:
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention: each position gathers from those up to it. / 注意力：从自身和前文收集信息。"""
+    """Attention: gather from this position and earlier ones. / 注意力：从自身和前文收集信息。"""
 
     tril: Tensor
 
@@ -101,7 +99,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, 4C) -> (B, T, C)."""
         x = self.expand(x)
-        # GPT-2's form, but in bfloat16 the exact one is quicker / bfloat16 下精确式更快
+        # GPT-2's GELU; in bfloat16 the exact one is quicker / bfloat16 下精确的 GELU 更快
         x = F.gelu(x, approximate="none" if x.dtype == torch.bfloat16 else "tanh")
         return dropout(self.project(x), self.training)
 
@@ -142,7 +140,7 @@ class GPT(nn.Module):
         nn.init.normal_(self.head.weight, std=0.2 * N_EMBED**-0.5)  # a nearly uniform guess
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(B, T) -> (B, T, V)."""
+        """(B, T) -> (B, T, V): a score for each of the V characters in the vocabulary."""
         positions = torch.arange(ids.size(1), device=ids.device)
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.quick):
             x = self.token_embedding(ids) + self.position_embedding(positions)  # (B, T, C) + (T, C)
@@ -165,7 +163,7 @@ def train_step(model: GPT, optimizer: AdamW, x: Tensor, y: Tensor, at_once: int)
 def estimate_loss(model: GPT, data: Tensor) -> float:
     """Average the loss over ten batches, without dropout. / 十批的平均损失，不用 dropout。"""
     model.eval()
-    batches = [get_batch(data) for _ in range(10)]  # flatten(0, 1): (B, T, V) -> (B * T, V)
+    batches = [get_batch(data) for _ in range(10)]  # below: (B, T, V) -> (B * T, V)
     return sum(F.cross_entropy(model(x).flatten(0, 1), y.flatten()).item() for x, y in batches) / 10
 
 
@@ -187,12 +185,14 @@ def hardware() -> tuple[str, bool]:
         return "cuda", torch.cuda.is_bf16_supported(including_emulation=False)
     if torch.backends.mps.is_available():
         return "mps", False
-    known = hasattr(torch.cpu, "get_capabilities")  # not in old versions / 旧版本没有
-    return "cpu", known and torch.cpu.get_capabilities().get("avx512_bf16", False)
+    can_ask = hasattr(torch.cpu, "get_capabilities")  # not in old versions / 旧版本没有
+    return "cpu", can_ask and torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
 def main() -> None:
     """Read, write, train, write. / 读，写，训练，再写。"""
+    if N_EMBED % N_HEADS:
+        sys.exit("N_EMBED must be a multiple of N_HEADS. / N_EMBED 必须是 N_HEADS 的整数倍。")
     text = read_text()
     characters = sorted(set(text))
     device, quick = hardware()

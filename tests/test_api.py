@@ -13,6 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -76,7 +77,7 @@ class TestNames:
         ("name", "signature"),
         [
             ("load", "(path, device='auto')"),
-            ("train", "(text, preset='auto', run=None, on_progress=None, minutes=None, "
+            ("train", "(text=None, preset='auto', run=None, on_progress=None, minutes=None, "
                       "device='auto', resume=False, **settings)"),
             ("Model.generate", "(self, prompt='', chars=500, temperature=1.0, top_k=0, top_p=1.0, "
                                "seed=1337)"),
@@ -217,10 +218,34 @@ class TestTrain:
         assert math.isfinite(run.loss)
         assert run.model.generate("a", chars=5).startswith("a")
 
-    @pytest.mark.parametrize("text", ["storry.txt", "", "no/such/story.txt"])
+    @pytest.mark.parametrize("text", ["storry.txt", "no/such/story.txt"])
     def test_a_name_without_a_file_is_not_taken_for_a_text(self, text):
         with pytest.raises(TextError):
             zigpt.train(text, "tiny", **SETTINGS)
+
+    @pytest.mark.parametrize("nothing", ["", [], None])
+    def test_without_a_text_nothing_else_is_trained_on(self, nothing):
+        before = set(Path().rglob("*"))
+        with pytest.raises(UsageError, match="there is no `text` to train on"):
+            zigpt.train(nothing, "tiny", **SETTINGS)
+        assert set(Path().rglob("*")) == before
+
+    def test_a_run_that_is_resumed_knows_its_text(self):
+        zigpt.train(TEXT, "tiny", run="runs/short", **{**SETTINGS, "max_steps": 2})
+        resumed = zigpt.train(run="runs/short", resume=True, max_steps=4)
+        assert resumed.path == Path("runs/short")
+        assert (resumed.path / "checkpoints" / "step-00000004").is_dir()
+
+    def test_numbers_of_numpy_are_numbers(self):
+        run = zigpt.train(TEXT, "tiny", **{**SETTINGS, "max_steps": np.int64(4)})
+        assert run.loss == zigpt.train(TEXT, "tiny", **SETTINGS).loss
+        with pytest.raises(UsageError, match="`max_steps` cannot be True"):
+            zigpt.train(TEXT, "tiny", **{**SETTINGS, "max_steps": True})
+
+    def test_the_model_is_found_wherever_the_process_has_moved_to(self, monkeypatch, tmp_path):
+        run = zigpt.train(TEXT, "tiny", **SETTINGS)
+        monkeypatch.chdir(tmp_path)
+        assert run.model.generate("a", chars=5).startswith("a")
 
     def test_progress_is_reported_after_every_step_and_evaluation(self):
         seen = []
@@ -247,6 +272,20 @@ class TestTrain:
         thread.start()
         thread.join()
         assert math.isfinite(done[0].loss)
+
+    def test_at_once_in_several_threads_each_is_as_if_alone(self):
+        losses, settings = [], SETTINGS | {"dropout": 0.3}
+        threads = [
+            threading.Thread(
+                target=lambda: losses.append(zigpt.train(TEXT, "tiny", **settings).loss)
+            )
+            for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert losses == [zigpt.train(TEXT, "tiny", **settings).loss] * 3
 
     def test_an_interrupt_saves_and_the_run_can_be_resumed(self):
         before = signal.getsignal(signal.SIGINT)

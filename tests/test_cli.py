@@ -352,7 +352,7 @@ def test_impossible_settings_are_all_named_at_once(refused, trained, tmp_path):
     assert "n_embd (100) must be divisible by n_head (6)" in why
     assert "batch_size (0)" in why
     assert "dropout (1.5)" in why
-    assert "try n_embd 96 or 102" in fix
+    assert "try --n-embd 96 or 102" in fix
     assert not (tmp_path / "run").exists()
 
 
@@ -551,7 +551,7 @@ def test_resuming_refuses_other_settings_and_another_text(trained, refused, tmp_
     for preset in ("laptop", "gpu", "seed"):
         code, what, why, fix = refused(*going_on, "--preset", preset)
         assert (code, what) == (2, "impossible settings: 1 problem")
-        assert (why, fix) == (f"preset is tiny in {run}, not {preset}", "fix: drop preset")
+        assert (why, fix) == (f"preset is tiny in {run}, not {preset}", "fix: drop --preset")
     assert "2 problems" in refused(*going_on, "--preset", "gpu", "--seed", 2)[1]
     code, what, _, fix = refused(*going_on, "--minutes", 1)
     assert (code, fix) == (2, "fix: keep one of them")

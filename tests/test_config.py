@@ -29,20 +29,20 @@ MODEL_FIELDS = {field.name for field in fields(GPTConfig)}
 TRAIN_FIELDS = {field.name for field in fields(TrainConfig)}
 
 IMPOSSIBLE = [
-    (GPTConfig, "vocab_size", 0, "vocab_size (0) must be at least 1", "raise vocab_size"),
-    (GPTConfig, "block_size", -3, "block_size (-3) must be at least 1", "raise block_size"),
-    (GPTConfig, "n_layer", 0, "n_layer (0) must be at least 1", "raise n_layer"),
-    (GPTConfig, "n_head", 0, "n_head (0) must be at least 1", "raise n_head"),
-    (GPTConfig, "n_head", -6, "n_head (-6) must be at least 1", "raise n_head"),
-    (GPTConfig, "n_head", -7, "n_head (-7) must be at least 1", "raise n_head"),
-    (GPTConfig, "n_embd", 0, "n_embd (0) must be at least 1", "raise n_embd"),
-    (GPTConfig, "n_embd", -7, "n_embd (-7) must be at least 1", "raise n_embd"),
+    (GPTConfig, "vocab_size", 0, "vocab_size (0) must be at least 1", "raise `vocab_size`"),
+    (GPTConfig, "block_size", -3, "block_size (-3) must be at least 1", "raise `block_size`"),
+    (GPTConfig, "n_layer", 0, "n_layer (0) must be at least 1", "raise `n_layer`"),
+    (GPTConfig, "n_head", 0, "n_head (0) must be at least 1", "raise `n_head`"),
+    (GPTConfig, "n_head", -6, "n_head (-6) must be at least 1", "raise `n_head`"),
+    (GPTConfig, "n_head", -7, "n_head (-7) must be at least 1", "raise `n_head`"),
+    (GPTConfig, "n_embd", 0, "n_embd (0) must be at least 1", "raise `n_embd`"),
+    (GPTConfig, "n_embd", -7, "n_embd (-7) must be at least 1", "raise `n_embd`"),
     (
         GPTConfig,
         "n_embd",
         100,
         "n_embd (100) must be divisible by n_head (6)",
-        "try n_embd 96 or 102",
+        "try `n_embd` 96 or 102",
     ),
     *(
         (
@@ -50,14 +50,14 @@ IMPOSSIBLE = [
             "dropout",
             value,
             f"dropout ({value}) must be from 0 to below 1",
-            "try dropout 0.2",
+            "try `dropout` 0.2",
         )
         for value in (-0.1, 1.0, 1.5, INF, -INF, NAN)
     ),
-    (TrainConfig, "batch_size", 0, "batch_size (0) must be at least 1", "raise batch_size"),
-    (TrainConfig, "max_steps", 0, "max_steps (0) must be at least 1", "raise max_steps"),
+    (TrainConfig, "batch_size", 0, "batch_size (0) must be at least 1", "raise `batch_size`"),
+    (TrainConfig, "max_steps", 0, "max_steps (0) must be at least 1", "raise `max_steps`"),
     *(
-        (part, name, most + 1, f"{name} ({most + 1}) must be at most {most:,}", f"lower {name}")
+        (part, name, most + 1, f"{name} ({most + 1}) must be at most {most:,}", f"lower `{name}`")
         for part, name, most in (
             (GPTConfig, "block_size", 2**20),
             (GPTConfig, "n_layer", 10**12),
@@ -66,7 +66,7 @@ IMPOSSIBLE = [
     ),
     (TrainConfig, "warmup_steps", 10**13, "warmup_steps (10000000000000) must be from 0", "try "),
     (TrainConfig, "eval_interval", -1, "eval_interval (-1) must be at least 1", "raise "),
-    (TrainConfig, "eval_chars", 0, "eval_chars (0) must be at least 1", "raise eval_chars"),
+    (TrainConfig, "eval_chars", 0, "eval_chars (0) must be at least 1", "raise `eval_chars`"),
     (
         TrainConfig,
         "warmup_steps",
@@ -79,7 +79,7 @@ IMPOSSIBLE = [
         "patience",
         -2,
         "patience (-2) must be from 0 to 1,000,000,000,000",
-        "try patience 0",
+        "try `patience` 0",
     ),
     *(
         (
@@ -87,13 +87,13 @@ IMPOSSIBLE = [
             name,
             value,
             f"{name} ({value}) must be from 0 to 1,000,000,000,000",
-            f"try {name} 0",
+            f"try `{name}` 0",
         )
         for name in ("weight_decay", "grad_clip")
         for value in (-0.5, -INF, NAN)
     ),
     *(
-        (TrainConfig, name, value, f"{name} ({value}) must be ", f"try {name} 3e-4")
+        (TrainConfig, name, value, f"{name} ({value}) must be ", f"try `{name}` 3e-4")
         for name in ("learning_rate", "final_learning_rate")
         for value in (0.0, -1e-3, 100.0, INF, -INF, NAN)
     ),
@@ -103,21 +103,33 @@ IMPOSSIBLE = [
             "beta2",
             value,
             f"beta2 ({value}) must be above 0 and below 1",
-            "try beta2 0.99",
+            "try `beta2` 0.99",
         )
         for value in (0.0, 1.0, -0.5, 2.0, INF, NAN)
     ),
     *(
-        (SampleConfig, "temperature", value, f"temperature ({value}) must be 0 or more", "try temp")
+        (
+            SampleConfig,
+            "temperature",
+            value,
+            f"temperature ({value}) must be 0 or more",
+            "try `temp",
+        )
         for value in (-0.1, INF, -INF, NAN)
     ),
-    (SampleConfig, "top_k", -1, "top_k (-1) must be 0 or more", "try top_k 20"),
+    (SampleConfig, "top_k", -1, "top_k (-1) must be 0 or more", "try `top_k` 20"),
     *(
-        (SampleConfig, "top_p", value, f"top_p ({value}) must be above 0 and at most 1", "try top_")
+        (
+            SampleConfig,
+            "top_p",
+            value,
+            f"top_p ({value}) must be above 0 and at most 1",
+            "try `top_",
+        )
         for value in (0.0, -0.1, 1.01, INF, NAN)
     ),
     *(
-        (part, "seed", value, f"seed ({value}) must be from 0 to 2^63 - 1", "try seed 1337")
+        (part, "seed", value, f"seed ({value}) must be from 0 to 2^63 - 1", "try `seed` 1337")
         for part in (TrainConfig, SampleConfig)
         for value in (-1, 2**63)
     ),
@@ -201,7 +213,7 @@ def test_the_refusal_of_an_indivisible_width_reads_as_the_design_says():
     assert str(error) == (
         "impossible settings: 1 problem\n"
         "why: n_embd (100) must be divisible by n_head (6)\n"
-        "fix: try n_embd 96 or 102"
+        "fix: try `n_embd` 96 or 102"
     )
     assert error.exit_code == 2
 
@@ -213,7 +225,7 @@ def test_the_advised_widths_are_the_nearest_divisible_ones(n_embd, n_head):
         assert GPTConfig(n_embd=n_embd, n_head=n_head).n_embd == n_embd
         return
     ((_, remedy),) = refusal(GPTConfig, n_embd=n_embd, n_head=n_head).problems
-    advised = [int(word) for word in remedy.removeprefix("try n_embd ").split(" or ")]
+    advised = [int(word) for word in remedy.removeprefix("try `n_embd` ").split(" or ")]
     below = [w for w in divisible if w < n_embd][-1:]
     above = [w for w in divisible if w > n_embd][:1]
     assert set(advised) == set(below + above)
@@ -223,7 +235,7 @@ def test_the_advised_widths_are_the_nearest_divisible_ones(n_embd, n_head):
 
 def test_for_a_width_below_the_number_of_heads_one_value_is_advised():
     ((_, remedy),) = refusal(GPTConfig, n_embd=3, n_head=6).problems
-    assert remedy == "try n_embd 6"
+    assert remedy == "try `n_embd` 6"
 
 
 @given(names=st.sets(st.sampled_from(sorted(MODEL_FIELDS & set(BROKEN))), min_size=1))
@@ -306,7 +318,7 @@ def test_the_parameter_table_adds_up_the_weights_of_the_real_model(shape):
 def test_a_modern_head_has_an_even_number_of_channels():
     ((problem, remedy),) = refusal(GPTConfig, n_embd=35, n_head=5, architecture="modern").problems
     assert problem == "n_embd (35) must be divisible by 2 x n_head (10)"
-    assert remedy == "try n_embd 30 or 40"
+    assert remedy == "try `n_embd` 30 or 40"
     assert GPTConfig(n_embd=40, n_head=5, architecture="modern").n_embd == 40
 
 

@@ -66,7 +66,7 @@ def test_an_absent_device_is_refused_with_those_on_offer(
     assert str(refusal.value) == (
         f"no device named {name!r} here\n"
         f"why: this machine offers {offered}\n"
-        f"fix: use the `device` {advised}, or leave it out"
+        f"fix: use `device` {advised}, or leave it out"
     )
     assert refusal.value.exit_code == 2
 
@@ -160,7 +160,7 @@ from zigpt.training.device import keep_freed_memory
 if {keep}: keep_freed_memory()
 for _ in range(3): torch.ones(9_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(9): torch.ones(9_000_000)
+for _ in range(30): torch.ones(9_000_000)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     faults = [

@@ -42,7 +42,8 @@ from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.runs.checkpoint import list_checkpoints, restore_newest, save_checkpoint
 from zigpt.runs.events import Trained
 from zigpt.runs.folder import RunFolder
-from zigpt.runs.metrics import sample_steps
+from zigpt.runs.loggers.jsonl import METRICS_FILE, parse_metrics
+from zigpt.runs.metrics import RunLog, sample_steps
 from zigpt.runs.paths import free_path, newest_path
 from zigpt.runs.record import RunRecord, read_record
 from zigpt.runs.request import TrainRequest
@@ -620,6 +621,28 @@ def test_a_run_of_a_later_format_is_refused_untouched(golden, capsys, number, wh
     assert what in refusal
     assert f"its format is {number!r}" in why
     assert file.read_bytes() == before
+
+
+ROW = {"step": 1, "train_loss": 2.0, "val_loss": 3.0, "learning_rate": 0.1, "seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"val_loss": "abc"}, {"train_loss": [1]}, {"val_loss": math.nan}, {"train_loss": math.inf},
+     {"step": "1"}, {"step": None}, {"step": -1}, {"seconds": {}}, {"step": 10**400}],
+    ids=str,
+)  # fmt: skip
+def test_a_row_of_metrics_with_an_odd_value_is_left_out_wherever_it_is_read(odd):
+    lines = [json.dumps(row) for row in ({**ROW, **odd}, ROW)]
+    assert parse_metrics("\n".join([*lines, "[]", "{}", "x"])) == [ROW]
+
+
+def test_a_measurement_without_a_loss_is_neither_drawn_nor_judged(tmp_path):
+    lines = [json.dumps(row) + "\n" for row in ({**ROW, "val_loss": None}, ROW)]
+    (tmp_path / METRICS_FILE).write_text("".join(lines))
+    log = RunLog(tmp_path)
+    assert len(log.rows()) == 2
+    assert log.evaluations() == [ROW]
 
 
 class TestLoggers:

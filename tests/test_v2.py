@@ -141,6 +141,20 @@ def test_the_shortest_text_it_takes_has_a_window_to_test(tmp_path, monkeypatch):
     assert v2.get_batch(data[len(data) * 9 // 10 :])[0].shape == (64, 256)
 
 
+def test_a_mark_of_utf_8_is_not_a_character_of_the_text(tmp_path, monkeypatch):
+    (tmp_path / "input.txt").write_bytes(b"\xef\xbb\xbf" + story(LEAST).encode())
+    monkeypatch.chdir(tmp_path)
+    assert load_textbook(GPTConfig()).read_text() == story(LEAST)
+
+
+def test_a_width_that_the_heads_cannot_share_is_refused_in_one_bilingual_line(monkeypatch):
+    v2 = load_textbook(SHAPE)
+    monkeypatch.setattr(v2, "N_HEADS", 3)
+    with pytest.raises(SystemExit) as stop:
+        v2.main()
+    assert re.fullmatch(r"N_EMBED [^\n]* / [^\n]*[\u4e00-\u9fff][^\n]*", stop.value.code)
+
+
 def test_targets_are_the_inputs_shifted_by_one():
     v2 = load_textbook(SHAPE)
     data = torch.arange(1000)

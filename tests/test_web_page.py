@@ -472,7 +472,7 @@ def test_characters_without_a_picture_can_be_told_apart(page, character, seen):
 
 
 def crafted(folder, losses, ladder, **training):
-    """A run with these test losses, ten steps apart."""
+    """A run with these validation losses, ten steps apart."""
     shutil.copytree(GOLDEN, folder)
     info = json.loads((folder / "run.json").read_text())
     info["training"] |= training

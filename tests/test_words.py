@@ -9,10 +9,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PLACES = ("src", "tests", "stress", "docs", "README*", "CHANGELOG*", "CONTRIBUTING*")
-SUFFIXES = {".py", ".js", ".html", ".css", ".json", ".md"}
+PLACES = (
+    "src",
+    "tests",
+    "stress",
+    "docs",
+    "examples",
+    "v2.py",
+    ".github",
+    "Makefile",
+    "*.md",
+    "*.toml",
+)
+SUFFIXES = {".py", ".js", ".ts", ".html", ".css", ".json", ".md", ".ipynb", ".yml", ".toml"}
 # The old names in files of format 1, which are still read.
-FORMAT_1 = re.compile(r"tests/golden/|src/zigpt/formats/format_1\.py$|tests/test_format_1\.py$")
+FORMAT_1 = re.compile(r"tests/golden/|src/zigpt/formats/format_1\.py$")
 
 GIVEN_UP = {
     "evaluate": r"take_loo[k]|looks_sinc[e]|\blooked_a[t]\b|class Loo[k]\b|loo[k]s? at the loss",
@@ -33,6 +44,8 @@ GIVEN_UP = {
     "encode_or_refuse, start_ids, redraw": r"def (know[n]|begu[n]|writte[n]|draw[n]|number[s])\(",
     "started": r"\bbegu[n]\b",
     "unknown character": r"strange[r]",
+    "validation loss": r"\btest losse[s]\b|best test los[s]|lowest test los[s]",
+    "training run": r"\b(a|another|finished|waiting) trainin[g](?! (run|step))\b",
     "resume, continue": r"(?<!What is )\b(g[o]|goe[s]|goin[g]|gon[e]|wen[t]) on\b",
     "start training": r"\b[b]egin(s|ning)? (a|the) training\b",
     "stacked": r"one abov[e] the other",

@@ -1,6 +1,7 @@
 """Training from Python: from a text to a finished run."""
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cached_property
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zigpt.api.model import Model, as_html, load
+from zigpt.errors import UsageError
 from zigpt.runs.events import Evaluated, Finished, Opened, Stepped, Stopped, Trained
 from zigpt.runs.paths import LOSS_PICTURE
 from zigpt.runs.request import Preset, TrainRequest
@@ -16,11 +18,12 @@ from zigpt.runs.signals import listening
 from zigpt.runs.training_text import keep_text
 from zigpt.training.loop import Progress
 
+_ONE_AT_A_TIME = threading.RLock()
 _LONGEST_NAME = 255  # characters; a longer string is not the name of a file
 
 
 class Run:
-    """A finished training: its folder, its loss on the validation split, and a verdict.
+    """A finished run: its folder, its loss on the validation split, and a verdict.
 
     >>> print(run.path)
     runs/story
@@ -28,6 +31,7 @@ class Run:
 
     def __init__(self, path: Path, loss: float, verdict: str) -> None:
         self.path, self.loss, self.verdict = path, loss, verdict
+        self._absolute = path.absolute()  # wherever this process moves to
 
     @cached_property
     def model(self) -> Model:
@@ -36,7 +40,7 @@ class Run:
         >>> len(run.model.generate("a", chars=9))
         10
         """
-        return load(self.path, "cpu")
+        return load(self._absolute, "cpu")
 
     def __repr__(self) -> str:
         loss = f"validation loss {self.loss:.4f} nats per character"
@@ -44,11 +48,11 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Show a notebook how the training went, with its loss picture."""
-        return as_html(repr(self), self.path / LOSS_PICTURE)
+        return as_html(repr(self), self._absolute / LOSS_PICTURE)
 
 
 def train(
-    text: str | Path | Sequence[str | Path],
+    text: str | Path | Sequence[str | Path] | None = None,
     preset: Preset = "auto",
     run: str | Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -60,9 +64,11 @@ def train(
     """Train a model and return its run; Ctrl-C saves first.
 
     `text` is the path of a file or folder, a list of such paths, or the text itself: a string with
-    a line break, or of more than 255 characters. `settings` are fields of GPTConfig and
-    TrainConfig. `on_progress` is called after every step and every evaluation; an exception from it
-    ends the training, and the last checkpoint remains. `resume` continues `run` instead.
+    a line break, or of more than 255 characters, which is kept in `texts/` for a resume. `settings`
+    are fields of GPTConfig and TrainConfig. `on_progress` is called after every step and every
+    evaluation; an exception from it ends the training, and the last checkpoint remains. `resume`
+    continues `run`, which knows its text. Calls from several threads are carried out one by one:
+    PyTorch has one random generator for all of them.
 
     >>> steps = []
     >>> note = lambda progress: steps.append(progress.step)
@@ -72,11 +78,20 @@ def train(
 
     Raises:
         KeyboardInterrupt: Ctrl-C, or another request to stop; everything is saved.
-        ZigptError: the text, the settings or the folder is refused, or the training failed.
+        UsageError: there is no text, or a setting is impossible.
+        ZigptError: the text or the folder is refused, or the training failed.
     """
+    texts = _texts(text)
+    if not (texts or resume):
+        raise UsageError(
+            "there is no `text` to train on",
+            f"{text!r:.40} is neither a text nor the path of one",
+            "give a `text`, or `resume` a `run`",
+        )
     where = None if run is None else Path(run)
-    request = TrainRequest(_texts(text), preset, settings, where, minutes, device, resume)
+    request = TrainRequest(texts, preset, settings, where, minutes, device, resume)
     with (
+        _ONE_AT_A_TIME,
         listening() as signals,
         closing(train_run(request, lambda: signals.code is not None)) as events,
     ):
@@ -93,13 +108,15 @@ def train(
                     return Run(path, event.loss, str(event.verdict or "no metrics to judge by"))
                 case Stopped():
                     break
-    raise KeyboardInterrupt(f"everything is saved in {path}; resume=True continues it")
+    raise KeyboardInterrupt(f"everything is saved in {path}; train(run=..., resume=True) continues")
 
 
-def _texts(text: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
+def _texts(text: str | Path | Sequence[str | Path] | None) -> tuple[Path, ...]:
+    if not text:
+        return ()
     if isinstance(text, Path):
         return (text,)
     if not isinstance(text, str):
         return tuple(map(Path, text))
-    is_path = 0 < len(text) <= _LONGEST_NAME and "\n" not in text
+    is_path = len(text) <= _LONGEST_NAME and "\n" not in text
     return (Path(text),) if is_path or os.path.exists(text) else (keep_text(text),)

@@ -15,7 +15,7 @@ Weights = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ModelFile:
-    """Everything that a model file holds; `about` has its training text and how well it learned it.
+    """Everything that a model file holds; `about` describes its training text and its loss.
 
     `sha256` is that of the weights when they were written; the earliest files have none.
     """

@@ -17,7 +17,7 @@ from zigpt.tokenizers.base import Tokenizer
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model with its tokenizer; `about` has its training text and how well it learned it."""
+    """A model with its tokenizer; `about` describes its training text and its loss."""
 
     model: GPT
     tokenizer: Tokenizer

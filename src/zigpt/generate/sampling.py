@@ -43,7 +43,7 @@ def stages(logits: Float[np.ndarray, "B V"], config: SampleConfig) -> Stages:
         raise ModelFileError(
             "the model's scores are not finite",
             "its weights are damaged, or the device computes wrongly",
-            "try the `device` cpu, or train again",
+            "try `device` cpu, or train again",
         )
     scaled = _scaled(logits, config.temperature)
     top_k = _keep_top_k(scaled, config.top_k)

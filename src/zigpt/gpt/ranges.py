@@ -37,13 +37,13 @@ def range_problems(settings: Mapping[str, Any]) -> list[Problem]:
         if name in _RANGES:
             words, holds, example = _RANGES[name]
             if not holds(value):
-                problems.append((f"{name} ({value}) must be {words}", f"try {name} {example}"))
+                problems.append((f"{name} ({value}) must be {words}", f"try `{name}` {example}"))
         elif isinstance(value, str):
             continue
         elif value < 1:
-            problems.append((f"{name} ({value}) must be at least 1", f"raise {name}"))
+            problems.append((f"{name} ({value}) must be at least 1", f"raise `{name}`"))
         elif value > most:
-            problems.append((f"{name} ({value}) must be at most {most:,}", f"lower {name}"))
+            problems.append((f"{name} ({value}) must be at most {most:,}", f"lower `{name}`"))
     return problems
 
 
@@ -61,4 +61,4 @@ def divisibility_problems(n_embd: int, n_head: int, in_pairs: bool) -> list[Prob
     lower = n_embd // divisor * divisor
     nearest = f"{lower} or {lower + divisor}" if lower else str(divisor)
     problem = f"n_embd ({n_embd}) must be divisible by {name} ({divisor})"
-    return [(problem, f"try n_embd {nearest}")]
+    return [(problem, f"try `n_embd` {nearest}")]

@@ -122,7 +122,7 @@ class RunFolder:
         if forbidden := [name for name in changed if name not in FREE_TO_CHANGE]:
             raise ConfigError(
                 [
-                    (f"{name} is {now[name]} in {self.path}, not {changed[name]}", f"drop {name}")
+                    (f"{name} is {now[name]} in {self.path}, not {changed[name]}", f"drop `{name}`")
                     for name in forbidden
                 ]
             )

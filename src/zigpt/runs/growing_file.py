@@ -1,4 +1,4 @@
-"""A text file that only grows, and that a resumed training cuts back to its last checkpoint."""
+"""A text file that only grows, and that a resumed run cuts back to its last checkpoint."""
 
 import hashlib
 from pathlib import Path

@@ -45,13 +45,17 @@ class RunLog:
         """Draw loss.png from what metrics.jsonl holds, if it holds anything."""
         from zigpt.runs.loss_plot import draw_losses  # only now: matplotlib takes 0.3 s
 
-        if rows := self.rows():
+        if rows := self.evaluations():
             write_file(self._folder / LOSS_PICTURE, draw_losses(rows, ladder))
         self._drawn_at = time.monotonic()
 
     def rows(self) -> list[dict[str, Any]]:
         """Read metrics.jsonl."""
         return parse_metrics(self._metrics.text())
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Read the rows that have both losses."""
+        return [row for row in self.rows() if None not in (row["train_loss"], row["val_loss"])]
 
     def add_sample(self, step: int, text: str) -> None:
         """Add the text that the model writes after `step` steps to samples.txt."""

@@ -61,7 +61,7 @@ def require_no_way_out(path: Path) -> None:
         for place in (os.path.join(parent, name) for name in (*folders, *files)):
             real = os.path.realpath(place)
             is_inside = (os.path.isfile(real) or os.path.isdir(real)) and root in Path(real).parents
-            if not is_inside and os.path.lexists(place):  # a running training deletes files
+            if not is_inside and os.path.lexists(place):  # a run in progress deletes files
                 raise ModelFileError(
                     f"{place} is not a file or folder inside the run",
                     "it is a link that leads out of the folder or nowhere, a pipe or a device",

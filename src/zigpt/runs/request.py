@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -67,9 +68,9 @@ def _checked(name: str, value: Any) -> Any:
     kind = _KINDS[name]
     if choices := get_args(kind):
         _require_choice(name, value, choices)
-    elif (kind, type(value)) == (float, int):
-        return float(value)
-    elif type(value) is not kind:
+    elif not isinstance(value, bool) and isinstance(value, Integral if kind is int else Real):
+        return kind(value)  # NumPy's numbers are among them
+    else:
         raise UsageError(
             f"`{name}` cannot be {value!r:.40}",
             f"it must be a number of type {kind.__name__}",

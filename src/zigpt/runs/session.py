@@ -218,7 +218,8 @@ class _Training:
         best = load_model(folder.path, state.device)
         loss, count = final_loss(best.model, self._corpus)
         points = [
-            Point(row["step"], row["train_loss"], row["val_loss"]) for row in folder.log.rows()
+            Point(row["step"], row["train_loss"], row["val_loss"])
+            for row in folder.log.evaluations()
         ]
         return Finished(
             loss=loss,

@@ -32,7 +32,7 @@ def pick_device(name: str = "auto") -> torch.device:
         raise UsageError(
             f"no device named {name!r} here",
             f"this machine offers {', '.join(have)}",
-            f"use the `device` {have[0]}, or leave it out",
+            f"use `device` {have[0]}, or leave it out",
         )
     return torch.device(have[0] if name == "auto" else name)
 

@@ -1,7 +1,7 @@
 """The training loop: a state, a step, an evaluation, and a generator that joins them.
 
 Nothing here prints or writes a file. Every random choice of a step is a function of (seed, step):
-there is no generator state to lose, and a resumed training equals an uninterrupted one.
+there is no generator state to lose, and a resumed run equals an uninterrupted one.
 """
 
 import math

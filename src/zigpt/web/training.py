@@ -23,7 +23,7 @@ from zigpt.web.handlers.requests import Action, StartRequest
 from zigpt.web.watch import State, state_of, step_of_newest
 
 SpellCommand = Callable[[TrainRequest], Sequence[str]]
-_GRACE = 10.0  # seconds that a finished training may take to exit
+_GRACE = 10.0  # seconds that a finished run may take to exit
 _MOST_STDERR = 2000  # bytes
 
 

@@ -18,7 +18,6 @@ from zigpt.runs.metrics import LOGS, SAMPLES_FILE, parse_samples
 from zigpt.training.verdict import is_out_of_patience
 
 State = Literal["starting", "training", "waiting", "stopped"]
-_LARGEST = 1e300  # JSON has no infinity and no NaN
 
 
 def describe_run(path: Path) -> dict[str, Any] | None:
@@ -125,7 +124,7 @@ class Watcher:
         text, again = self._added()
         if again:
             self._last_step, self._val_losses = 0, {}
-        rows = [row for row in parse_metrics(text) if all(map(_is_sound, row.values()))]
+        rows = parse_metrics(text)
         for row in rows:
             self._last_step, loss = row["step"], row["val_loss"]
             if loss is not None:
@@ -159,11 +158,6 @@ class Watcher:
         whole = data[: data.rfind(b"\n") + 1]
         self._read = start + len(whole)
         return whole.decode("utf-8", errors="replace"), again
-
-
-def _is_sound(value: Any) -> bool:
-    """Whether a value of a row can be sent and compared: others may have written the file."""
-    return value is None or (isinstance(value, int | float) and -_LARGEST < value < _LARGEST)
 
 
 def _size(path: Path) -> int | None:

@@ -11,6 +11,7 @@ from zigpt.runs.growing_file import GrowingFile
 from zigpt.runs.loggers.base import Metrics
 
 METRICS_FILE = "metrics.jsonl"
+_LARGEST = 1e300  # JSON has no infinity and no NaN
 
 
 class JsonlLogger:
@@ -34,6 +35,12 @@ def parse_metrics(text: str) -> list[dict[str, Any]]:
     for line in text.splitlines():
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             row = upgrade(untrusted_json.parse(line.encode()))
-            _ = row["step"] + 0, row["train_loss"], row["val_loss"]
-            rows.append(row)
+            if all(map(_is_sound, row.values())) and row["step"] >= 0:
+                _ = row["train_loss"], row["val_loss"]
+                rows.append(row)
     return rows
+
+
+def _is_sound(value: Any) -> bool:
+    """Whether a value can be compared and sent: others may have written the file."""
+    return value is None or (isinstance(value, int | float) and -_LARGEST < value < _LARGEST)
