@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import torch
 
 from stress.faulty_disk import FaultyDisk
@@ -145,6 +146,7 @@ def in_a_process(action: Callable[[], object], kill_after: float | None = None) 
     if not child:
         code = 1
         try:
+            jaxtyping.config.update("jaxtyping_disable", True)  # shapes are checked elsewhere
             gc.freeze()  # collecting what the parent holds would copy all of its memory
             torch.set_num_threads(1)
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
