@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, fields
@@ -522,16 +523,13 @@ def uninterrupted(tmp_path_factory):
     return folder / "whole", settings
 
 
-@pytest.mark.parametrize(("signal_number", "code"), [(2, 130), (15, 143)])
-def test_stopped_and_resumed_a_run_ends_bit_equal_to_an_uninterrupted_one(
-    uninterrupted, tmp_path, signal_number, code
-):
+def test_stopped_and_resumed_a_run_ends_bit_equal_to_an_uninterrupted_one(uninterrupted, tmp_path):
     whole, settings = uninterrupted
     with zigpt("train", *settings, "--run", tmp_path / "parts") as stopped:
         wait_for_line(stopped, "step     30  ")
-        stopped.send_signal(signal_number)
+        stopped.send_signal(signal.SIGINT)
         out, err = stopped.communicate(timeout=60)
-    assert stopped.returncode == code, err
+    assert stopped.returncode == 130, err
     assert "stopped and saved at step" in out
     assert f"train --resume --run {tmp_path / 'parts'}" in out
     with zigpt("train", "--resume", "--run", tmp_path / "parts") as resumed:

@@ -20,7 +20,8 @@ from tests.runs import SMALL, in_a_child, saving_at_every_step
 from tests.texts import story
 from zigpt import storage
 from zigpt.cli import follow
-from zigpt.cli.main import main
+from zigpt.cli.main import guarded, main
+from zigpt.cli.spelling import option
 from zigpt.runs import session
 from zigpt.runs.checkpoint import list_checkpoints, read_checkpoint
 from zigpt.runs.events import Opened, Stepped, Trained
@@ -106,6 +107,14 @@ class TestSignals:
             assert stderr.read_text() == ""
             if stops >= 24:
                 return
+
+    def test_the_exit_code_is_that_of_the_signal_wherever_it_is_obeyed(self):
+        """Also where the program is about to end, after the command."""
+
+        def fail():
+            raise Interrupted(143)
+
+        assert guarded(fail) == 143
 
     def test_a_stop_during_a_save_changes_nothing(self, book, whole, tmp_path):
         """One signal, and two in a row."""
@@ -338,13 +347,13 @@ class TestOtherSettings:
         del now["vocab_size"]  # not a setting: the text has it
         changed = {name: _other(name, value) for name, value in now.items()}
         for name in now.keys() - {"max_steps", "patience"}:
-            option = f"--{name.replace('_', '-')}"
-            code = main(["train", "--resume", "--run", str(run), option, str(changed[name])])
+            word = option(name)
+            code = main(["train", "--resume", "--run", str(run), word, str(changed[name])])
             what, why, fix = capsys.readouterr().err.splitlines()
             assert (code, what) == (2, "error: impossible settings: 1 problem"), name
             assert why == f"why: {name} is {now[name]} in {run}, not {changed[name]}"
-            assert fix == f"fix: drop {name}"
-        everything = [f"--{n.replace('_', '-')}={value}" for n, value in changed.items()]
+            assert fix == f"fix: drop {word}"
+        everything = [f"{option(n)}={value}" for n, value in changed.items()]
         assert main(["train", "--resume", "--run", str(run), *everything]) == 2
         assert f"{len(now) - 2} problems" in capsys.readouterr().err
         assert (run / "run.json").read_bytes() == before

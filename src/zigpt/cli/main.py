@@ -14,6 +14,7 @@ from zigpt.cli.parser import usage_error
 from zigpt.cli.spelling import program, with_options
 from zigpt.cli.terminal import harmless
 from zigpt.errors import OutOfMemoryError, StorageError, ZigptError
+from zigpt.runs.signals import Interrupted
 
 
 def run_and_exit() -> None:
@@ -43,6 +44,8 @@ def guarded(action: Callable[[], int | None]) -> int:
         code = action() or 0
         sys.stdout.flush()
         return code
+    except Interrupted as stop:
+        return stop.code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -7,7 +7,7 @@ from zigpt.cli.options import given
 from zigpt.runs.lock import require_unlocked
 from zigpt.runs.paths import newest_path
 from zigpt.runs.request import Preset, TrainRequest
-from zigpt.runs.signals import Interrupted, listening
+from zigpt.runs.signals import listening
 
 
 def run(
@@ -24,14 +24,12 @@ def run(
     Raises:
         UsageError: the options contradict each other.
         RunBusyError: another training run uses this folder.
+        Interrupted: a signal was obeyed at once.
     """
     request = TrainRequest(texts, preset, given(settings), folder, minutes, device, resume)
     if request.run or request.resume:
         require_unlocked(request.run or newest_path())
     with listening() as signals:
-        try:
-            from zigpt.cli.follow import follow  # torch takes a second to load
+        from zigpt.cli.follow import follow  # torch takes a second to load
 
-            return follow(request, signals)
-        except Interrupted as stop:
-            return stop.code
+        return follow(request, signals)
