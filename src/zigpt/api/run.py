@@ -108,7 +108,8 @@ def train(
                     return Run(path, event.loss, str(event.verdict or "no metrics to judge by"))
                 case Stopped():
                     break
-    raise KeyboardInterrupt(f"everything is saved in {path}; train(run=..., resume=True) continues")
+    again = f"zigpt.train(run={str(path)!r}, resume=True)"
+    raise KeyboardInterrupt(f"everything is saved in {path}; {again} continues it")
 
 
 def _texts(text: str | Path | Sequence[str | Path] | None) -> tuple[Path, ...]:

@@ -63,7 +63,7 @@ class Trainer:
         """Start a training run; returns its run folder, which it makes unless it refuses.
 
         Raises:
-            Refused: another training run is running.
+            Refused: another training run is in progress.
             UsageError: a value is impossible.
             StorageError: the text cannot be written here.
         """
