@@ -42,17 +42,15 @@ torture: .venv/dev ## kill, starve, damage and mislead zigpt, for MINUTES=30 fro
 clean: ## remove the environment
 	rm -rf .venv
 
-# Written last: without this file, .venv holds what is left of an attempt that failed.
-.venv/run: pyproject.toml requirements.lock
+# Written last: without these files, .venv holds what is left of an attempt that failed.
+.venv/run: EXTRA := web
+.venv/dev: EXTRA := dev
+.venv/run .venv/dev: pyproject.toml requirements.lock
 	@echo "installing into .venv (once)"
-	@[ -e $@ ] || $(PYTHON) -m venv --clear .venv
-	$(PIP) --editable '.[web]'
-	@touch $@
+	@[ -e .venv/run ] || $(PYTHON) -m venv --clear .venv
+	$(PIP) --editable '.[$(EXTRA)]'
+	@touch .venv/run $@
 
-.venv/dev: .venv/run
-	$(PIP) --editable '.[dev]'
-	@touch $@
-
-# After .venv/run, which may clear the folder.
-$(TSC): | .venv/run
+# After .venv/dev, which may clear the folder.
+$(TSC): | .venv/dev
 	npm install --silent --no-save --no-audit --no-fund --prefix .venv/typescript-$(TYPESCRIPT) typescript@$(TYPESCRIPT)
