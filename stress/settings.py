@@ -25,7 +25,8 @@ GOOD: Mapping[str, tuple[str, ...]] = {
     "n_head": ("1", "2", "4"), "n_embd": ("8", "16", "1000000000000"),
     "dropout": ("0", "0.5", "0.999"), "batch_size": ("1", "3", "1000000000000"),
     "learning_rate": ("1e-12", "0.01"), "final_learning_rate": ("1e-12", "0.01"),
-    "warmup_steps": ("0", "1", "1000000000000"), "weight_decay": ("0", "0.1", "1e12"),
+    "warmup_steps": ("0", "1", "1000000000000"), "decay_steps": ("0", "1", "1000000000000"),
+    "weight_decay": ("0", "0.1", "1e12"),
     "beta2": ("1e-6", "0.5", "0.999999"), "grad_clip": ("0", "1e-12", "1", "1e12"),
     "eval_interval": ("1", "2", "1000000000000"), "eval_chars": ("1", "100", "1000000000000"),
     "patience": ("0", "1", "1000000000000"), "seed": ("0", "9223372036854775807"),
@@ -40,7 +41,7 @@ BAD: Mapping[str, tuple[str, ...]] = {
         ("learning_rate", "final_learning_rate"), ("0", "-1", "100", "inf", "-inf", "nan")
     ),
     **dict.fromkeys(("weight_decay", "grad_clip"), ("-1e-9", "1.1e12", "inf", "-inf", "nan")),
-    **dict.fromkeys(("warmup_steps", "patience"), _COUNTS[1:]),
+    **dict.fromkeys(("warmup_steps", "decay_steps", "patience"), _COUNTS[1:]),
     "seed": ("-1", "9223372036854775808", "9" * 400),
 }
 CHOICES = {

@@ -70,14 +70,48 @@ def test_two_distinct_characters_are_enough():
     assert Corpus.from_text("ab").tokenizer.vocab_size == 2
 
 
+@given(
+    train=st.integers(9, 300), block_size=st.integers(1, 8), batch_size=st.integers(1, 9),
+    seed=seeds,
+)  # fmt: skip
+def test_shuffled_every_pass_takes_each_window_once(train, block_size, batch_size, seed):
+    corpus = counting(train)
+    per_pass = train // block_size - 1 or 1
+    n_steps = -(-3 * per_pass // batch_size)
+    batches = [
+        corpus.batch(step, batch_size, block_size, seed, "shuffled") for step in range(n_steps)
+    ]
+    rows = np.concatenate([inputs for inputs, _ in batches])[: 3 * per_pass]
+    passes = rows[:, 0].reshape(3, per_pass)
+    for first in passes:
+        side_by_side = np.sort(first)
+        assert (np.diff(side_by_side) == block_size).all()
+        assert 0 <= side_by_side[0] < block_size or per_pass == 1
+        assert side_by_side[-1] + block_size < train
+
+
+def test_shuffled_passes_differ_in_order_and_offset_and_leave_nothing_out_for_good():
+    corpus = counting(16 * 101)
+    passes = [corpus.batch(step, 100, 16, 1, "shuffled")[0][:, 0] for step in range(60)]
+    assert {int(first.min()) for first in passes} == set(range(16))
+    orders = {tuple(np.argsort(first)) for first in passes}
+    assert len(orders) == 60
+    nearby = np.mean([np.abs(np.diff(first)).mean() for first in passes])
+    assert 0.3 < nearby / (16 * 100) < 0.37  # a third, as of any two at random
+    assert (
+        len({tuple(corpus.batch(0, 100, 16, seed, "shuffled")[0][:, 0]) for seed in range(9)}) == 9
+    )
+
+
+@pytest.mark.parametrize("order", ["random", "shuffled"])
 @given(step=steps, seed=seeds, others=st.lists(st.tuples(steps, seeds), max_size=4))
-def test_a_batch_does_not_depend_on_earlier_draws(step, seed, others):
+def test_a_batch_does_not_depend_on_earlier_draws(order, step, seed, others):
     corpus = counting(500)
-    expected = corpus.batch(step, 4, 16, seed)
+    expected = corpus.batch(step, 4, 16, seed, order)
     for other_step, other_seed in others:
-        corpus.batch(other_step, 3, 8, other_seed)
+        corpus.batch(other_step, 3, 8, other_seed, order)
     np.random.default_rng(0).random()
-    again = counting(500).batch(step, 4, 16, seed)
+    again = counting(500).batch(step, 4, 16, seed, order)
     assert np.array_equal(expected, again)
 
 

@@ -25,6 +25,7 @@ from zigpt.gpt.model import GPT
 from zigpt.training.optim import learning_rate_at
 
 INF, NAN = math.inf, math.nan
+CHOSEN_BY_NAME = ("precision", "optimizer", "architecture", "windows")
 MODEL_FIELDS = {field.name for field in fields(GPTConfig)}
 TRAIN_FIELDS = {field.name for field in fields(TrainConfig)}
 
@@ -67,12 +68,9 @@ IMPOSSIBLE = [
     (TrainConfig, "warmup_steps", 10**13, "warmup_steps (10000000000000) must be from 0", "try "),
     (TrainConfig, "eval_interval", -1, "eval_interval (-1) must be at least 1", "raise "),
     (TrainConfig, "eval_chars", 0, "eval_chars (0) must be at least 1", "raise `eval_chars`"),
-    (
-        TrainConfig,
-        "warmup_steps",
-        -1,
-        "warmup_steps (-1) must be from 0 to 1,000,000,000,000",
-        "try ",
+    *(
+        (TrainConfig, name, -1, f"{name} (-1) must be from 0 to 1,000,000,000,000", "try ")
+        for name in ("warmup_steps", "decay_steps")
     ),
     (
         TrainConfig,
@@ -157,7 +155,7 @@ BROKEN = {
     field.name: (-1.0 if isinstance(field.default, float) else -1)
     for part in (GPTConfig, TrainConfig)
     for field in fields(part)
-    if field.name not in ("n_embd", "precision", "optimizer", "architecture")
+    if field.name not in ("n_embd", *CHOSEN_BY_NAME)
 }
 
 
@@ -184,8 +182,7 @@ def test_every_number_of_every_config_has_a_range():
     refused = {(part, name) for part, name, *_ in IMPOSSIBLE}
     for part in (GPTConfig, TrainConfig, SampleConfig):
         for field in fields(part):
-            chosen_by_name = field.name in ("precision", "optimizer", "architecture")
-            assert chosen_by_name or (part, field.name) in refused
+            assert field.name in CHOSEN_BY_NAME or (part, field.name) in refused
 
 
 @pytest.mark.parametrize(("part", "values"), EDGES)

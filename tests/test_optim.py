@@ -5,6 +5,7 @@ import io
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -320,6 +321,19 @@ def test_the_rate_falls_along_half_a_cosine(shape):
     for quarter, height in enumerate([1.0, math.sqrt(0.5), 0.0, -math.sqrt(0.5), -1.0]):
         rate = learning_rate_at(warmup + quarter * rest, config)
         assert rate == pytest.approx(middle + swing * height, rel=1e-6)
+
+
+@given(shape=shapes, decay=st.integers(1, 1000), later=st.integers(0, 1000))
+def test_until_it_falls_the_rate_is_at_its_peak_and_the_end_may_still_be_moved(shape, decay, later):
+    config = replace(schedule(shape), decay_steps=decay)
+    moved = replace(config, max_steps=config.max_steps + later)
+    start = max(config.warmup_steps, config.max_steps - decay)
+    for step in (config.warmup_steps, start):
+        assert learning_rate_at(step, config) == pytest.approx(config.learning_rate)
+    for step in range(0, start, 17):
+        assert learning_rate_at(step, config) == learning_rate_at(step, moved)
+    if config.final_learning_rate < 0.9 * config.learning_rate:
+        assert learning_rate_at(config.max_steps, config) < config.learning_rate
 
 
 def test_the_rate_is_never_zero():

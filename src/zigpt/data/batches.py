@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from zigpt.data.stored import StoredText, Text, encode
 from zigpt.errors import TextError
+from zigpt.gpt.config import WindowOrder
 from zigpt.tokenizers.base import Ids, Tokenizer
 from zigpt.tokenizers.char import CharTokenizer
 
 Split = Literal["train", "validation"]
+_ROUNDS = 6
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: mixes low bits into high
 Windows = tuple[NDArray[np.int64], NDArray[np.int64]]  # inputs and targets, each (B, T)
 
 
@@ -76,13 +79,27 @@ class Corpus:
                 f"{smaller} text of at least {10 * block_size + 1} characters",
             )
 
-    def batch(self, step: int, batch_size: int, block_size: int, seed: int) -> Windows:
-        """Draw the windows of one step from the train split: inputs, and targets one position on.
+    def batch(
+        self, step: int, batch_size: int, block_size: int, seed: int, order: WindowOrder = "random"
+    ) -> Windows:
+        """Choose the windows of one step in the train split: inputs, and targets one position on.
 
-        Philox is a counter-based generator (Salmon et al. 2011): seeding it for each step is cheap.
+        In random order each is drawn anew, wherever it starts. Shuffled, each pass over the split
+        cuts it into windows side by side, from a random offset, and takes every one of them once.
         """
-        random = np.random.Generator(np.random.Philox(key=[seed, step]))
-        starts = random.integers(len(self.train) - block_size, size=batch_size)
+        if order == "random":
+            starts = _random(seed, step).integers(len(self.train) - block_size, size=batch_size)
+            return _cut(self.train, starts, block_size)
+        n_windows = max(1, len(self.train) // block_size - 1)
+        room = min(block_size, len(self.train) - n_windows * block_size)  # for the offset
+        numbers = step * batch_size + np.arange(batch_size)  # of all windows since step 0
+        starts = np.empty_like(numbers)
+        for number in np.unique(numbers // n_windows):
+            is_in_pass = numbers // n_windows == number
+            random = _random(seed, int(number))
+            offset = random.integers(room)
+            places = _shuffle(numbers[is_in_pass] % n_windows, n_windows, random)
+            starts[is_in_pass] = offset + block_size * places
         return _cut(self.train, starts, block_size)
 
     def windows(
@@ -107,6 +124,34 @@ class Corpus:
 def train_length(length: int) -> int:
     """Number of characters in the train split of a text."""
     return length * 9 // 10
+
+
+def _random(seed: int, number: int) -> np.random.Generator:
+    """Seed a counter-based generator, which is cheap: Philox (Salmon et al. 2011)."""
+    return np.random.Generator(np.random.Philox(key=[seed, number]))
+
+
+def _shuffle(
+    places: NDArray[np.int64], count: int, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """Permute 0 ... count - 1 at random, and say where each of `places` goes.
+
+    Of a long text the whole permutation would not fit into memory. So a Feistel network permutes
+    the next power of four, and a place that leaves the range goes on until it is back inside
+    (Black & Rogaway 2002).
+    """
+    bits = max(1, ((count - 1).bit_length() + 1) // 2)
+    keys = random.integers(1 << 32, size=_ROUNDS, dtype=np.uint64)
+    moved = places.astype(np.uint64)
+    is_outside = np.ones(len(moved), bool)
+    while is_outside.any():
+        left, right = moved[is_outside] >> bits, moved[is_outside] & ((1 << bits) - 1)
+        for key in keys:
+            mixed = ((right ^ key) * _MULTIPLIER) >> (64 - bits)
+            left, right = right, left ^ mixed
+        moved[is_outside] = left << bits | right
+        is_outside = moved >= count
+    return moved.astype(np.int64)
 
 
 def _cut(ids: Ids, starts: NDArray[np.int64], length: int) -> Windows:

@@ -16,6 +16,7 @@ ROTARY_BASE = 10_000.0  # per position, pair i of D / 2 turns by base^(-2i / D) 
 Precision = Literal["auto", "float32", "bfloat16"]
 OptimizerName = Literal["adamw", "muon"]
 Architecture = Literal["classic", "modern"]
+WindowOrder = Literal["random", "shuffled"]
 PresetName = Literal["tiny", "laptop", "gpu", "seed"]
 
 
@@ -108,12 +109,16 @@ class TrainConfig:
     """
 
     batch_size: int = option(64, "B: windows of text in each step")
+    windows: WindowOrder = option(
+        "random", "shuffled: every window once in each pass over the text; random: drawn anew"
+    )
     optimizer: OptimizerName = option(
         "adamw", "muon: for the matrices inside the blocks, AdamW for the rest"
     )
     learning_rate: float = option(3e-4, "peak learning rate")
     final_learning_rate: float = option(3e-4, "learning rate after its decay along a cosine")
     warmup_steps: int = option(0, "steps in which the learning rate rises to its peak")
+    decay_steps: int = option(0, "last steps, in which it falls again (0: all after the warm-up)")
     weight_decay: float = option(0.01, "decay of weight matrices per step, times the learning rate")
     beta2: float = option(0.999, "decay rate of AdamW's average of squared gradients")
     grad_clip: float = option(0.0, "maximum gradient norm (0: no limit)")

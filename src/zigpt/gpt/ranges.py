@@ -18,6 +18,7 @@ _RANGES: Mapping[str, _Range] = {
     "learning_rate": _RATE,
     "final_learning_rate": _RATE,
     "warmup_steps": _FROM_0,
+    "decay_steps": _FROM_0,
     "weight_decay": _FROM_0,
     "beta2": ("above 0 and below 1", lambda x: 0 < x < 1, "0.99"),
     "grad_clip": _FROM_0,

@@ -117,7 +117,7 @@ def train(
         TextError: the corpus is too short for the model's block size.
         DivergedError: loss or gradient is not finite; the weights are those of the last step.
     """
-    config, block_size = state.config, state.model.config.block_size
+    block_size = state.model.config.block_size
     corpus.require(block_size)
     chars, seconds = 0, 0.0  # of the steps since the last evaluation
     while True:
@@ -129,7 +129,8 @@ def train(
         if state.is_finished:
             return
         started = time.perf_counter()
-        batch = corpus.batch(state.step, config.batch_size, block_size, config.seed)
+        config = state.config  # a caller may have settled the number of steps anew
+        batch = corpus.batch(state.step, config.batch_size, block_size, config.seed, config.windows)
         inputs, targets = map(torch.from_numpy, batch)
         loss = train_step(state, inputs, targets, check_stop=check_stop)
         elapsed = time.perf_counter() - started

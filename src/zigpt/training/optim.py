@@ -173,13 +173,15 @@ def orthogonalise(
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Rise linearly for `warmup_steps`, then fall along half a cosine to the final rate.
+    """Rise linearly for `warmup_steps`, stay, fall along half a cosine in the last `decay_steps`.
 
-    `step` counts from 0. Without warm-up and with a final rate equal to the peak, it is constant.
+    `step` counts from 0. Where peak and final rate are equal and nothing rises, it is constant.
+    Before the fall the rate does not depend on `max_steps`, so until then the end may be moved.
     """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
-    span = max(1, config.max_steps - config.warmup_steps)
-    progress = min(1.0, (step - config.warmup_steps) / span)
+    span = max(1, config.decay_steps or config.max_steps - config.warmup_steps)
+    start = max(config.warmup_steps, config.max_steps - span)
+    progress = min(1.0, max(0, step - start) / span)
     height = 0.5 * (1 + math.cos(math.pi * progress))
     return config.final_learning_rate + height * (config.learning_rate - config.final_learning_rate)
