@@ -12,6 +12,7 @@ from zigpt.cli.spelling import command, with_options
 from zigpt.errors import DivergedError, TextMovedError
 from zigpt.runs.control import CONTROL_FILE
 from zigpt.runs.events import (
+    EndMoved,
     Evaluated,
     Event,
     Finished,
@@ -114,6 +115,11 @@ class _Printer:
             f"step {progress.step:>6}  train {evaluation.train_loss:.3f}  "
             f"validation {evaluation.val_loss:.3f}{speed}{milestone}"
         )
+
+    @show.register
+    def _(self, event: EndMoved) -> None:
+        self._screen.total_steps = event.max_steps
+        self._screen.say(f"step {event.step:>6}  the time is enough for {event.max_steps:,} steps")
 
     @show.register
     def _(self, event: Sampled) -> None:

@@ -84,8 +84,8 @@ class Corpus:
     ) -> Windows:
         """Choose the windows of one step in the train split: inputs, and targets one position on.
 
-        In random order each is drawn anew, wherever it starts. Shuffled, each pass over the split
-        cuts it into windows side by side, from a random offset, and takes every one of them once.
+        In random order each may start anywhere, whatever was drawn before. Shuffled, each pass over
+        the split cuts it into windows side by side, from a random offset, and takes each one once.
         """
         if order == "random":
             starts = _random(seed, step).integers(len(self.train) - block_size, size=batch_size)
@@ -137,7 +137,7 @@ def _shuffle(
     """Permute 0 ... count - 1 at random, and say where each of `places` goes.
 
     Of a long text the whole permutation would not fit into memory. So a Feistel network permutes
-    the next power of four, and a place that leaves the range goes on until it is back inside
+    the next power of four, and a place that leaves the range is moved again until it is back inside
     (Black & Rogaway 2002).
     """
     bits = max(1, ((count - 1).bit_length() + 1) // 2)

@@ -110,7 +110,7 @@ class TrainConfig:
 
     batch_size: int = option(64, "B: windows of text in each step")
     windows: WindowOrder = option(
-        "random", "shuffled: every window once in each pass over the text; random: drawn anew"
+        "random", "shuffled: each window once in a pass over the text; random: wherever it starts"
     )
     optimizer: OptimizerName = option(
         "adamw", "muon: for the matrices inside the blocks, AdamW for the rest"
@@ -189,10 +189,12 @@ def configure(
         ConfigError: naming every impossible value of both parts at once.
     """
     values = {**PRESETS[preset], **overrides, "vocab_size": vocab_size}
-    if "max_steps" in overrides and "warmup_steps" not in overrides:
-        # A shortened run must not consist of its warm-up.
-        tenth = max(0, values["max_steps"]) // 10
-        values["warmup_steps"] = min(values.get("warmup_steps", 0), tenth)
+    if "max_steps" in overrides:
+        steps = max(0, overrides["max_steps"])
+        if "warmup_steps" not in overrides:  # a shortened run must not consist of its warm-up
+            values["warmup_steps"] = min(values.get("warmup_steps", 0), steps // 10)
+        if "decay_steps" not in overrides and "decay_steps" in values:  # it keeps its share
+            values["decay_steps"] = steps * values["decay_steps"] // PRESETS[preset]["max_steps"]
     peak = overrides.get("learning_rate")
     if peak and is_possible("learning_rate", peak) and "final_learning_rate" not in overrides:
         # Where only the peak is moved, the schedule keeps its shape.

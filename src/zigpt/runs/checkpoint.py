@@ -28,7 +28,8 @@ _MANIFEST = "MANIFEST.json"
 FILES = ("weights.safetensors", "optimizer.safetensors", "counters.json")
 # What reading a damaged file may raise; RuntimeError: load_state_dict met other shapes.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
-FREE_TO_CHANGE = ("max_steps", "patience")  # other settings would make it another training run
+# Other settings would make it another training run.
+FREE_TO_CHANGE = ("max_steps", "decay_steps", "eval_interval", "patience")
 COUNTERS = ("step", "seconds", "best_step", "best_loss", "evaluations_since_best", "evaluated_at")
 
 

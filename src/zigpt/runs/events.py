@@ -49,6 +49,7 @@ class Opened:
     folder: RunFolder
     corpus: Corpus
     state: TrainState
+    ends_at: float | None = None  # on the clock of time.monotonic, where there is a time budget
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,14 @@ class Evaluated:
 
     progress: Progress
     milestone: str | None
+
+
+@dataclass(frozen=True)
+class EndMoved:
+    """The number of steps was changed to what the rest of the time allows."""
+
+    step: int
+    max_steps: int
 
 
 @dataclass(frozen=True)
@@ -136,6 +145,7 @@ Event = (
     | Notice
     | Stepped
     | Evaluated
+    | EndMoved
     | Sampled
     | NotSaved
     | Waiting

@@ -13,6 +13,7 @@ from zigpt.errors import ConfigError, ModelFileError, TextError
 from zigpt.formats import safetensors
 from zigpt.formats.safetensors import FORMAT, MODEL_FILE
 from zigpt.formats.saved_model import SavedModel
+from zigpt.gpt.config import TrainConfig
 from zigpt.runs.checkpoint import FREE_TO_CHANGE, restore_newest, save_checkpoint
 from zigpt.runs.control import CONTROL_FILE, Control
 from zigpt.runs.lock import Lock, locked
@@ -127,7 +128,17 @@ class RunFolder:
                 ]
             )
         if changed:
-            self._replace_record(replace(record, training=replace(record.training, **changed)))
+            minutes = None if "max_steps" in changed else record.minutes
+            training = replace(record.training, **changed)
+            self._replace_record(replace(record, training=training, minutes=minutes))
+
+    def move_end(self, training: TrainConfig) -> None:
+        """Take over another number of steps, decided by the clock.
+
+        Raises:
+            StorageError: the disk did not take it.
+        """
+        self._replace_record(replace(self.record, training=training))
 
     def require_text(self, source: Source) -> None:
         """Check that `source` is the text the run was started on.

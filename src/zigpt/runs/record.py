@@ -32,6 +32,7 @@ class RunRecord:
     prompt: str  # every sample continues it
     preset: str
     device: str
+    minutes: float | None = None  # the time budget that decides how many steps are made
     format: int = FORMAT
     zigpt: str = __version__
     torch: str = torch.__version__
@@ -63,10 +64,17 @@ def read_record(run: Path) -> RunRecord:
             text=text_of(values),
             ladder=Ladder(rungs),
             **{name: values[name] for name in ("prompt", "preset", "device")},
+            minutes=_minutes(values.get("minutes")),
             **{name: values[name] for name in ("format", "zigpt", "torch")},
         )
     except _DAMAGE as error:
         raise damaged(file, str(error).splitlines()[0] if str(error) else "") from error
+
+
+def _minutes(value: Any) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise ValueError(f"minutes cannot be {value!r:.20}")
+    return value
 
 
 def write_record(run: Path, record: RunRecord) -> None:
@@ -85,6 +93,7 @@ def write_record(run: Path, record: RunRecord) -> None:
         "ladder": {rung.name: rung.loss for rung in record.ladder.rungs},
         "preset": record.preset,
         "device": record.device,
+        "minutes": record.minutes,
         "prompt": record.prompt,
     }
     data = json.dumps(values, indent=2, ensure_ascii=False) + "\n"

@@ -1,5 +1,6 @@
 """What a caller can ask of a training run. Loads in milliseconds: no torch here."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
@@ -33,6 +34,7 @@ class TrainRequest:
     minutes: float | None = None  # fit the number of steps to this time
     device: str = "auto"
     resume: bool = False
+    began: float = field(default_factory=time.monotonic)  # a time budget counts from here
 
     def __post_init__(self) -> None:
         _require_choice("preset", self.preset, get_args(Preset))

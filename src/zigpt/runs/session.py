@@ -18,6 +18,7 @@ from zigpt.generate.quick import QuickDecoder
 from zigpt.gpt.config import SampleConfig
 from zigpt.gpt.model import GPT
 from zigpt.runs.events import (
+    EndMoved,
     Evaluated,
     Event,
     Finished,
@@ -30,6 +31,7 @@ from zigpt.runs.events import (
     Waiting,
 )
 from zigpt.runs.metrics import sample_steps
+from zigpt.runs.pacer import Pacer
 from zigpt.runs.preflight import is_blank
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.setup import resume, start
@@ -90,6 +92,7 @@ class _Training:
         self._stop_requested = False  # from outside, through the run folder
         self._refusals = Counter[str]()
         self._saved_at = time.monotonic()
+        self._pacer = None if opened.ends_at is None else Pacer(opened.ends_at, opened.state.step)
 
     @property
     def _stops(self) -> bool:
@@ -130,6 +133,7 @@ class _Training:
                 best = self._state.best_loss
                 yield Evaluated(progress, milestone(best_before, best, self._ladder))
                 best_before = best
+                yield from self._move_end(last_step)
             else:
                 yield Stepped(progress, self._folder.saved_step)
             if self._is_sample_due(progress):
@@ -146,6 +150,21 @@ class _Training:
             save = partial(self._folder.save_best, self._state, self._corpus.tokenizer)
             yield from self._keep("the best model", save)
 
+    def _move_end(self, evaluation_seconds: float) -> Iterator[Event]:
+        """Change the number of steps, where there is a time budget, to what its rest allows."""
+        folder, state = self._folder, self._state
+        if self._pacer is None or not state.step or state.is_finished:
+            return
+        config = self._pacer.fit(state, self._corpus, evaluation_seconds)
+        if config is None:
+            return
+        # In this order: steps before this one never depend on what is decided now.
+        yield from self._keep_checkpoint()
+        yield from self._keep("the new number of steps", partial(folder.move_end, config))
+        if folder.record.training == config:
+            state.config = config
+            yield EndMoved(state.step, config.max_steps)
+
     def _is_sample_due(self, progress: Progress) -> bool:
         steps, state = sample_steps(self._state.config.max_steps), self._state
         if state.is_finished and state.step not in steps:  # it ran out of patience
@@ -153,7 +172,10 @@ class _Training:
         return progress.step in steps and not (progress.step and progress.evaluation)
 
     def _sample(self) -> Iterator[Event]:
+        began = time.monotonic()
         step, text = self._state.step, self._write(self._state.model, _SAMPLE_CHARS)
+        if self._pacer:
+            self._pacer.seconds_per_char = (time.monotonic() - began) / _SAMPLE_CHARS
         add = partial(self._folder.log.add_sample, step, self._prompt + text)
         yield from self._keep("the sample", add)
         yield from self._keep_snapshot()
@@ -169,7 +191,7 @@ class _Training:
 
     def _wait(self) -> Iterator[Event]:
         """Wait as long as it is requested, with everything saved and a model to inspect."""
-        folder, state, waits = self._folder, self._state, False
+        folder, state, waits, began = self._folder, self._state, False, time.monotonic()
         while not (self._stops or state.is_finished):
             request = folder.control.request
             self._stop_requested = request.stop
@@ -182,6 +204,8 @@ class _Training:
                 yield from self._keep("the lock", partial(folder.report_waiting, state.step))
                 yield Waiting(state.step)
             time.sleep(_POLL)
+        if waits and self._pacer:
+            self._pacer.add_pause(time.monotonic() - began)
         if waits:
             yield from self._keep("the lock", partial(folder.report_waiting, None))
             self._saved_at = time.monotonic()

@@ -1,5 +1,6 @@
 """How a run is made or reopened: text, settings, plan, baselines, folder."""
 
+import time
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +24,7 @@ from zigpt.runs.request import TrainRequest
 from zigpt.runs.training_text import find_again, fingerprint
 from zigpt.training.device import pick_device
 from zigpt.training.loop import TrainState
-from zigpt.training.plan import advise_preset, fit_to_minutes, make_plan, require_memory
+from zigpt.training.plan import advise_preset, fit_to_seconds, make_plan, require_memory
 
 
 def start(request: TrainRequest) -> Generator[Event, None, Opened]:
@@ -39,18 +40,24 @@ def start(request: TrainRequest) -> Generator[Event, None, Opened]:
     preset, model, training = decide_settings(request.preset, corpus, device, request.settings)
     path = request.run or free_path(f"{source.name}-{preset}")
     require_free(path)
+    plan = make_plan(model, training, corpus, device)
+    ends_at = None
     if request.minutes is not None:
-        training = fit_to_minutes(request.minutes, model, training, corpus, device)
+        ends_at = request.began + 60 * request.minutes
+        training = fit_to_seconds(training, ends_at - time.monotonic(), plan)
+        plan = plan.of(training)
     yield TextRead(source, corpus, tuple(advice(survey(source.text, len(corpus.train)))))
-    yield Planned(preset, model, training, device, make_plan(model, training, corpus, device))
+    yield Planned(preset, model, training, device, plan)
+    if request.minutes is not None and plan.seconds > 60 * request.minutes:
+        yield Notice(f"{training.max_steps} steps, the fewest, take longer than was asked for")
     ladder = build_ladder(corpus.train, corpus.validation, corpus.tokenizer.vocab_size)
     yield LadderBuilt(ladder, corpus)
     text, prompt = fingerprint(source), _prompt(corpus)
-    record = RunRecord(model, training, text, ladder, prompt, preset, str(device))
+    record = RunRecord(model, training, text, ladder, prompt, preset, str(device), request.minutes)
     state = TrainState.initialise(model, training, device)
     while True:
         try:
-            return Opened(RunFolder.create(path, record), corpus, state)
+            return Opened(RunFolder.create(path, record), corpus, state, ends_at)
         except RunBusyError:
             if request.run:
                 raise
@@ -80,7 +87,9 @@ def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
         yield TextRead(source, corpus)
         yield LadderBuilt(folder.record.ladder, corpus)
         on_failure.pop_all()
-    return Opened(folder, corpus, state)
+    minutes = folder.record.minutes
+    ends_at = None if minutes is None else request.began + 60 * minutes - state.seconds
+    return Opened(folder, corpus, state, ends_at)
 
 
 def find_text(texts: tuple[Path, ...]) -> Source:

@@ -129,7 +129,7 @@ def train(
         if state.is_finished:
             return
         started = time.perf_counter()
-        config = state.config  # a caller may have settled the number of steps anew
+        config = state.config  # the caller may have changed how many steps there are
         batch = corpus.batch(state.step, config.batch_size, block_size, config.seed, config.windows)
         inputs, targets = map(torch.from_numpy, batch)
         loss = train_step(state, inputs, targets, check_stop=check_stop)

@@ -180,8 +180,8 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
     """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
-    span = max(1, config.decay_steps or config.max_steps - config.warmup_steps)
-    start = max(config.warmup_steps, config.max_steps - span)
+    start = config.max_steps - config.decay_steps if config.decay_steps else config.warmup_steps
+    span = max(1, config.max_steps - start)
     progress = min(1.0, max(0, step - start) / span)
     height = 0.5 * (1 + math.cos(math.pi * progress))
     return config.final_learning_rate + height * (config.learning_rate - config.final_learning_rate)

@@ -15,12 +15,13 @@ from zigpt.errors import OutOfMemoryError
 from zigpt.gpt.attention import weights_kept
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.training.device import micro_batch_size, pick_precision
-from zigpt.training.loop import FINAL_CHARS, TrainState, train_step
+from zigpt.training.loop import TrainState, train_step
 
 _PROGRAM_BYTES = 400 << 20  # Python and torch themselves
 _WINDOW_BYTES = 16  # for each character of a batch: its position in the text, and its id
 _LAYER_COPIES = 20  # vectors of width C kept per position and layer for the backward pass
 _FORWARD_SHARE = 1 / 3  # of a step's arithmetic: the backward pass has twice as much
+FEWEST_STEPS = 10  # of a training run, however short its time
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ class Plan:
     seconds_per_step: float
     evaluations: int  # of the train and validation loss
     seconds_per_evaluation: float
+
+    def of(self, config: TrainConfig) -> "Plan":
+        """Plan another number of steps and evaluations, each as long as here."""
+        return replace(
+            self,
+            steps=config.max_steps,
+            epochs=self.epochs * config.max_steps / self.steps,
+            evaluations=_evaluations(config),
+        )
 
     @property
     def seconds(self) -> float:
@@ -52,9 +62,13 @@ def make_plan(model: GPTConfig, config: TrainConfig, corpus: Corpus, device: tor
         steps=config.max_steps,
         epochs=config.max_steps * chars_per_step / len(corpus.train),
         seconds_per_step=per_step,
-        evaluations=1 + -(-config.max_steps // config.eval_interval),  # the first, and the last
+        evaluations=_evaluations(config),
         seconds_per_evaluation=per_step * _FORWARD_SHARE * scored / chars_per_step,
     )
+
+
+def _evaluations(config: TrainConfig) -> int:
+    return 1 + -(-config.max_steps // config.eval_interval)  # the first, and the last
 
 
 def time_step(
@@ -120,26 +134,39 @@ def _total_memory(device: torch.device) -> float:
     return math.inf  # not reported on Windows
 
 
-def fit_to_minutes(
-    minutes: float, model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device
-) -> TrainConfig:
-    """Choose the number of steps that fills a time budget, and fit the schedule to it."""
-    plan = make_plan(model, config, corpus, device)
-    per_char = _FORWARD_SHARE * plan.seconds_per_step / (config.batch_size * model.block_size)
-    # A twentieth is left for samples, plots and saving.
-    budget = 0.95 * 60 * minutes - per_char * min(len(corpus.validation), FINAL_CHARS)
+def fit_to_seconds(config: TrainConfig, seconds: float, plan: Plan) -> TrainConfig:
+    """Choose the number of steps that fills a time budget, and fit the schedule to it.
+
+    `plan` has the time of a step and of an evaluation.
+    """
     # One evaluation every eval_interval steps and at both ends, but at least ten.
-    spaced = (budget - 2 * plan.seconds_per_evaluation) / (
+    spaced = (seconds - 2 * plan.seconds_per_evaluation) / (
         plan.seconds_per_step + plan.seconds_per_evaluation / config.eval_interval
     )
-    at_least_ten = (budget - 11 * plan.seconds_per_evaluation) / plan.seconds_per_step
-    steps = max(10, int(min(spaced, at_least_ten)))
+    at_least_ten = (seconds - 11 * plan.seconds_per_evaluation) / plan.seconds_per_step
+    steps = max(FEWEST_STEPS, int(min(spaced, at_least_ten)))
     return replace(
         config,
         max_steps=steps,
         warmup_steps=min(config.warmup_steps, steps // 10),
+        decay_steps=steps * config.decay_steps // config.max_steps,
         eval_interval=min(config.eval_interval, -(-steps // 10)),
     )
+
+
+def move_end(config: TrainConfig, step: int, steps_left: int) -> TrainConfig:
+    """Change the number of steps still to be made after `step`, without a jump of the rate.
+
+    As long as the learning rate has not started to fall, the fall keeps its share of all steps, if
+    there are so many left; from then on it becomes steeper or flatter.
+    """
+    planned, end = config.max_steps - step, step + steps_left
+    decay = config.decay_steps or max(1, config.max_steps - config.warmup_steps)
+    if planned >= decay:
+        moved = min(decay * end / config.max_steps, steps_left)
+    else:
+        moved = decay * steps_left / planned
+    return replace(config, max_steps=end, decay_steps=max(1, round(moved)))
 
 
 def advise_preset(corpus: Corpus, device: torch.device) -> PresetName:
