@@ -28,8 +28,8 @@ _MANIFEST = "MANIFEST.json"
 FILES = ("weights.safetensors", "optimizer.safetensors", "counters.json")
 # What reading a damaged file may raise; RuntimeError: load_state_dict met other shapes.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
-# Other settings would make it another training run.
-FREE_TO_CHANGE = ("max_steps", "decay_steps", "eval_interval", "patience")
+FREE_TO_CHANGE = ("max_steps", "patience")  # other settings would make it another training run
+_DECIDED_BY_CLOCK = ("decay_steps", "eval_interval")  # and max_steps, where there is a time budget
 COUNTERS = ("step", "seconds", "best_step", "best_loss", "evaluations_since_best", "evaluated_at")
 
 
@@ -200,7 +200,7 @@ def _require_same_settings(path: Path, checkpoint: Checkpoint, state: TrainState
     then = _settings(checkpoint.counters)
     now = {**asdict(state.model.config), **asdict(state.config)}
     for name in then:
-        if then[name] != now[name] and name not in FREE_TO_CHANGE:
+        if then[name] != now[name] and name not in (*FREE_TO_CHANGE, *_DECIDED_BY_CLOCK):
             raise ModelFileError(
                 f"{path.parent.parent} was trained with another {name}",
                 f"run.json has {now[name]}, its checkpoint {path.name} has {then[name]}",
