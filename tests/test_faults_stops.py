@@ -324,7 +324,8 @@ class TestNonFiniteNumbers:
 def _other(name, value):
     match value:
         case str():
-            return {"classic": "modern", "adamw": "muon", "muon": "adamw"}.get(value, "float32")
+            others = {"random": "shuffled", "classic": "modern", "adamw": "muon", "muon": "adamw"}
+            return others.get(value, "float32")
         case float():
             return value / 2 or 0.5
         case _:
