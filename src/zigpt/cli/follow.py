@@ -28,13 +28,14 @@ from zigpt.runs.events import (
     Trained,
     Waiting,
 )
+from zigpt.runs.reading import Reading
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.session import train_run
 from zigpt.runs.signals import Signals
 from zigpt.training.loop import Progress
 
 
-def follow(request: TrainRequest, signals: Signals) -> int:
+def follow(request: TrainRequest, signals: Signals, reading: Reading | None) -> int:
     """Train, or resume a run, until finished or stopped. Returns the exit code.
 
     Raises:
@@ -44,7 +45,7 @@ def follow(request: TrainRequest, signals: Signals) -> int:
     with ExitStack() as held:
         printer = _Printer(held)
         try:
-            for event in train_run(request, lambda: signals.code is not None):
+            for event in train_run(request, lambda: signals.code is not None, reading):
                 printer.show(event)
                 if isinstance(event, Opened):
                     signals.graceful = True

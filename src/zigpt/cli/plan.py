@@ -12,8 +12,9 @@ from zigpt.cli.spelling import command, train_words
 from zigpt.cli.terminal import harmless
 from zigpt.data.batches import Corpus
 from zigpt.data.survey import advice, survey
+from zigpt.runs.reading import find_text, require_possible
 from zigpt.runs.request import Preset, TrainRequest
-from zigpt.runs.setup import decide_settings, find_text, require_possible
+from zigpt.runs.setup import decide_settings
 from zigpt.training.device import describe, pick_device, pick_precision, precision_name
 from zigpt.training.plan import advise_preset, make_plan
 

@@ -6,6 +6,7 @@ from typing import Any
 from zigpt.cli.options import given
 from zigpt.runs.lock import require_unlocked
 from zigpt.runs.paths import newest_path
+from zigpt.runs.reading import read
 from zigpt.runs.request import Preset, TrainRequest
 from zigpt.runs.signals import listening
 
@@ -30,6 +31,7 @@ def run(
     if request.run or request.resume:
         require_unlocked(request.run or newest_path())
     with listening() as signals:
+        reading = None if resume else read(request)  # what is to be refused, is refused now
         from zigpt.cli.follow import follow  # torch takes a second to load
 
-        return follow(request, signals)
+        return follow(request, signals, reading)

@@ -33,6 +33,7 @@ from zigpt.runs.events import (
 from zigpt.runs.metrics import sample_steps
 from zigpt.runs.pacer import Pacer
 from zigpt.runs.preflight import is_blank
+from zigpt.runs.reading import Reading
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.setup import resume, start
 from zigpt.training.device import keep_freed_memory
@@ -46,10 +47,13 @@ _POLL = 0.05  # seconds between two checks for a new request
 
 
 def train_run(
-    request: TrainRequest, should_stop: Callable[[], bool] = lambda: False
+    request: TrainRequest,
+    should_stop: Callable[[], bool] = lambda: False,
+    reading: Reading | None = None,
 ) -> Generator[Event, None, None]:
     """Train, or resume a run, until it is finished or `should_stop`; yield what happens.
 
+    A caller that has already read the text hands over its `reading`.
     From `Opened` on a stop loses nothing: the state is saved and the last event is `Stopped`.
     Otherwise the last one is `Finished`.
 
@@ -60,7 +64,8 @@ def train_run(
     """
     keep_freed_memory()
     is_blank_run = request.run is not None and request.run.is_dir() and is_blank(request.run)
-    opened = yield from (resume if request.resume and not is_blank_run else start)(request)
+    resumes = request.resume and not is_blank_run
+    opened = yield from (resume(request) if resumes else start(request, reading))
     with closing(opened.folder):
         yield opened
         yield from train_opened(opened, should_stop)

@@ -3,15 +3,11 @@
 import time
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from zigpt.data.baselines import build_ladder
 from zigpt.data.batches import Corpus
-from zigpt.data.source import Source, default_text, read_texts
-from zigpt.data.survey import advice, survey
 from zigpt.errors import RunBusyError
 from zigpt.generate.loop import default_prompt
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
@@ -19,6 +15,7 @@ from zigpt.runs.events import Event, LadderBuilt, Notice, Opened, Planned, TextR
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import free_path, newest_path
 from zigpt.runs.preflight import require_free
+from zigpt.runs.reading import Reading, find_text, read
 from zigpt.runs.record import RunRecord
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.training_text import find_again, fingerprint
@@ -27,16 +24,15 @@ from zigpt.training.loop import TrainState
 from zigpt.training.plan import advise_preset, fit_to_seconds, make_plan, require_memory
 
 
-def start(request: TrainRequest) -> Generator[Event, None, Opened]:
-    """Read the text, decide the settings, measure cost and baselines, and make the run folder.
+def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Event, None, Opened]:
+    """Read the text, unless it has been, decide the settings and their cost, make the folder.
 
     Raises:
         ZigptError: any of these is refused; nothing has been made then.
     """
     device = pick_device(request.device)
-    require_possible(request.preset, request.settings)
-    source = find_text(request.texts)
-    corpus = Corpus.from_text(source.text)
+    reading = reading or read(request)
+    source, corpus, ladder = reading.source, reading.corpus, reading.ladder
     preset, model, training = decide_settings(request.preset, corpus, device, request.settings)
     path = request.run or free_path(f"{source.name}-{preset}")
     require_free(path)
@@ -46,11 +42,10 @@ def start(request: TrainRequest) -> Generator[Event, None, Opened]:
         ends_at = request.began + 60 * request.minutes
         training = fit_to_seconds(training, ends_at - time.monotonic(), plan)
         plan = plan.of(training)
-    yield TextRead(source, corpus, tuple(advice(survey(source.text, len(corpus.train)))))
+    yield TextRead(source, corpus, reading.advice)
     yield Planned(preset, model, training, device, plan)
     if request.minutes is not None and plan.seconds > 60 * request.minutes:
         yield Notice(f"{training.max_steps} steps, the fewest, take longer than was asked for")
-    ladder = build_ladder(corpus.train, corpus.validation, corpus.tokenizer.vocab_size)
     yield LadderBuilt(ladder, corpus)
     text, prompt = fingerprint(source), _prompt(corpus)
     record = RunRecord(model, training, text, ladder, prompt, preset, str(device), request.minutes)
@@ -92,15 +87,6 @@ def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
     return Opened(folder, corpus, state, ends_at)
 
 
-def find_text(texts: tuple[Path, ...]) -> Source:
-    """Read the texts that were named, or else the default.
-
-    Raises:
-        TextError: one of them is missing, empty or not text.
-    """
-    return read_texts(texts) if texts else default_text(Path.cwd())
-
-
 def decide_settings(
     preset: str, corpus: Corpus, device: torch.device, settings: Mapping[str, Any]
 ) -> tuple[PresetName, GPTConfig, TrainConfig]:
@@ -116,16 +102,6 @@ def decide_settings(
     corpus.require(model.block_size)
     require_memory(model, training, device)
     return name, model, training
-
-
-def require_possible(preset: str, settings: Mapping[str, Any]) -> None:
-    """Check the settings as far as possible without a text, which may take long to read.
-
-    Raises:
-        ConfigError: they are impossible, whatever the text.
-    """
-    if preset != "auto":
-        configure(2, cast(PresetName, preset), settings)
 
 
 def _prompt(corpus: Corpus) -> str:

@@ -76,7 +76,7 @@ def time_step(
     config: TrainConfig,
     corpus: Corpus,
     device: torch.device,
-    budget: float = 0.25,
+    budget: float = 0.1,
 ) -> float:
     """Measure the seconds of one training step, on a model that is thrown away.
 
