@@ -19,8 +19,9 @@ from zigpt.runs import session
 from zigpt.runs.checkpoint import list_checkpoints
 from zigpt.runs.lock import LOCK_FILE
 
-SMALL = ["--preset", "tiny", "--n-layer", "1", "--n-embd", "16", "--block-size", "16",
-         "--batch-size", "4", "--eval-interval", "10", "--eval-chars", "160"]  # fmt: skip
+SMALL = ["--preset", "tiny", "--architecture", "classic", "--n-layer", "1", "--n-embd", "16",
+         "--block-size", "16", "--batch-size", "4", "--eval-interval", "10",
+         "--eval-chars", "160"]  # fmt: skip
 
 
 def zigpt(*arguments, **options):

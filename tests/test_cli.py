@@ -240,7 +240,7 @@ def test_plan_tells_people_and_programs_the_same(trained, capsys):
     assert main(["plan", str(text), *SMALL, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["survey"]["characters"] == 6001
-    assert plan["advised_preset"] == "laptop"
+    assert plan["advised_preset"] == "tiny"
     assert plan["model"]["n_embd"] == 16
     assert f"{plan['plan']['parameters']:,}" in shown
     assert "time    about" in shown
@@ -350,10 +350,10 @@ def test_impossible_settings_are_all_named_at_once(refused, trained, tmp_path):
     )  # fmt: skip
     assert code == 2
     assert "3 problems" in what
-    assert "n_embd (100) must be divisible by n_head (6)" in why
+    assert "n_embd (100) must be divisible by 2 x n_head (12)" in why
     assert "batch_size (0)" in why
     assert "dropout (1.5)" in why
-    assert "try --n-embd 96 or 102" in fix
+    assert "try --n-embd 96 or 108" in fix
     assert not (tmp_path / "run").exists()
 
 

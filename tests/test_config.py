@@ -325,8 +325,9 @@ def test_a_block_has_a_limit_even_where_no_weight_depends_on_it():
     assert problem == "block_size (1048577) must be at most 1,048,576"
 
 
-def test_every_preset_is_classic():
-    assert {configure(65, preset, {})[0].architecture for preset in PRESETS} == {"classic"}
+def test_the_presets_of_the_textbooks_shape_are_classic_and_the_small_ones_modern():
+    found = {preset: configure(65, preset, {})[0].architecture for preset in PRESETS}
+    assert found == {"tiny": "modern", "laptop": "modern", "gpu": "classic", "seed": "classic"}
 
 
 def test_a_config_survives_a_file():

@@ -243,7 +243,7 @@ class TestEncodings:
         ]):  # fmt: skip
             file = tmp_path / f"{number}.txt"
             file.write_bytes(data)
-            assert main(["plan", str(file), *SMALL[:8], "--json"]) == 0
+            assert main(["plan", str(file), *SMALL[:10], "--json"]) == 0
             options = json.loads(capsys.readouterr().out)["text"]
             notice = ("", "", "is UTF-16, not UTF-8", "18 CRLF line endings", "18 CR line")
             assert notice[number] in " ".join(options["notices"])

@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.texts import story
 from zigpt.data.batches import Corpus
 from zigpt.errors import OutOfMemoryError
-from zigpt.gpt.config import PRESETS, GPTConfig, TrainConfig, configure
+from zigpt.gpt.config import GPTConfig, TrainConfig, configure
 from zigpt.gpt.model import GPT, next_character_loss
 from zigpt.training import plan as planning
 from zigpt.training.device import autocast, micro_batch_size, pick_precision
@@ -24,7 +22,6 @@ from zigpt.training.loop import TrainState, train
 from zigpt.training.optim import learning_rate_at
 from zigpt.training.plan import (
     Plan,
-    advise_preset,
     fit_to_seconds,
     make_plan,
     memory_bytes,
@@ -393,45 +390,3 @@ def test_moving_the_end_again_and_again_keeps_the_fall_smooth():
             config = move_end(config, step, max(1, config.max_steps - step + (step % 3 - 1) * 3))
     assert max(abs(a - b) for a, b in itertools.pairwise(rates)) < 3 * math.pi / 2 / 60
     assert rates[-1] < 0.05
-
-
-def corpus_for(block_size: int) -> Corpus:
-    corpus = Corpus.from_text("ab" * (5 * block_size + 5))
-    assert corpus.largest_block_size == block_size
-    return corpus
-
-
-LAPTOP = PRESETS["laptop"]["block_size"]
-GPU = configure(65, "gpu", {})[0].block_size
-
-
-@pytest.mark.parametrize(
-    ("block_size", "device", "advised"),
-    [
-        (LAPTOP - 1, CPU, "tiny"),
-        (LAPTOP, CPU, "laptop"),
-        (5000, torch.device("mps"), "laptop"),
-        (5000, CPU, "laptop"),
-        (LAPTOP - 1, CUDA, "tiny"),
-        (LAPTOP, CUDA, "laptop"),
-        (GPU - 1, CUDA, "laptop"),
-        (GPU, CUDA, "gpu"),
-        (5000, CUDA, "gpu"),
-        (5000, torch.device("cuda:1"), "gpu"),
-    ],
-)
-def test_the_preset_suits_machine_and_text(block_size, device, advised):
-    assert advise_preset(corpus_for(block_size), device) == advised
-
-
-@given(block_size=st.integers(PRESETS["tiny"]["block_size"], 600))
-def test_on_a_cpu_the_advised_preset_can_read_the_text(block_size):
-    corpus = corpus_for(block_size)
-    model, _ = configure(2, advise_preset(corpus, CPU), {})
-    assert model.block_size <= corpus.largest_block_size
-
-
-def test_on_a_gpu_the_advised_preset_can_read_the_text():
-    corpus = corpus_for(LAPTOP)
-    model, _ = configure(2, advise_preset(corpus, CUDA), {})
-    assert model.block_size <= corpus.largest_block_size

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -256,3 +257,32 @@ def test_every_evaluation_scores_the_same_windows(corpus):
     first, second = evaluate(state, corpus), evaluate(state, corpus)
     assert (first.train_loss, first.val_loss) == (second.train_loss, second.val_loss)
     assert (first.is_best, second.is_best) == (True, False)
+
+
+@pytest.mark.parametrize("n_embd", [8, 64])
+def test_a_modern_model_starts_with_the_loss_of_counting_characters(corpus, n_embd):
+    model = GPTConfig(
+        corpus.tokenizer.vocab_size, 16, n_layer=2, n_head=2, n_embd=n_embd, architecture="modern"
+    )
+    config = TrainConfig(learning_rate=1e-2)
+    state = TrainState.initialise(model, config, torch.device("cpu"), corpus)
+    frequencies = corpus.frequencies()
+    counts = np.bincount(corpus.train, minlength=len(frequencies))
+    np.testing.assert_allclose(frequencies, (counts + 1) / (counts + 1).sum())
+    expected = -np.log(frequencies[corpus.validation[1:]]).mean()
+    assert split_loss(state.model, corpus, "validation") == pytest.approx(expected, rel=1e-5)
+    # And it learns from there: no weight is cut off from the loss for good.
+    step = partial(train_step, state, *map(torch.from_numpy, corpus.batch(0, 8, 16, 1)))
+    losses = [step() for _ in range(20)]
+    assert losses[-1] < 0.9 * losses[0]
+    assert all(p.grad.abs().max() > 0 for p in state.model.parameters())
+
+
+def test_a_classic_model_starts_as_the_textbooks_whatever_the_text(corpus):
+    model = GPTConfig(corpus.tokenizer.vocab_size, 16, n_layer=1, n_head=2, n_embd=8)
+    states = [
+        TrainState.initialise(model, TrainConfig(), torch.device("cpu"), given)
+        for given in (None, corpus)
+    ]
+    for one, other in zip(*(state.model.parameters() for state in states), strict=True):
+        assert torch.equal(one, other)

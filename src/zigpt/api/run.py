@@ -72,7 +72,7 @@ def train(
 
     >>> steps = []
     >>> note = lambda progress: steps.append(progress.step)
-    >>> run = zigpt.train(story, "tiny", max_steps=2, device="cpu", on_progress=note)
+    >>> run = zigpt.train(story, "tiny", max_steps=2, eval_interval=2, on_progress=note)
     >>> steps  # an evaluation, two steps, an evaluation
     [0, 1, 2, 2]
 

@@ -29,8 +29,10 @@ def describe_plan(planned: Planned) -> list[str]:
     """Describe what will be trained, where, and for how long."""
     model, config, plan = planned.model, planned.training, planned.plan
     precision = precision_name(pick_precision(planned.device, config.precision))
+    chosen = [f"auto    {planned.preset}: {planned.why}"] if planned.why else []
     return [
         f"device  {describe(planned.device)}, {precision}",
+        *chosen,
         f"preset  {planned.preset}: layers {model.n_layer}, heads {model.n_head}, "
         f"width {model.n_embd}, block {model.block_size}, batch {config.batch_size}: "
         f"{config.batch_size * model.block_size:,} predictions per step",

@@ -15,8 +15,9 @@ from zigpt.data.survey import advice, survey
 from zigpt.runs.reading import find_text, require_possible
 from zigpt.runs.request import Preset, TrainRequest
 from zigpt.runs.setup import decide_settings
+from zigpt.training.advice import advise
 from zigpt.training.device import describe, pick_device, pick_precision, precision_name
-from zigpt.training.plan import advise_preset, make_plan
+from zigpt.training.plan import make_plan
 
 
 def run(
@@ -24,14 +25,14 @@ def run(
 ) -> int:
     """Print the plan. Returns the exit code."""
     place = pick_device(device)
-    settings = given(settings)
-    require_possible(preset, settings)
+    request = TrainRequest(texts, preset, given(settings), device=device)
+    require_possible(preset, request.settings)
     source = find_text(texts)
     corpus = Corpus.from_text(source.text)
-    chosen, model, training = decide_settings(preset, corpus, place, settings)
+    chosen, _, model, training = decide_settings(request, corpus, place)
     found = survey(source.text, len(corpus.train))
     plan = make_plan(model, training, corpus, place)
-    advised = advise_preset(corpus, place)
+    advised = advise(corpus, place, None)
     if as_json:
         text = {"origin": source.origin, "encoding": source.encoding, "notices": source.notices}
         everything = {
@@ -40,7 +41,7 @@ def run(
             "advice": advice(found),
             "device": str(place),
             "preset": chosen,
-            "advised_preset": advised,
+            "advised_preset": advised.preset,
             "model": asdict(model),
             "training": asdict(training),
             "plan": {**asdict(plan), "seconds": plan.seconds},
@@ -58,7 +59,7 @@ def run(
         print(f"note    {line}")
     print()
     print(f"device  {describe(place)}, {precision}")
-    print(f"preset  {chosen} (advised here: {advised})")
+    print(f"preset  {chosen} (advised here: {advised.preset}; {advised.why})")
     for part, count in model.parameter_table().items():
         print(f"        {part:<20}{count:>14,}")
     print(f"        {'parameters':<20}{plan.parameters:>14,}")
@@ -66,6 +67,5 @@ def run(
     print(f"steps   {plan.steps:,} of {training.batch_size} x {model.block_size} characters")
     print(f"epochs  {plan.epochs:.1f} times through the train part")
     print(f"time    about {duration(plan.seconds)}, from timed steps")
-    request = TrainRequest(texts, chosen, settings)
     print(harmless(f"start   {command(*train_words(request))}"))
     return 0

@@ -18,6 +18,7 @@ from zigpt.tokenizers.base import Ids, Tokenizer
 from zigpt.tokenizers.char import CharTokenizer
 
 Split = Literal["train", "validation"]
+_PIECE = 1 << 22  # characters counted at once, to limit memory
 _ROUNDS = 6
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: mixes low bits into high
 Windows = tuple[NDArray[np.int64], NDArray[np.int64]]  # inputs and targets, each (B, T)
@@ -62,6 +63,14 @@ class Corpus:
     def largest_block_size(self) -> int:
         """The longest window, in characters, for which both splits have inputs and targets."""
         return min(len(self.train), len(self.validation)) - 1
+
+    def frequencies(self) -> NDArray[np.float64]:
+        """Share of each character in the train split, as if each had occurred once more."""
+        counts = np.ones(self.tokenizer.vocab_size, np.int64)
+        for start in range(0, len(self.train), _PIECE):
+            piece = self.train[start : start + _PIECE]
+            counts += np.bincount(piece, minlength=len(counts))
+        return counts / counts.sum()
 
     def require(self, block_size: int) -> None:
         """Check that both splits have at least one whole window.

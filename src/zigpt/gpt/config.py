@@ -39,7 +39,9 @@ class GPTConfig:
     n_head: int = option(6, "H: attention heads in each block")
     n_embd: int = option(384, "C: width of the residual stream")
     dropout: float = option(0.2, "fraction of activations dropped in training, from 0 to below 1")
-    architecture: Architecture = option("classic", "modern: rotary positions and token shift")
+    architecture: Architecture = option(
+        "classic", "modern: rotary positions, token shift, starts from frequencies"
+    )
 
     def __post_init__(self) -> None:
         in_pairs = self.architecture == "modern"  # as rotation takes the channels of a head
@@ -155,17 +157,19 @@ class SampleConfig:
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
     # About 20 seconds: for a first impression, and for short texts.
     "tiny": {
-        "block_size": 48, "n_layer": 2, "n_head": 2, "n_embd": 128, "dropout": 0.0,
-        "batch_size": 32, "optimizer": "muon", "learning_rate": 1.6e-2,
-        "final_learning_rate": 1e-3, "warmup_steps": 30, "weight_decay": 0.1, "beta2": 0.99,
-        "grad_clip": 1.0, "max_steps": 320, "eval_interval": 80, "patience": 4,
+        "architecture": "modern", "block_size": 48, "n_layer": 2, "n_head": 2, "n_embd": 128,
+        "dropout": 0.0, "batch_size": 32, "windows": "shuffled", "optimizer": "muon",
+        "learning_rate": 1.6e-2, "final_learning_rate": 1e-3, "warmup_steps": 30,
+        "weight_decay": 0.1, "beta2": 0.99, "grad_clip": 1.0, "max_steps": 320,
+        "eval_interval": 80, "patience": 4,
     },
-    # The best model that two cores train in two to three minutes (docs/experiments.md).
+    # The best model that two cores train in two to three minutes (docs/record.md).
     "laptop": {
-        "block_size": 64, "n_layer": 4, "n_head": 4, "n_embd": 128, "dropout": 0.0,
-        "batch_size": 32, "optimizer": "muon", "learning_rate": 1e-2,
-        "final_learning_rate": 1e-4, "warmup_steps": 100, "weight_decay": 0.3, "beta2": 0.99,
-        "grad_clip": 1.0, "max_steps": 1500, "eval_interval": 100, "patience": 5,
+        "architecture": "modern", "block_size": 256, "n_layer": 4, "n_head": 4, "n_embd": 128,
+        "dropout": 0.0, "batch_size": 8, "windows": "shuffled", "optimizer": "muon",
+        "learning_rate": 1e-2, "final_learning_rate": 1e-4, "warmup_steps": 100,
+        "weight_decay": 0.3, "beta2": 0.99, "grad_clip": 1.0, "max_steps": 1500,
+        "eval_interval": 100, "patience": 5,
     },
     # The textbook's shape with a schedule that uses a GPU well.
     "gpu": {

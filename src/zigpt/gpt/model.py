@@ -16,10 +16,11 @@ optimizer. Everything that happens between positions happens in functions passed
 itself. So a key-value cache, a picture of the attention or an ablation is just another function
 passed to the same model.
 
-The modern architecture differs in two points. Attention rotates queries and keys by their position
-(`with_rotary`); the learned vector for each position is gone. And half of the channels that enter a
-branch come from the previous position (token shift, arXiv:2305.13048), so the previous character is
-known without any attention.
+The modern architecture differs in three points. Attention rotates queries and keys by their
+position (`with_rotary`); the learned vector for each position is gone. Half of the channels that
+enter a branch come from the previous position (token shift, arXiv:2305.13048), so the previous
+character is known without any attention. And training starts from the frequencies of the characters
+(`start_from`): the first loss is that of counting them, not ln V.
 """
 
 import math
@@ -181,6 +182,16 @@ class GPT(nn.Module):
         for block in self.blocks:
             x = block(x, attend, shift)
         return self.head(self.ln_f(x))
+
+    @torch.no_grad()
+    def start_from(self, frequencies: Float[Tensor, " V"]) -> None:
+        """Let the untrained model predict each character as often as it occurs, whatever precedes.
+
+        The channels of a LayerNorm's output add up to 0 before its bias. So with a bias of 1, the
+        head's weights log p / C make the logit exactly log p.
+        """
+        self.ln_f.bias.fill_(1.0)
+        self.head.weight.copy_((frequencies.log() / self.config.n_embd).unsqueeze(-1))
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator | None) -> None:

@@ -28,6 +28,7 @@ class Planned:
     """The settings are decided and their cost is measured."""
 
     preset: str
+    why: str  # it was chosen; empty if a person did
     model: GPTConfig
     training: TrainConfig
     device: torch.device

@@ -1,9 +1,8 @@
 """How a run is made or reopened: text, settings, plan, baselines, folder."""
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import ExitStack
-from typing import Any, cast
 
 import torch
 
@@ -19,9 +18,10 @@ from zigpt.runs.reading import Reading, find_text, read
 from zigpt.runs.record import RunRecord
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.training_text import find_again, fingerprint
+from zigpt.training.advice import Advice, advise, evaluate_often_enough
 from zigpt.training.device import pick_device
 from zigpt.training.loop import TrainState
-from zigpt.training.plan import advise_preset, fit_to_seconds, make_plan, require_memory
+from zigpt.training.plan import fit_to_seconds, make_plan, require_memory
 
 
 def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Event, None, Opened]:
@@ -33,7 +33,7 @@ def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Ev
     device = pick_device(request.device)
     reading = reading or read(request)
     source, corpus, ladder = reading.source, reading.corpus, reading.ladder
-    preset, model, training = decide_settings(request.preset, corpus, device, request.settings)
+    preset, why, model, training = decide_settings(request, corpus, device)
     path = request.run or free_path(f"{source.name}-{preset}")
     require_free(path)
     plan = make_plan(model, training, corpus, device)
@@ -43,13 +43,13 @@ def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Ev
         training = fit_to_seconds(training, ends_at - time.monotonic(), plan)
         plan = plan.of(training)
     yield TextRead(source, corpus, reading.advice)
-    yield Planned(preset, model, training, device, plan)
+    yield Planned(preset, why, model, training, device, plan)
     if request.minutes is not None and plan.seconds > 60 * request.minutes:
         yield Notice(f"{training.max_steps} steps, the fewest, take longer than was asked for")
     yield LadderBuilt(ladder, corpus)
     text, prompt = fingerprint(source), _prompt(corpus)
     record = RunRecord(model, training, text, ladder, prompt, preset, str(device), request.minutes)
-    state = TrainState.initialise(model, training, device)
+    state = TrainState.initialise(model, training, device, corpus)
     while True:
         try:
             return Opened(RunFolder.create(path, record), corpus, state, ends_at)
@@ -88,20 +88,26 @@ def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
 
 
 def decide_settings(
-    preset: str, corpus: Corpus, device: torch.device, settings: Mapping[str, Any]
-) -> tuple[PresetName, GPTConfig, TrainConfig]:
-    """Take a preset, or the one that suits text and device, and lay `settings` over it.
+    request: TrainRequest, corpus: Corpus, device: torch.device
+) -> tuple[PresetName, str, GPTConfig, TrainConfig]:
+    """Take a preset, or what suits the text and the device, and lay the settings over it.
+
+    Returns the name of the preset, why it was chosen (empty if a person did), and the settings.
 
     Raises:
         ConfigError: they are impossible.
         TextError: the text is too short for them.
         OutOfMemoryError: they need more memory than this machine has.
     """
-    name = advise_preset(corpus, device) if preset == "auto" else cast(PresetName, preset)
-    model, training = configure(corpus.tokenizer.vocab_size, name, settings)
+    advice = Advice(request.preset, {}, "") if request.preset != "auto" else None
+    advice = advice or advise(corpus, device, request.minutes)
+    settings = {**advice.settings, **request.settings}
+    model, training = configure(corpus.tokenizer.vocab_size, advice.preset, settings)
     corpus.require(model.block_size)
     require_memory(model, training, device)
-    return name, model, training
+    if advice.preset != "seed" and "eval_interval" not in settings:
+        training = evaluate_often_enough(training, corpus, model.block_size)
+    return advice.preset, advice.why, model, training
 
 
 def _prompt(corpus: Corpus) -> str:

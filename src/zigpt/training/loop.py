@@ -45,11 +45,20 @@ class TrainState:
 
     @classmethod
     def initialise(
-        cls, model: GPTConfig, config: TrainConfig, device: torch.device
+        cls,
+        model: GPTConfig,
+        config: TrainConfig,
+        device: torch.device,
+        corpus: Corpus | None = None,
     ) -> "TrainState":
-        """Start from random weights, drawn on the CPU so that they are the same on every device."""
-        generator = torch.Generator().manual_seed(config.seed)
-        return cls(GPT(model, generator).to(device), config)
+        """Start from random weights, drawn on the CPU so that they are the same on every device.
+
+        A modern model starts from the character frequencies of the corpus, if there is one.
+        """
+        gpt = GPT(model, torch.Generator().manual_seed(config.seed))
+        if corpus and model.architecture == "modern":
+            gpt.start_from(torch.from_numpy(corpus.frequencies()).float())
+        return cls(gpt.to(device), config)
 
     @property
     def device(self) -> torch.device:

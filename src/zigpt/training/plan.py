@@ -13,7 +13,7 @@ import torch
 from zigpt.data.batches import Corpus
 from zigpt.errors import OutOfMemoryError
 from zigpt.gpt.attention import weights_kept
-from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
+from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.training.device import micro_batch_size, pick_precision
 from zigpt.training.loop import TrainState, train_step
 
@@ -167,13 +167,3 @@ def move_end(config: TrainConfig, step: int, steps_left: int) -> TrainConfig:
     else:
         moved = decay * steps_left / planned
     return replace(config, max_steps=end, decay_steps=max(1, round(moved)))
-
-
-def advise_preset(corpus: Corpus, device: torch.device) -> PresetName:
-    """Choose the preset that suits this machine and this text."""
-    candidates: list[PresetName] = ["gpu", "laptop"] if device.type == "cuda" else ["laptop"]
-    for name in candidates:
-        model, _ = configure(corpus.tokenizer.vocab_size, name, {})
-        if model.block_size <= corpus.largest_block_size:
-            return name
-    return "tiny"

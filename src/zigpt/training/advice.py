@@ -1,0 +1,63 @@
+"""The preset `auto`: the best known choice for a text, a machine and a time (docs/record.md)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from zigpt.data.batches import Corpus
+from zigpt.gpt.config import PRESETS, PresetName, TrainConfig
+from zigpt.training.device import pick_precision, precision_name
+
+_USUAL_MINUTES = 3.0  # that the laptop preset takes on two cores with bfloat16
+_WITHOUT_BFLOAT16 = 0.6  # as many steps in the same time, about
+_SMALL_TEXT = 50_000  # characters, or
+_SMALL_SHARE = 50  # of them for each distinct one: fewer are learned by heart at once
+_SMALL_MODEL = {"n_embd": 64, "block_size": 32, "dropout": 0.3, "weight_decay": 0.3}
+_PATIENCE = 8  # evaluations, four in a pass over the text
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A preset, the settings that differ from it, and what decided."""
+
+    preset: PresetName
+    settings: Mapping[str, Any]
+    why: str
+
+
+def advise(corpus: Corpus, device: torch.device, minutes: float | None) -> Advice:
+    """Choose a preset, and its settings, for a text, a device and a time budget."""
+    length, vocab_size = len(corpus.train), corpus.tokenizer.vocab_size
+    precision = pick_precision(device)
+    why = f"{length:,} characters, {vocab_size:,} distinct"
+    if length < max(_SMALL_TEXT, _SMALL_SHARE * vocab_size):
+        return Advice("tiny", _SMALL_MODEL, f"{why}: too few for a larger model")
+    if device.type == "cuda" and _fits("gpu", corpus):
+        return Advice("gpu", {}, f"{why}; a GPU")
+    threads = torch.get_num_threads()
+    time = _USUAL_MINUTES if minutes is None else minutes
+    machine = f"{threads} threads, {precision_name(precision)}, {time:g} minutes"
+    # In minutes of two cores with bfloat16.
+    power = time * threads / 2 * (1 if precision == torch.bfloat16 else _WITHOUT_BFLOAT16)
+    if power < 0.5 or not _fits("laptop", corpus):
+        return Advice("tiny", {}, f"{why}; {machine}")
+    return Advice("laptop", {}, f"{why}; {machine}")
+
+
+def evaluate_often_enough(config: TrainConfig, corpus: Corpus, block_size: int) -> TrainConfig:
+    """Evaluate at least four times in each pass over the text: a small one is soon memorised."""
+    quarter = len(corpus.train) // (4 * config.batch_size * block_size)
+    if quarter >= config.eval_interval:
+        return config
+    return replace(
+        config,
+        eval_interval=max(1, quarter),
+        patience=config.patience and max(_PATIENCE, config.patience),
+    )
+
+
+def _fits(preset: PresetName, corpus: Corpus) -> bool:
+    block_size: int = PRESETS[preset].get("block_size", 256)
+    return block_size <= corpus.largest_block_size

@@ -1,0 +1,112 @@
+"""What `auto` chooses, and how often a text is evaluated on."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tests.texts import story
+from zigpt.cli.main import main
+from zigpt.data.batches import Corpus
+from zigpt.gpt.config import TrainConfig, configure
+from zigpt.tokenizers.char import CharTokenizer
+from zigpt.training import advice
+from zigpt.training.advice import advise, evaluate_often_enough
+
+CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+
+
+def corpus_of(length, vocab_size=60):
+    ids = np.zeros(length, np.uint16)
+    letters = CharTokenizer("".join(map(chr, range(0x4E00, 0x4E00 + vocab_size))))
+    return Corpus(letters, ids[: length * 9 // 10], ids[length * 9 // 10 :])
+
+
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+
+@pytest.fixture
+def precision(monkeypatch):
+    def has(dtype):
+        monkeypatch.setattr(advice, "pick_precision", lambda *_: dtype)
+
+    has(torch.bfloat16)
+    return has
+
+
+@pytest.mark.parametrize(
+    ("length", "vocab_size", "device", "minutes", "preset"),
+    [
+        (1_000_000, 65, CPU, None, "laptop"),
+        (1_000_000, 65, CPU, 3.0, "laptop"),
+        (1_000_000, 65, CPU, 0.3, "tiny"),
+        (1_000_000, 65, MPS, None, "laptop"),
+        (1_000_000, 65, CUDA, None, "gpu"),
+        (1_000_000, 65, torch.device("cuda:1"), None, "gpu"),
+        (1_000_000, 6000, CPU, None, "laptop"),
+        (34_000, 3000, CPU, None, "tiny"),
+        (100_000, 4000, CPU, None, "tiny"),
+        (100_000, 65, CPU, None, "laptop"),
+        (2_000, 50, CUDA, None, "tiny"),
+        (40, 5, CPU, None, "tiny"),
+    ],
+)
+def test_text_machine_and_time_decide(precision, length, vocab_size, device, minutes, preset):
+    advised = advise(corpus_of(length, vocab_size), device, minutes)
+    assert advised.preset == preset
+    assert f"{length * 9 // 10:,} characters, {vocab_size:,} distinct" in advised.why
+
+
+def test_more_threads_do_more_in_the_same_time_and_want_of_bfloat16_less(precision, monkeypatch):
+    corpus = corpus_of(1_000_000)
+    assert advise(corpus, CPU, 0.5).preset == "laptop"
+    precision(torch.float32)
+    assert advise(corpus, CPU, 0.5).preset == "tiny"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert advise(corpus, CPU, 0.25).preset == "laptop"
+    assert "8 threads, float32, 0.25 minutes" in advise(corpus, CPU, 0.25).why
+
+
+@pytest.mark.parametrize("length", [400, 2_000, 60_000, 10**6])
+@pytest.mark.parametrize("device", [CPU, CUDA])
+def test_what_is_advised_can_read_the_text(precision, length, device):
+    corpus = corpus_of(length)
+    advised = advise(corpus, device, None)
+    model, _ = configure(60, advised.preset, advised.settings)
+    assert model.block_size <= corpus.largest_block_size
+
+
+@pytest.mark.parametrize(
+    ("length", "interval", "patience"), [(10**7, 100, 5), (20_000, 17, 8), (600, 1, 8)]
+)
+def test_a_small_text_is_evaluated_on_four_times_in_each_pass(length, interval, patience):
+    config = TrainConfig(batch_size=8, eval_interval=100, patience=5)
+    found = evaluate_often_enough(config, corpus_of(length), 32)
+    assert (found.eval_interval, found.patience) == (interval, patience)
+
+
+def test_without_patience_there_is_none_on_a_small_text_either():
+    config = TrainConfig(batch_size=8, eval_interval=100, patience=0)
+    assert evaluate_often_enough(config, corpus_of(600), 32).patience == 0
+
+
+def test_auto_tells_why_and_a_person_has_the_last_word(tmp_path, capsys):
+    book, run = tmp_path / "book.txt", tmp_path / "run"
+    book.write_text(story(8000), encoding="utf-8")
+    settings = ["--max-steps", "2", "--n-embd", "24", "--eval-interval", "2", "--device", "cpu"]
+    assert main(["train", str(book), *settings, "--run", str(run)]) == 0
+    assert "auto    tiny: 7,200 characters, " in capsys.readouterr().out
+    record = json.loads((run / "run.json").read_text())
+    assert (record["model"]["n_embd"], record["training"]["eval_interval"]) == (24, 2)
+    assert record["model"]["dropout"] == 0.3
+
+
+def test_the_textbook_run_is_evaluated_on_as_the_textbook_says(tmp_path):
+    book, run = tmp_path / "book.txt", tmp_path / "run"
+    book.write_text(story(8000), encoding="utf-8")
+    small = ["--n-layer", "1", "--n-head", "1", "--n-embd", "4", "--max-steps", "1"]
+    assert main(["train", str(book), "--preset", "seed", *small, "--run", str(run)]) == 0
+    assert json.loads((run / "run.json").read_text())["training"]["eval_interval"] == 200
