@@ -13,7 +13,8 @@ from zigpt.data.batches import Corpus
 from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.runs import pacer as pacing
 from zigpt.runs import session
-from zigpt.runs.events import EndMoved, Finished, Opened, Stepped
+from zigpt.runs.control import Request, send_request
+from zigpt.runs.events import EndMoved, Finished, Opened, Stepped, Waiting
 from zigpt.runs.pacer import Pacer
 from zigpt.runs.record import read_record
 from zigpt.runs.request import TrainRequest
@@ -189,3 +190,27 @@ def test_steps_before_the_end_was_moved_are_saved_before_and_a_resumed_run_equal
     assert parts.step == whole.step
     for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_pause_and_the_work_between_two_steps_are_no_part_of_an_evaluation(
+    book, tmp_path, monkeypatch
+):
+    told = []
+    fit = pacing.Pacer.fit
+
+    def note(self, state, corpus, evaluation_seconds):
+        told.append(evaluation_seconds)
+        return fit(self, state, corpus, evaluation_seconds)
+
+    monkeypatch.setattr(pacing.Pacer, "fit", note)
+    monkeypatch.setattr(session, "_POLL", 1.0)
+    run = tmp_path / "run"
+    settings = {"n_layer": 1, "n_embd": 8, "n_head": 1, "block_size": 8, "eval_interval": 1}
+    request = TrainRequest((book,), "tiny", settings, run, 0.1)
+    for event in session.train_run(request):
+        if isinstance(event, Stepped) and event.progress.step == 2:
+            send_request(run, Request(until=2))
+        if isinstance(event, Waiting):
+            send_request(run, Request())
+    assert len(told) > 2
+    assert max(told) < 1.0

@@ -34,7 +34,8 @@ class Pacer:
     ) -> TrainConfig | None:
         """Work out the number of steps; None where it is near enough to what is planned."""
         now, config = time.monotonic(), state.config
-        per_step = (now - self._since - evaluation_seconds) / max(1, state.step - self._step)
+        spent = now - self._since - evaluation_seconds
+        per_step = max(spent, 1e-3) / max(1, state.step - self._step)
         self._step, self._since = state.step, now
         if self._final_seconds is None:
             self._final_seconds = _time_final_loss(state, corpus)

@@ -132,7 +132,7 @@ class _Training:
     def _steps(self) -> Iterator[Event]:
         best_before, before = self._state.best_loss, time.monotonic()
         for progress in train(self._state, self._corpus, self._check_stop):
-            last_step, before = time.monotonic() - before, time.monotonic()
+            last_step = time.monotonic() - before
             if progress.evaluation:
                 yield from self._log(progress)
                 best = self._state.best_loss
@@ -147,6 +147,7 @@ class _Training:
             yield from self._wait()
             if self._stops and not self._state.is_finished:
                 return
+            before = time.monotonic()  # neither saving nor waiting is part of the next step
 
     def _log(self, progress: Progress) -> Iterator[Event]:
         log = self._folder.log
