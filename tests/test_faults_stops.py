@@ -324,7 +324,8 @@ class TestNonFiniteNumbers:
 def _other(name, value):
     match value:
         case str():
-            others = {"random": "shuffled", "classic": "modern", "adamw": "muon", "muon": "adamw"}
+            pairs = ("random", "shuffled"), ("classic", "modern"), ("adamw", "muon")
+            others = {name: other for pair in pairs for name, other in (pair, pair[::-1])}
             return others.get(value, "float32")
         case float():
             return value / 2 or 0.5

@@ -270,7 +270,7 @@ def test_a_modern_model_starts_with_the_loss_of_counting_characters(corpus, n_em
     counts = np.bincount(corpus.train, minlength=len(frequencies))
     np.testing.assert_allclose(frequencies, (counts + 1) / (counts + 1).sum())
     expected = -np.log(frequencies[corpus.validation[1:]]).mean()
-    assert split_loss(state.model, corpus, "validation") == pytest.approx(expected, rel=1e-5)
+    assert split_loss(state.model, corpus, "validation") == pytest.approx(expected, rel=3e-3)
     # And it learns from there: no weight is cut off from the loss for good.
     step = partial(train_step, state, *map(torch.from_numpy, corpus.batch(0, 8, 16, 1)))
     losses = [step() for _ in range(20)]

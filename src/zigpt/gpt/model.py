@@ -188,10 +188,12 @@ class GPT(nn.Module):
         """Let the untrained model predict each character as often as it occurs, whatever precedes.
 
         The channels of a LayerNorm's output add up to 0 before its bias. So with a bias of 1, the
-        head's weights log p / C make the logit exactly log p.
+        head's weights log p / C make the logit log p. What is random in them stays, but small.
         """
         self.ln_f.bias.fill_(1.0)
-        self.head.weight.copy_((frequencies.log() / self.config.n_embd).unsqueeze(-1))
+        random = self.head.weight - self.head.weight.mean(-1, keepdim=True)
+        counted = frequencies.log().unsqueeze(-1) / self.config.n_embd
+        self.head.weight.copy_(counted + 0.1 * random)
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator | None) -> None:
