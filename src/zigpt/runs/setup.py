@@ -99,8 +99,10 @@ def decide_settings(
         TextError: the text is too short for them.
         OutOfMemoryError: they need more memory than this machine has.
     """
-    advice = Advice(request.preset, {}, "") if request.preset != "auto" else None
-    advice = advice or advise(corpus, device, request.minutes)
+    if request.preset == "auto":
+        advice = advise(corpus, device, request.minutes)
+    else:
+        advice = Advice(request.preset, {}, "")
     settings = {**advice.settings, **request.settings}
     model, training = configure(corpus.tokenizer.vocab_size, advice.preset, settings)
     corpus.require(model.block_size)
