@@ -1,8 +1,10 @@
 # Each target makes the environment it needs in .venv, from the versions in requirements.lock.
 
 PYTHON ?= python3
-# A constraint given in the environment also binds what is installed only to build the package.
-PIP := PIP_CONSTRAINT=requirements.lock .venv/bin/python -m pip --quiet --disable-pip-version-check install
+# Constraints given in the environment also bind what is installed only to build the package. Nothing
+# is compiled ahead: most of it is never imported.
+PIP := PIP_CONSTRAINT=requirements.lock PIP_BUILD_CONSTRAINT=requirements.lock \
+	.venv/bin/python -m pip --quiet --disable-pip-version-check install --no-compile
 PYTEST := OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses 2 --dist worksteal
 
 MINUTES ?= 30
@@ -48,6 +50,7 @@ clean: ## remove the environment
 .venv/run .venv/dev: pyproject.toml requirements.lock
 	@echo "installing into .venv (once)"
 	@[ -e .venv/run ] || $(PYTHON) -m venv --clear .venv
+	$(PIP) pip # the one Python came with may need twice the time
 	$(PIP) --editable '.[$(EXTRA)]'
 	@touch .venv/run $@
 

@@ -124,9 +124,9 @@ def book(tmp_path):
 
 def test_a_run_with_a_time_budget_records_it_and_where_its_end_was_moved(book, tmp_path, capsys):
     run = tmp_path / "run"
-    assert main(["train", str(book), *SMALL, "--minutes", "0.1", "--run", str(run)]) == 0
+    assert main(["train", str(book), *SMALL, "--minutes", "0.05", "--run", str(run)]) == 0
     record = read_record(run)
-    assert record.minutes == 0.1
+    assert record.minutes == 0.05
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
     assert last == record.training.max_steps == saved_steps(run)[-1]
     shown = capsys.readouterr().out
@@ -206,7 +206,7 @@ def test_a_pause_and_the_work_between_two_steps_are_no_part_of_an_evaluation(
     monkeypatch.setattr(session, "_POLL", 1.0)
     run = tmp_path / "run"
     settings = {"n_layer": 1, "n_embd": 8, "n_head": 1, "block_size": 8, "eval_interval": 1}
-    request = TrainRequest((book,), "tiny", settings, run, 0.1)
+    request = TrainRequest((book,), "tiny", settings, run, 0.07)
     for event in session.train_run(request):
         if isinstance(event, Stepped) and event.progress.step == 2:
             send_request(run, Request(until=2))

@@ -26,7 +26,7 @@ from zigpt.web.watch import describe_run, state_of
 
 pytest_plugins = ["tests.browser"]
 TEXT = story(4000)
-MINUTES = "0.25"  # start included: some 80 steps
+MINUTES = "0.15"  # start included: some 60 steps
 
 
 @pytest.fixture(scope="module")
