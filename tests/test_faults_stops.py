@@ -119,7 +119,7 @@ class TestSignals:
     def test_a_stop_during_a_save_changes_nothing(self, book, whole, tmp_path):
         """One signal, and two in a row."""
         stderr = tmp_path / "stderr"
-        for at, number in zip(range(1, 999, 9), itertools.cycle(NUMBERS), strict=False):
+        for at, number in zip(range(1, 999, 15), itertools.cycle(NUMBERS), strict=False):
             run = tmp_path / f"run{at}"
             disk = SignallingDisk(at, number, times=1 + at % 2)
             code, _ = in_a_child(lambda r=run, d=disk: lived(book, r, d), stderr)
