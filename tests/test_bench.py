@@ -2,17 +2,22 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import zigpt
+from tests.texts import story
 from zigpt.bench import growth as growth_module
 from zigpt.bench import limits
 from zigpt.bench.cost import Prices, Step, deviations, matrix_flops, training_flops
 from zigpt.bench.growth import Case, measure_growth, standard_cases
 from zigpt.bench.growth_plot import draw_growth
 from zigpt.bench.plain import load_textbook
+from zigpt.bench.record import Trained
+from zigpt.bench.record import lines as record_lines
 from zigpt.bench.rounds import Comparison, compare, rate, shown
 from zigpt.bench.saving import compare_saving
 from zigpt.bench.speed import (
@@ -25,6 +30,7 @@ from zigpt.bench.speed import (
 )
 from zigpt.cli.main import main
 from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.runs.record import read_record
 from zigpt.training.device import pick_precision, precision_name
 
 CPU = torch.device("cpu")
@@ -199,6 +205,22 @@ def test_random_texts_use_their_whole_alphabet():
     assert len(random_text(1000)) == 1000
 
 
+def test_the_record_shows_mean_spread_and_extremes_of_the_seeds():
+    runs = [
+        Trained(minutes, seed, 60 * minutes + seed, loss, "a text")
+        for minutes, losses in {1.0: (1.5, 1.52, 1.51), 3.0: (1.44,)}.items()
+        for seed, loss in enumerate(losses)
+    ]
+    text, head, one, three, *_, laptop, a100, seeds = record_lines(runs)
+    assert text == "a text"
+    assert head.split() == ["nats", "spread", "bits", "lowest", "highest", "seconds"]
+    assert " ".join(one.split()) == "zigpt, 1 minute 1.5100 0.0100 2.1785 1.5000 1.5200 61.0"
+    assert " ".join(three.split()) == "zigpt, 3 minutes 1.4400 2.0775 1.4400 1.4400 180.0"
+    assert laptop.split()[-4] == "1.8800"
+    assert a100.split()[-4] == "1.4697"
+    assert seeds.split()[-5:-2] == ["1.4655", "0.0027", "2.1142"]
+
+
 class TestTheCommand:
     def test_prints_one_json_object_and_saves_it(self, tmp_path, capsys):
         assert main(["bench", "limits", "--rounds=1", "--json", f"--run={tmp_path / 'b'}"]) == 0
@@ -229,6 +251,27 @@ class TestTheCommand:
         for _ in range(2):
             assert main(["bench", "limits", "--rounds=1"]) == 0
         assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["bench", "bench-2"]
+
+    def test_the_record_is_of_real_training_runs(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        Path("input.txt").write_text(story(3000), encoding="utf-8")
+        assert main(["bench", "record", "--rounds=1", "--minutes=0.04", "--run=bench"]) == 0
+        (trained,) = json.loads(Path("bench", "bench.json").read_text())["record"]
+        run = Path("bench", "0.04-minutes-seed-1337")
+        assert read_record(run).training.seed == trained["seed"] == 1337
+        assert trained["loss"] == pytest.approx(zigpt.load(run).loss(story(3000)[-300:]))
+        assert trained["seconds"] > 1
+        shown = capsys.readouterr().out
+        assert f"zigpt, 0.04 minutes {trained['loss']:>32.4f}" in shown
+        assert trained["text"].startswith("the validation split of ")
+
+    def test_a_training_run_of_the_record_that_is_refused_says_why_and_ends_it(
+        self, tmp_path, monkeypatch, capfd
+    ):
+        monkeypatch.chdir(tmp_path)
+        Path("input.txt").write_text("abcab", encoding="utf-8")
+        assert main(["bench", "record", "--rounds=1", "--minutes=1"]) == 3
+        assert capfd.readouterr().err.startswith("error: 5 characters are too few")
 
     def test_refuses_zero_rounds_and_an_occupied_folder(self, tmp_path, capsys):
         assert main(["bench", "--rounds=0"]) == 2

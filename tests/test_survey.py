@@ -191,6 +191,11 @@ def test_a_healthy_text_needs_no_advice() -> None:
             "best validation loss, not the last",
         ),
         (
+            {"characters": 200_000, "examined": 200_000, "distinct": 40_001},
+            "the 40,001 distinct characters occur fewer than 5 times each on average: expect a "
+            "loss near that of the unigram, which only counts characters",
+        ),
+        (
             {"unseen_in_train": tuple("abc")},
             "3 characters in the validation split only: what the train split lacks cannot be "
             "learned",

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -14,6 +15,8 @@ from zigpt import __version__
 from zigpt.bench.growth import Growth, measure_growth, standard_cases
 from zigpt.bench.growth_plot import draw_growth
 from zigpt.bench.limits import measure_limits
+from zigpt.bench.record import Trained, measure_record
+from zigpt.bench.record import lines as record_lines
 from zigpt.bench.rounds import Comparison, shown
 from zigpt.bench.saving import measure_saving
 from zigpt.bench.speed import measure_start, measure_text, measure_training, measure_writing
@@ -42,7 +45,12 @@ _PARTS: Mapping[BenchPart, _Part] = {
 
 
 def run(
-    parts: Sequence[BenchPart], rounds: int, folder: Path | None, device: str, as_json: bool
+    parts: Sequence[BenchPart],
+    rounds: int,
+    minutes: Sequence[float],
+    folder: Path | None,
+    device: str,
+    as_json: bool,
 ) -> int:
     """Measure, print and keep. Returns the exit code.
 
@@ -66,7 +74,7 @@ def run(
     screen.say(f"{report.machine}; {rounds} repetitions of each contender, in turn", "")
     measures: Mapping[BenchPart, _Part] = {**_PARTS, "saving": partial(measure_saving, path)}
     for part in parts or measures:
-        if part != "growth":
+        if part in measures:
             for comparison in measures[part](where, rounds):
                 screen.say(*comparison.lines(), "")
                 report.add(comparison)
@@ -76,6 +84,15 @@ def run(
         screen.say(*_growth_lines(growth), "")
         write_file(path / "growth.png", draw_growth(growth))
         report.add_growth(growth)
+    if "record" in parts:
+        try:
+            for trained in measure_record(path, minutes, rounds, device):
+                time = f"{trained.seconds:.1f} s of {60 * trained.minutes:g}"
+                screen.say(f"seed {trained.seed}, {time}: loss {trained.loss:.4f}")
+                report.add_trained(trained)
+        except subprocess.CalledProcessError as error:
+            return error.returncode  # why is on stderr already
+        screen.say("", *record_lines(report.trained), "")
     screen.say(f"in {path}: {', '.join(sorted(file.name for file in path.iterdir()))}")
     if as_json:
         print(report.text())
@@ -97,7 +114,9 @@ class _Report:
             "rounds": rounds,
             "comparisons": [],
             "growth": None,
+            "record": [],
         }
+        self.trained: list[Trained] = []
         self._keep()
 
     def add(self, comparison: Comparison) -> None:
@@ -106,6 +125,11 @@ class _Report:
 
     def add_growth(self, growth: Growth) -> None:
         self._content["growth"] = _growth_json(growth)
+        self._keep()
+
+    def add_trained(self, trained: Trained) -> None:
+        self.trained.append(trained)
+        self._content["record"] = [asdict(each) for each in self.trained]
         self._keep()
 
     def text(self) -> str:

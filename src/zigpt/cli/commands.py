@@ -11,7 +11,7 @@ from zigpt.cli.parser import Choice, Command, Group
 from zigpt.gpt.config import GPTConfig, SampleConfig, TrainConfig
 from zigpt.runs.request import Preset
 
-BenchPart = Literal["limits", "training", "writing", "text", "start", "saving", "growth"]
+BenchPart = Literal["limits", "training", "writing", "text", "start", "saving", "growth", "record"]
 UNKNOWN = ("error", "drop", "replace")  # as in zigpt.tokenizers, which loads NumPy
 
 _TEXTS = argument(
@@ -138,14 +138,21 @@ _BENCH = Command(
         argument(
             "parts",
             "[PART]...",
-            f"{', '.join(get_args(BenchPart))}; none: all, in 10 minutes",
+            f"{', '.join(get_args(BenchPart))}; none: all but record, in 10 minutes",
             type=Choice(get_args(BenchPart)),
             nargs=-1,
         )
     ],
     {
         "Options": [
-            option("--rounds", "repetitions per contender; the median is reported", default=3),
+            option("--rounds", "repetitions per contender; of record, seeds", default=3),
+            option(
+                "--minutes",
+                "time of each training run of record; may be given several times",
+                type=float,
+                multiple=True,
+                default=(1.0, 3.0, 15.0, 60.0),
+            ),
             _folder("folder for bench.json and growth.png; none: runs/bench"),
             _DEVICE,
             _JSON,

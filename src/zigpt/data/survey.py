@@ -28,6 +28,7 @@ WORTH_OVERLAP = 0.01
 WORTH_REPEATED = 0.05
 WORTH_SINGLETONS = 0.10
 SHORT = 100_000
+FEW = 5  # characters of text for each distinct one
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ def _about_the_characters(seen: Survey) -> Iterator[str]:
         yield (
             f"the text has only {_number(seen.characters)}: the model will soon memorise it, so "
             "go by the best validation loss, not the last"
+        )
+    if seen.distinct > 1 and seen.characters < FEW * seen.distinct:
+        yield (
+            f"the {seen.distinct:,} distinct characters occur fewer than {FEW} times each on "
+            "average: expect a loss near that of the unigram, which only counts characters"
         )
     if not seen.is_counted:
         yield (
