@@ -60,14 +60,23 @@ def test_text_machine_and_time_decide(precision, length, vocab_size, device, min
     assert f"{length * 9 // 10:,} characters, {vocab_size:,} distinct" in advised.why
 
 
+def test_the_more_time_the_larger_the_model(precision):
+    corpus, parameters = corpus_of(1_000_000), []
+    for minutes in (0.1, 1.0, 3.0, 15.0):
+        advised = advise(corpus, CPU, minutes)
+        parameters.append(configure(65, advised.preset, advised.settings)[0].n_parameters)
+    assert parameters == sorted(set(parameters))
+    assert advise(corpus, CPU, None).settings == advise(corpus, CPU, 3.0).settings
+
+
 def test_more_threads_do_more_in_the_same_time_and_want_of_bfloat16_less(precision, monkeypatch):
     corpus = corpus_of(1_000_000)
-    assert advise(corpus, CPU, 0.5).preset == "laptop"
+    assert advise(corpus, CPU, 2.0).preset == "laptop"
     precision(torch.float32)
-    assert advise(corpus, CPU, 0.5).preset == "tiny"
+    assert advise(corpus, CPU, 2.0).preset == "tiny"
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert advise(corpus, CPU, 0.25).preset == "laptop"
-    assert "8 threads, float32, 0.25 minutes" in advise(corpus, CPU, 0.25).why
+    assert advise(corpus, CPU, 1.0).preset == "laptop"
+    assert "8 threads, float32, 1 min" in advise(corpus, CPU, 1.0).why
 
 
 @pytest.mark.parametrize("length", [400, 2_000, 60_000, 10**6])

@@ -74,6 +74,8 @@ def test_an_absent_device_is_refused_with_those_on_offer(
 def test_a_cpu_is_described_with_its_threads(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     assert describe(CPU) == "CPU, 7 threads"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert describe(CPU) == "CPU, 1 thread"
 
 
 def test_a_gpu_is_described_by_its_own_name(monkeypatch):

@@ -7,11 +7,18 @@ from typing import Any
 import torch
 
 from zigpt.data.batches import Corpus
-from zigpt.gpt.config import PRESETS, PresetName, TrainConfig
-from zigpt.training.device import pick_precision, precision_name
+from zigpt.gpt.config import PresetName, TrainConfig
+from zigpt.training.device import describe, pick_precision, precision_name
 
 _USUAL_MINUTES = 3.0  # that the laptop preset takes on two cores with bfloat16
 _WITHOUT_BFLOAT16 = 0.6  # as many steps in the same time, about
+# Minutes of two cores with bfloat16 from which each choice is the best (docs/record.md).
+_BY_MINUTES: tuple[tuple[float, PresetName, Mapping[str, Any]], ...] = (
+    (0.0, "tiny", {"n_layer": 1, "block_size": 64}),
+    (0.3, "tiny", {"block_size": 256, "batch_size": 8}),
+    (1.5, "laptop", {}),
+    (8.0, "laptop", {"n_layer": 6, "n_head": 6, "n_embd": 192, "batch_size": 12, "dropout": 0.1}),
+)
 _SMALL_TEXT = 50_000  # characters, or
 _SMALL_SHARE = 50  # of them for each distinct one: fewer are learned by heart at once
 _SMALL_MODEL = {"n_embd": 64, "block_size": 32, "dropout": 0.3, "weight_decay": 0.3}
@@ -34,16 +41,19 @@ def advise(corpus: Corpus, device: torch.device, minutes: float | None) -> Advic
     why = f"{length:,} characters, {vocab_size:,} distinct"
     if length < max(_SMALL_TEXT, _SMALL_SHARE * vocab_size):
         return Advice("tiny", _SMALL_MODEL, f"{why}: too few for a larger model")
-    if device.type == "cuda" and _fits("gpu", corpus):
+    if device.type == "cuda":
         return Advice("gpu", {}, f"{why}; a GPU")
-    threads = torch.get_num_threads()
     time = _USUAL_MINUTES if minutes is None else minutes
-    machine = f"{threads} threads, {precision_name(precision)}, {time:g} minutes"
+    machine = f"{describe(device)}, {precision_name(precision)}, {time:g} min"
     # In minutes of two cores with bfloat16.
-    power = time * threads / 2 * (1 if precision == torch.bfloat16 else _WITHOUT_BFLOAT16)
-    if power < 0.5 or not _fits("laptop", corpus):
-        return Advice("tiny", {}, f"{why}; {machine}")
-    return Advice("laptop", {}, f"{why}; {machine}")
+    power = (
+        time
+        * torch.get_num_threads()
+        / 2
+        * (1 if precision == torch.bfloat16 else _WITHOUT_BFLOAT16)
+    )
+    _, preset, settings = max(choice for choice in _BY_MINUTES if choice[0] <= power)
+    return Advice(preset, settings, f"{why}; {machine}")
 
 
 def evaluate_often_enough(config: TrainConfig, corpus: Corpus, block_size: int) -> TrainConfig:
@@ -56,8 +66,3 @@ def evaluate_often_enough(config: TrainConfig, corpus: Corpus, block_size: int) 
         eval_interval=max(1, quarter),
         patience=config.patience and max(_PATIENCE, config.patience),
     )
-
-
-def _fits(preset: PresetName, corpus: Corpus) -> bool:
-    block_size: int = PRESETS[preset].get("block_size", 256)
-    return block_size <= corpus.largest_block_size
