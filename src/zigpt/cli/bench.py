@@ -46,7 +46,7 @@ _PARTS: Mapping[BenchPart, _Part] = {
 
 def run(
     parts: Sequence[BenchPart],
-    rounds: int,
+    rounds: int | None,
     minutes: Sequence[float],
     folder: Path | None,
     device: str,
@@ -57,6 +57,8 @@ def run(
     Raises:
         UsageError: there is to be no round at all.
     """
+    if rounds is None:
+        rounds = 5 if tuple(parts) == ("record",) else 3
     if rounds < 1:
         raise UsageError(
             f"--rounds {rounds} measures nothing",
@@ -86,17 +88,21 @@ def run(
         report.add_growth(growth)
     if "record" in parts:
         try:
-            for trained in measure_record(path, minutes, rounds, device):
-                time = f"{trained.seconds:.1f} s of {60 * trained.minutes:g}"
-                screen.say(f"seed {trained.seed}, {time}: loss {trained.loss:.4f}")
-                report.add_trained(trained)
+            _record(screen, report, measure_record(path, minutes, rounds, device))
         except subprocess.CalledProcessError as error:
             return error.returncode  # why is on stderr already
-        screen.say("", *record_lines(report.trained), "")
     screen.say(f"in {path}: {', '.join(sorted(file.name for file in path.iterdir()))}")
     if as_json:
         print(report.text())
     return 0
+
+
+def _record(screen: Screen, report: "_Report", runs: Iterator[Trained]) -> None:
+    for trained in runs:
+        time = f"{trained.seconds:.1f} s of {60 * trained.minutes:g}"
+        screen.say(f"seed {trained.seed}, {time}: loss {trained.loss:.4f}")
+        report.add_trained(trained)
+    screen.say("", *record_lines(report.trained), "")
 
 
 class _Report:

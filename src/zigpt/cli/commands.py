@@ -145,7 +145,7 @@ _BENCH = Command(
     ],
     {
         "Options": [
-            option("--rounds", "repetitions per contender; of record, seeds", default=3),
+            option("--rounds", "repetitions of each contender: 3; seeds of record: 5", type=int),
             option(
                 "--minutes",
                 "time of each training run of record; may be given several times",
