@@ -206,7 +206,7 @@ def test_a_pause_and_the_work_between_two_steps_are_no_part_of_an_evaluation(
     monkeypatch.setattr(session, "_POLL", 1.0)
     run = tmp_path / "run"
     settings = {"n_layer": 1, "n_embd": 8, "n_head": 1, "block_size": 8, "eval_interval": 1}
-    request = TrainRequest((book,), "tiny", settings, run, 0.07)
+    request = TrainRequest((book,), "tiny", settings, run, 0.1)
     for event in session.train_run(request):
         if isinstance(event, Stepped) and event.progress.step == 2:
             send_request(run, Request(until=2))

@@ -329,7 +329,14 @@ def test_a_budget_of_few_steps_is_not_exceeded_by_its_evaluations(machine, minut
 @pytest.mark.parametrize("minutes", [0.0, 0.001, -5.0])
 def test_ten_steps_are_made_however_short_the_time(machine, minutes):
     config = machine(minutes, 5.0, 5.0)
-    assert (config.max_steps, config.warmup_steps, config.eval_interval) == (10, 1, 1)
+    assert (config.max_steps, config.warmup_steps, config.eval_interval) == (10, 1, 4)
+
+
+def test_in_a_few_seconds_there_are_fewer_evaluations_than_ten(machine):
+    # As measured: a step of 27 ms, an evaluation of 150 ms.
+    config = machine(0.1, 0.027, 0.15, replace(TRAINING, eval_interval=80))
+    assert config.eval_interval == 23  # the steps between two take four times as long as one
+    assert 0.9 * 6 < spent(config, 0.027, 0.15) <= 6
 
 
 def test_time_decides_the_steps_and_the_schedule_is_fitted_to_them(machine):

@@ -17,7 +17,7 @@ _BY_MINUTES: tuple[tuple[float, PresetName, Mapping[str, Any]], ...] = (
     (0.0, "tiny", {"n_layer": 1, "block_size": 64}),
     (0.3, "tiny", {"block_size": 256, "batch_size": 8}),
     (1.5, "laptop", {}),
-    (8.0, "laptop", {"n_layer": 6, "n_head": 6, "n_embd": 192, "batch_size": 12, "dropout": 0.1}),
+    (8.0, "laptop", {"n_layer": 5, "n_head": 5, "n_embd": 160, "dropout": 0.1}),
 )
 _SMALL_TEXT = 50_000  # characters, or
 _SMALL_SHARE = 50  # of them for each distinct one: fewer are learned by heart at once

@@ -22,6 +22,7 @@ _WINDOW_BYTES = 16  # for each character of a batch: its position in the text, a
 _LAYER_COPIES = 20  # vectors of width C kept per position and layer for the backward pass
 _FORWARD_SHARE = 1 / 3  # of a step's arithmetic: the backward pass has twice as much
 FEWEST_STEPS = 10  # of a training run, however short its time
+TIMES_EVALUATION = 4  # as long as an evaluation, at least, the steps between two should take
 
 
 @dataclass(frozen=True)
@@ -139,18 +140,19 @@ def fit_to_seconds(config: TrainConfig, seconds: float, plan: Plan) -> TrainConf
 
     `plan` has the time of a step and of an evaluation.
     """
-    # One evaluation every eval_interval steps and at both ends, but at least ten.
-    spaced = (seconds - 2 * plan.seconds_per_evaluation) / (
-        plan.seconds_per_step + plan.seconds_per_evaluation / config.eval_interval
-    )
-    at_least_ten = (seconds - 11 * plan.seconds_per_evaluation) / plan.seconds_per_step
-    steps = max(FEWEST_STEPS, int(min(spaced, at_least_ten)))
+    # One evaluation every eval_interval steps and at both ends, but ten, if there is time for them.
+    evaluation, step = plan.seconds_per_evaluation, plan.seconds_per_step
+    spaced = (seconds - 2 * evaluation) / (step + evaluation / config.eval_interval)
+    ten = (seconds - 11 * evaluation) / step
+    fewer = (seconds - 2 * evaluation) / (step * (1 + 1 / TIMES_EVALUATION))
+    steps = max(FEWEST_STEPS, int(min(spaced, max(ten, fewer))))
+    interval = max(-(-steps // 10), math.ceil(TIMES_EVALUATION * evaluation / step))
     return replace(
         config,
         max_steps=steps,
         warmup_steps=min(config.warmup_steps, steps // 10),
         decay_steps=steps * config.decay_steps // config.max_steps,
-        eval_interval=min(config.eval_interval, -(-steps // 10)),
+        eval_interval=min(config.eval_interval, interval),
     )
 
 
