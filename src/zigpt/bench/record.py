@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FIRST_SEED = 1337
+from zigpt.gpt.config import TrainConfig
+
 _NATS_PER_BIT = math.log(2)
 
 
@@ -46,7 +47,8 @@ def measure_record(
     Raises:
         subprocess.CalledProcessError: one of them failed, in its own words.
     """
-    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+    first = TrainConfig().seed
+    for seed in range(first, first + seeds):
         for budget in minutes:
             run = folder / f"{budget:g}-minutes-seed-{seed}"
             began = time.monotonic()

@@ -12,7 +12,8 @@ from zigpt.training.device import describe, pick_precision, precision_name
 
 _USUAL_MINUTES = 3.0  # that the laptop preset takes on two cores with bfloat16
 _WITHOUT_BFLOAT16 = 0.6  # as many steps in the same time, about
-# Minutes of two cores with bfloat16 from which each choice is the best (docs/record.md).
+# Minutes of two cores with bfloat16 from which each choice is taken; measured at 0.15, 1, 3
+# and 15 (docs/record.md), so the limits in between are estimates.
 _BY_MINUTES: tuple[tuple[float, PresetName, Mapping[str, Any]], ...] = (
     (0.0, "tiny", {"n_layer": 1, "block_size": 64}),
     (0.3, "tiny", {"block_size": 256, "batch_size": 8}),

@@ -22,7 +22,7 @@ _WINDOW_BYTES = 16  # for each character of a batch: its position in the text, a
 _LAYER_COPIES = 20  # vectors of width C kept per position and layer for the backward pass
 _FORWARD_SHARE = 1 / 3  # of a step's arithmetic: the backward pass has twice as much
 FEWEST_STEPS = 10  # of a training run, however short its time
-TIMES_EVALUATION = 4  # as long as an evaluation, at least, the steps between two should take
+_TIMES_EVALUATION = 4  # as long as an evaluation, at least, the steps between two should take
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ def fit_to_seconds(config: TrainConfig, seconds: float, plan: Plan) -> TrainConf
     evaluation, step = plan.seconds_per_evaluation, plan.seconds_per_step
     spaced = (seconds - 2 * evaluation) / (step + evaluation / config.eval_interval)
     ten = (seconds - 11 * evaluation) / step
-    fewer = (seconds - 2 * evaluation) / (step * (1 + 1 / TIMES_EVALUATION))
+    fewer = (seconds - 2 * evaluation) / (step * (1 + 1 / _TIMES_EVALUATION))
     steps = max(FEWEST_STEPS, int(min(spaced, max(ten, fewer))))
-    interval = max(-(-steps // 10), math.ceil(TIMES_EVALUATION * evaluation / step))
+    interval = max(-(-steps // 10), math.ceil(_TIMES_EVALUATION * evaluation / step))
     return replace(
         config,
         max_steps=steps,
