@@ -45,7 +45,8 @@ def advise(corpus: Corpus, device: torch.device, minutes: float | None) -> Advic
     if device.type == "cuda":
         return Advice("gpu", {}, f"{why}; a GPU")
     time = _USUAL_MINUTES if minutes is None else minutes
-    machine = f"{describe(device)}, {precision_name(precision)}, {time:g} min"
+    asked = "" if minutes is None else f", {minutes:g} min"
+    machine = f"{describe(device)}, {precision_name(precision)}{asked}"
     # In minutes of two cores with bfloat16.
     power = (
         time
