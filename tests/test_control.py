@@ -11,7 +11,7 @@ from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.runs.control import CONTROL_FILE, Request, read_request, send_request
 from zigpt.runs.folder import RunFolder
-from zigpt.runs.paths import list_snapshots
+from zigpt.runs.paths import RUN_FILE, list_snapshots
 from zigpt.training.loop import TrainState
 
 SETTINGS = [*SMALL, "--max-steps", "150", "--eval-interval", "100", "--dropout", "0.2"]
@@ -27,7 +27,7 @@ def book(tmp_path):
 def test_waits_steps_and_stops_on_request_do_not_change_the_result(book, tmp_path):
     run, whole = tmp_path / "run", tmp_path / "whole"
     training = train(str(book), *SETTINGS, "--run", str(run))
-    wait_for(lambda: run.exists())
+    wait_for(lambda: (run / RUN_FILE).exists())
     send_request(run, Request(until=7))
     wait_for(lambda: saved_steps(run)[-1:] == [7])
     send_request(run, Request(until=8))
@@ -59,6 +59,14 @@ def test_a_waiting_training_can_be_stopped_and_killed_like_any_other(book, tmp_p
         training = train("--resume", "--run", str(run))
     training.kill()
     training.communicate()
+
+
+def test_a_request_does_not_keep_a_training_from_starting(book, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    send_request(run, Request(until=1))
+    assert main(["train", str(book), *SMALL, "--max-steps", "2", "--run", str(run)]) == 0
+    assert saved_steps(run)[-1] == 2
 
 
 def test_an_old_request_is_ignored_and_one_made_since_counts(book, tmp_path):

@@ -5,15 +5,16 @@ from pathlib import Path
 
 from zigpt.errors import ModelFileError, RunBusyError, StorageError
 from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.runs.control import CONTROL_FILE
 from zigpt.runs.lock import LOCK_FILE
 from zigpt.runs.metrics import sample_steps
 from zigpt.storage import free_bytes, is_leftover
 
 
 def is_blank(path: Path) -> bool:
-    """Whether a folder holds nothing but what a training run leaves that is killed as it starts."""
+    """Whether a folder holds nothing but a request, and what a run killed as it starts leaves."""
     return all(
-        is_leftover(file) or (file.name == LOCK_FILE and not file.is_symlink())
+        is_leftover(file) or (file.name in (LOCK_FILE, CONTROL_FILE) and not file.is_symlink())
         for file in path.iterdir()
     )
 
