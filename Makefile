@@ -50,8 +50,8 @@ clean: ## remove the environment
 .venv/run .venv/dev: pyproject.toml requirements.lock
 	@echo "installing into .venv (once)"
 	@[ -e .venv/run ] || $(PYTHON) -m venv --clear .venv
-	$(PIP) pip # the one Python came with may need twice the time
-	$(PIP) --editable '.[$(EXTRA)]'
+	@$(PIP) pip # the one Python came with may need twice the time
+	@$(PIP) --editable '.[$(EXTRA)]'
 	@touch .venv/run $@
 
 # After .venv/dev, which may clear the folder.

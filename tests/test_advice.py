@@ -79,6 +79,12 @@ def test_more_threads_do_more_in_the_same_time_and_want_of_bfloat16_less(precisi
     assert "8 threads, float32, 1 min" in advise(corpus, CPU, 1.0).why
 
 
+def test_the_precision_asked_for_counts_not_the_one_the_machine_would_choose():
+    corpus = corpus_of(1_000_000)
+    assert advise(corpus, CPU, 2.0, "bfloat16").preset == "laptop"
+    assert advise(corpus, CPU, 2.0, "float32").preset == "tiny"
+
+
 @pytest.mark.parametrize("length", [400, 2_000, 60_000, 10**6])
 @pytest.mark.parametrize("device", [CPU, CUDA])
 def test_what_is_advised_can_read_the_text(precision, length, device):

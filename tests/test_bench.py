@@ -28,6 +28,7 @@ from zigpt.bench.speed import (
     measure_text,
     random_text,
 )
+from zigpt.cli import bench
 from zigpt.cli.main import main
 from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.runs.record import read_record
@@ -207,15 +208,27 @@ def test_random_texts_use_their_whole_alphabet():
 
 def test_the_record_shows_mean_spread_and_extremes_of_the_seeds():
     runs = [
-        Trained(minutes, seed, 60 * minutes + seed, loss, "a text")
-        for minutes, losses in {1.0: (1.5, 1.52, 1.51), 3.0: (1.44,)}.items()
+        Trained(name, seed, 60.0 + seed, to_goal, loss, "a text")
+        for name, to_goal, losses in (
+            ("1 minute", None, (1.5, 1.52, 1.51)),
+            ("3 minutes", 144.2, (1.44, 1.46)),
+        )
         for seed, loss in enumerate(losses)
     ]
     text, head, one, three, *_, laptop, a100, seeds = record_lines(runs)
     assert text == "a text"
-    assert head.split() == ["nats", "spread", "bits", "lowest", "highest", "seconds"]
+    assert head.split() == [
+        "nats",
+        "spread",
+        "bits",
+        "lowest",
+        "highest",
+        "seconds",
+        "to",
+        "1.4697",
+    ]
     assert " ".join(one.split()) == "zigpt, 1 minute 1.5100 0.0100 2.1785 1.5000 1.5200 61.0"
-    assert " ".join(three.split()) == "zigpt, 3 minutes 1.4400 2.0775 1.4400 1.4400 180.0"
+    assert three.split()[3:] == ["1.4500", "0.0141", "2.0919", "1.4400", "1.4600", "60.5", "144.2"]
     assert laptop.split()[-4] == "1.8800"
     assert a100.split()[-4] == "1.4697"
     assert seeds.split()[-5:-2] == ["1.4655", "0.0027", "2.1142"]
@@ -260,10 +273,26 @@ class TestTheCommand:
         run = Path("bench", "0.04-minutes-seed-1337")
         assert read_record(run).training.seed == trained["seed"] == 1337
         assert trained["loss"] == pytest.approx(zigpt.load(run).loss(story(3000)[-300:]))
+        assert trained["name"] == "0.04 minutes"
         assert trained["seconds"] > 1
         shown = capsys.readouterr().out
         assert f"zigpt, 0.04 minutes {trained['loss']:>32.4f}" in shown
         assert trained["text"].startswith("the validation split of ")
+
+    def test_of_a_gpu_the_step_and_five_runs_of_its_preset_are_measured(
+        self, tmp_path, monkeypatch, capsys
+    ):
+        monkeypatch.chdir(tmp_path)
+        Path("input.txt").write_text(story(3000), encoding="utf-8")
+        small = ["--n-layer=1", "--n-embd=12", "--block-size=16", "--batch-size=4", "--max-steps=9"]
+        monkeypatch.setattr(
+            "zigpt.cli.bench.GPU_PRESET", {"preset gpu": ["--preset", "gpu", *small]}
+        )
+        monkeypatch.setitem(bench._PARTS, "gpu", limits.measure_limits)  # as quick as it gets
+        assert main(["bench", "gpu", "--run=bench"]) == 0
+        kept = json.loads(Path("bench", "bench.json").read_text())
+        assert [run["seed"] for run in kept["record"]] == [1337, 1338, 1339, 1340, 1341]
+        assert [each["unit"] for each in kept["comparisons"]] == ["GFLOP/s", "GB/s", "microseconds"]
 
     def test_a_training_run_of_the_record_that_is_refused_says_why_and_ends_it(
         self, tmp_path, monkeypatch, capfd

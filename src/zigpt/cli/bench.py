@@ -15,7 +15,7 @@ from zigpt import __version__
 from zigpt.bench.growth import Growth, measure_growth, standard_cases
 from zigpt.bench.growth_plot import draw_growth
 from zigpt.bench.limits import measure_limits
-from zigpt.bench.record import Trained, measure_record
+from zigpt.bench.record import GPU_PRESET, Trained, in_minutes, measure_record
 from zigpt.bench.record import lines as record_lines
 from zigpt.bench.rounds import Comparison, shown
 from zigpt.bench.saving import measure_saving
@@ -41,6 +41,7 @@ _PARTS: Mapping[BenchPart, _Part] = {
     "writing": measure_writing,
     "text": measure_text,
     "start": measure_start,
+    "gpu": measure_training,
 }
 
 
@@ -58,7 +59,7 @@ def run(
         UsageError: there is to be no round at all.
     """
     if rounds is None:
-        rounds = 5 if tuple(parts) == ("record",) else 3
+        rounds = 5 if parts and {*parts} <= {"record", "gpu"} else 3
     if rounds < 1:
         raise UsageError(
             f"--rounds {rounds} measures nothing",
@@ -75,7 +76,7 @@ def run(
     report = _Report(path, where, rounds)
     screen.say(f"{report.machine}; {rounds} repetitions of each contender, in turn", "")
     measures: Mapping[BenchPart, _Part] = {**_PARTS, "saving": partial(measure_saving, path)}
-    for part in parts or measures:
+    for part in parts or (part for part in measures if part != "gpu"):
         if part in measures:
             for comparison in measures[part](where, rounds):
                 screen.say(*comparison.lines(), "")
@@ -86,9 +87,13 @@ def run(
         screen.say(*_growth_lines(growth), "")
         write_file(path / "growth.png", draw_growth(growth))
         report.add_growth(growth)
-    if "record" in parts:
+    choices = {
+        **(GPU_PRESET if "gpu" in parts else {}),
+        **(in_minutes(minutes) if "record" in parts else {}),
+    }
+    if choices:
         try:
-            _record(screen, report, measure_record(path, minutes, rounds, device))
+            _record(screen, report, measure_record(path, choices, rounds, device))
         except subprocess.CalledProcessError as error:
             return error.returncode  # why is on stderr already
     screen.say(f"in {path}: {', '.join(sorted(file.name for file in path.iterdir()))}")
@@ -99,8 +104,8 @@ def run(
 
 def _record(screen: Screen, report: "_Report", runs: Iterator[Trained]) -> None:
     for trained in runs:
-        time = f"{trained.seconds:.1f} s of {60 * trained.minutes:g}"
-        screen.say(f"seed {trained.seed}, {time}: loss {trained.loss:.4f}")
+        which = f"{trained.name}, seed {trained.seed}"
+        screen.say(f"{which}: loss {trained.loss:.4f} after {trained.seconds:.1f} s")
         report.add_trained(trained)
     screen.say("", *record_lines(report.trained), "")
 

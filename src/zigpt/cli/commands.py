@@ -11,7 +11,9 @@ from zigpt.cli.parser import Choice, Command, Group
 from zigpt.gpt.config import GPTConfig, SampleConfig, TrainConfig
 from zigpt.runs.request import Preset
 
-BenchPart = Literal["limits", "training", "writing", "text", "start", "saving", "growth", "record"]
+BenchPart = Literal[
+    "limits", "training", "writing", "text", "start", "saving", "growth", "record", "gpu"
+]
 UNKNOWN = ("error", "drop", "replace")  # as in zigpt.tokenizers, which loads NumPy
 
 _TEXTS = argument(
@@ -138,14 +140,16 @@ _BENCH = Command(
         argument(
             "parts",
             "[PART]...",
-            f"{', '.join(get_args(BenchPart))}; none: all but record, in 10 minutes",
+            f"{', '.join(get_args(BenchPart))}; none: all but record and gpu, in 10 minutes",
             type=Choice(get_args(BenchPart)),
             nargs=-1,
         )
     ],
     {
         "Options": [
-            option("--rounds", "repetitions of each contender: 3; seeds of record: 5", type=int),
+            option(
+                "--rounds", "repetitions of each contender: 3; seeds of record and gpu: 5", type=int
+            ),
             option(
                 "--minutes",
                 "time of each training run of record; may be given several times",

@@ -32,7 +32,7 @@ def run(
     chosen, _, model, training = decide_settings(request, corpus, place)
     found = survey(source.text, len(corpus.train))
     plan = make_plan(model, training, corpus, place)
-    advised = advise(corpus, place, None)
+    advised = advise(corpus, place, None, training.precision)
     if as_json:
         text = {"origin": source.origin, "encoding": source.encoding, "notices": source.notices}
         everything = {

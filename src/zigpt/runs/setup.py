@@ -100,7 +100,8 @@ def decide_settings(
         OutOfMemoryError: they need more memory than this machine has.
     """
     if request.preset == "auto":
-        advice = advise(corpus, device, request.minutes)
+        precision = request.settings.get("precision", "auto")
+        advice = advise(corpus, device, request.minutes, precision)
     else:
         advice = Advice(request.preset, {}, "")
     settings = {**advice.settings, **request.settings}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from zigpt.data.batches import Corpus
-from zigpt.gpt.config import PresetName, TrainConfig
+from zigpt.gpt.config import Precision, PresetName, TrainConfig
 from zigpt.training.device import describe, pick_precision, precision_name
 
 _USUAL_MINUTES = 3.0  # that the laptop preset takes on two cores with bfloat16
@@ -35,10 +35,12 @@ class Advice:
     why: str
 
 
-def advise(corpus: Corpus, device: torch.device, minutes: float | None) -> Advice:
-    """Choose a preset, and its settings, for a text, a device and a time budget."""
+def advise(
+    corpus: Corpus, device: torch.device, minutes: float | None, wanted: Precision = "auto"
+) -> Advice:
+    """Choose a preset, and its settings, for a text, a device, a time budget and a precision."""
     length, vocab_size = len(corpus.train), corpus.tokenizer.vocab_size
-    precision = pick_precision(device)
+    precision = pick_precision(device, wanted)
     why = f"{length:,} characters, {vocab_size:,} distinct"
     if length < max(_SMALL_TEXT, _SMALL_SHARE * vocab_size):
         return Advice("tiny", _SMALL_MODEL, f"{why}: too few for a larger model")
