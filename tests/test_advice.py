@@ -1,6 +1,7 @@
 """What `auto` chooses, and how often a text is evaluated on."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from zigpt.data.batches import Corpus
 from zigpt.gpt.config import TrainConfig, configure
 from zigpt.tokenizers.char import CharTokenizer
 from zigpt.training import advice
-from zigpt.training.advice import advise, evaluate_often_enough
+from zigpt.training.advice import advise, be_patient, evaluate_often_enough
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 
@@ -94,18 +95,40 @@ def test_what_is_advised_can_read_the_text(precision, length, device):
     assert model.block_size <= corpus.largest_block_size
 
 
+@pytest.mark.parametrize(("length", "interval"), [(10**7, 100), (20_000, 17), (600, 1)])
+def test_a_small_text_is_evaluated_on_four_times_in_each_pass(length, interval):
+    config = TrainConfig(batch_size=8, eval_interval=100)
+    assert evaluate_often_enough(config, corpus_of(length), 32).eval_interval == interval
+
+
 @pytest.mark.parametrize(
-    ("length", "interval", "patience"), [(10**7, 100, 5), (20_000, 17, 8), (600, 1, 8)]
+    ("length", "max_steps", "patience"),
+    [
+        (10**6, 9000, 30),  # a third of the run
+        (10**6, 60_000, 36),  # eight passes of 439 steps
+        (10**7, 1500, 5),
+        (10**5, 1500, 5),  # as asked for: eight passes are over sooner
+    ],
 )
-def test_a_small_text_is_evaluated_on_four_times_in_each_pass(length, interval, patience):
-    config = TrainConfig(batch_size=8, eval_interval=100, patience=5)
-    found = evaluate_often_enough(config, corpus_of(length), 32)
-    assert (found.eval_interval, found.patience) == (interval, patience)
+def test_a_training_goes_on_without_a_lower_loss_for_eight_passes_or_a_third_of_its_steps(
+    length, max_steps, patience
+):
+    config = TrainConfig(batch_size=8, eval_interval=100, max_steps=max_steps, patience=5)
+    assert be_patient(config, corpus_of(length), 256).patience == patience
+    assert be_patient(replace(config, patience=0), corpus_of(length), 256).patience == 0
 
 
-def test_without_patience_there_is_none_on_a_small_text_either():
-    config = TrainConfig(batch_size=8, eval_interval=100, patience=0)
-    assert evaluate_often_enough(config, corpus_of(600), 32).patience == 0
+@pytest.mark.parametrize(
+    ("chosen", "patience"), [([], 7), (["--patience=2"], 2), (["--preset=seed"], 10)]
+)
+def test_the_patience_of_a_run_follows_its_text_unless_a_person_chose_it(
+    tmp_path, chosen, patience
+):
+    book, run = tmp_path / "book.txt", tmp_path / "run"
+    book.write_text(story(8000), encoding="utf-8")
+    small = ["--n-layer=1", "--n-head=1", "--n-embd=4", "--max-steps=20", "--eval-interval=1"]
+    assert main(["train", str(book), *small, *chosen, "--run", str(run)]) == 0
+    assert json.loads((run / "run.json").read_text())["training"]["patience"] == patience
 
 
 def test_auto_tells_why_and_a_person_has_the_last_word(tmp_path, capsys):

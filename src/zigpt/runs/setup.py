@@ -18,7 +18,7 @@ from zigpt.runs.reading import Reading, find_text, read
 from zigpt.runs.record import RunRecord
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.training_text import find_again, fingerprint
-from zigpt.training.advice import Advice, advise, evaluate_often_enough
+from zigpt.training.advice import Advice, advise, be_patient, evaluate_often_enough
 from zigpt.training.device import pick_device
 from zigpt.training.loop import TrainState
 from zigpt.training.plan import fit_to_seconds, make_plan, require_memory
@@ -42,6 +42,8 @@ def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Ev
         ends_at = request.began + 60 * request.minutes
         training = fit_to_seconds(training, ends_at - time.monotonic(), plan)
         plan = plan.of(training)
+    if preset != "seed" and "patience" not in request.settings:
+        training = be_patient(training, corpus, model.block_size)
     yield TextRead(source, corpus, reading.advice)
     yield Planned(preset, why, model, training, device, plan)
     if request.minutes is not None and plan.seconds > 60 * request.minutes:

@@ -1,5 +1,6 @@
 """The preset `auto`: the best known choice for a text, a machine and a time (docs/record.md)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +24,7 @@ _BY_MINUTES: tuple[tuple[float, PresetName, Mapping[str, Any]], ...] = (
 _SMALL_TEXT = 50_000  # characters, or
 _SMALL_SHARE = 50  # of them for each distinct one: fewer are learned by heart at once
 _SMALL_MODEL = {"n_embd": 64, "block_size": 32, "dropout": 0.3, "weight_decay": 0.3}
-_PATIENCE = 8  # evaluations, four in a pass over the text
+_PATIENT_PASSES = 8
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,20 @@ def advise(
 
 def evaluate_often_enough(config: TrainConfig, corpus: Corpus, block_size: int) -> TrainConfig:
     """Evaluate at least four times in each pass over the text: a small one is soon memorised."""
-    quarter = len(corpus.train) // (4 * config.batch_size * block_size)
-    if quarter >= config.eval_interval:
-        return config
-    return replace(
-        config,
-        eval_interval=max(1, quarter),
-        patience=config.patience and max(_PATIENCE, config.patience),
-    )
+    quarter = int(_steps_in_pass(config, corpus, block_size) / 4)
+    return replace(config, eval_interval=max(1, min(config.eval_interval, quarter)))
+
+
+def be_patient(config: TrainConfig, corpus: Corpus, block_size: int) -> TrainConfig:
+    """Train on without a lower loss for eight passes over the text, or a third of the steps.
+
+    While the learning rate is high the loss goes up and down, and most of what it will fall is
+    still to come. In eight passes a model that only memorises has shown it.
+    """
+    steps = min(_PATIENT_PASSES * _steps_in_pass(config, corpus, block_size), config.max_steps / 3)
+    evaluations = math.ceil(steps / config.eval_interval)
+    return replace(config, patience=config.patience and max(config.patience, evaluations))
+
+
+def _steps_in_pass(config: TrainConfig, corpus: Corpus, block_size: int) -> float:
+    return len(corpus.train) / (config.batch_size * block_size)
