@@ -10,10 +10,10 @@ import torch
 from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.data.batches import Corpus
-from zigpt.gpt.config import TrainConfig, configure
+from zigpt.gpt.config import GPTConfig, TrainConfig, configure
 from zigpt.tokenizers.char import CharTokenizer
 from zigpt.training import advice
-from zigpt.training.advice import advise, be_patient, evaluate_often_enough
+from zigpt.training.advice import advise, be_patient, drop_out, evaluate_often_enough
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 
@@ -129,6 +129,30 @@ def test_the_patience_of_a_run_follows_its_text_unless_a_person_chose_it(
     small = ["--n-layer=1", "--n-head=1", "--n-embd=4", "--max-steps=20", "--eval-interval=1"]
     assert main(["train", str(book), *small, *chosen, "--run", str(run)]) == 0
     assert json.loads((run / "run.json").read_text())["training"]["patience"] == patience
+
+
+@pytest.mark.parametrize(
+    ("length", "max_steps", "dropout"),
+    [(10**6, 1500, 0.0), (10**6, 4000, 0.1), (10**6, 20_000, 0.3), (10**8, 20_000, 0.0)],
+)
+def test_the_more_often_a_text_is_read_the_more_is_dropped(length, max_steps, dropout):
+    config = TrainConfig(batch_size=8, max_steps=max_steps)
+    model = GPTConfig(60, 256, dropout=0.0)
+    assert drop_out(model, config, corpus_of(length)).dropout == dropout
+    assert drop_out(replace(model, dropout=0.4), config, corpus_of(length)).dropout == 0.4
+
+
+@pytest.mark.parametrize(
+    ("chosen", "dropout"),
+    [([], 0.3), (["--dropout=0.05"], 0.05), (["--preset=tiny"], 0.0)],
+)
+def test_only_auto_chooses_the_dropout_and_only_where_nobody_has(tmp_path, chosen, dropout):
+    book, run = tmp_path / "book.txt", tmp_path / "run"
+    book.write_text(story(60_000), encoding="utf-8")
+    small = ["--n-layer=1", "--n-head=1", "--n-embd=4", "--block-size=32", "--max-steps=1"]
+    small += ["--batch-size=64000"]  # 37 passes over the text in one step
+    assert main(["train", str(book), *small, *chosen, "--run", str(run)]) == 0
+    assert json.loads((run / "run.json").read_text())["model"]["dropout"] == dropout
 
 
 def test_auto_tells_why_and_a_person_has_the_last_word(tmp_path, capsys):

@@ -71,7 +71,7 @@ def test_a_training_says_what_it_does_from_the_text_to_the_next_command(trained)
         f"text    {text}: 6,001 characters, {len(set(text.read_text()))} distinct, UTF-8",
         "split   5,400 characters to learn from, the last 601 held out for validation",
         "preset  tiny: layers 1, heads 2, width 16, block 16, batch 4: 64 predictions per step",
-        "plan    60 steps, 0.7 times through the text, about",
+        "plan    60 steps, 0.7 times through the text, dropout 0, about",
         f"ladder  uniform {math.log(len(set(text.read_text()))):.3f} > unigram",
         "step      0  train ",
         "step     10  train",

@@ -38,7 +38,7 @@ def describe_plan(planned: Planned) -> list[str]:
         f"{config.batch_size * model.block_size:,} predictions per step",
         f"model   {plan.parameters:,} parameters, about {plan.memory_bytes / 2**30:.1f} GB memory",
         f"plan    {plan.steps:,} steps, {plan.epochs:.1f} times through the text, "
-        f"about {duration(plan.seconds)}",
+        f"dropout {model.dropout:g}, about {duration(plan.seconds)}",
     ]
 
 

@@ -14,7 +14,7 @@ from zigpt.data.batches import Corpus
 from zigpt.data.survey import advice, survey
 from zigpt.runs.reading import find_text, require_possible
 from zigpt.runs.request import Preset, TrainRequest
-from zigpt.runs.setup import decide_settings
+from zigpt.runs.setup import decide_settings, suit_passes
 from zigpt.training.advice import advise
 from zigpt.training.device import describe, pick_device, pick_precision, precision_name
 from zigpt.training.plan import make_plan
@@ -32,6 +32,7 @@ def run(
     chosen, _, model, training = decide_settings(request, corpus, place)
     found = survey(source.text, len(corpus.train))
     plan = make_plan(model, training, corpus, place)
+    model, training = suit_passes(request, chosen, corpus, model, training)
     advised = advise(corpus, place, None, training.precision)
     if as_json:
         text = {"origin": source.origin, "encoding": source.encoding, "notices": source.notices}
@@ -65,7 +66,7 @@ def run(
     print(f"        {'parameters':<20}{plan.parameters:>14,}")
     print(f"memory  about {plan.memory_bytes / 2**30:.1f} GB")
     print(f"steps   {plan.steps:,} of {training.batch_size} x {model.block_size} characters")
-    print(f"epochs  {plan.epochs:.1f} times through the train part")
+    print(f"epochs  {plan.epochs:.1f} times through the train part, dropout {model.dropout:g}")
     print(f"time    about {duration(plan.seconds)}, from timed steps")
     print(harmless(f"start   {command(*train_words(request))}"))
     return 0

@@ -18,7 +18,7 @@ from zigpt.runs.reading import Reading, find_text, read
 from zigpt.runs.record import RunRecord
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.training_text import find_again, fingerprint
-from zigpt.training.advice import Advice, advise, be_patient, evaluate_often_enough
+from zigpt.training.advice import Advice, advise, be_patient, drop_out, evaluate_often_enough
 from zigpt.training.device import pick_device
 from zigpt.training.loop import TrainState
 from zigpt.training.plan import fit_to_seconds, make_plan, require_memory
@@ -42,8 +42,7 @@ def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Ev
         ends_at = request.began + 60 * request.minutes
         training = fit_to_seconds(training, ends_at - time.monotonic(), plan)
         plan = plan.of(training)
-    if preset != "seed" and "patience" not in request.settings:
-        training = be_patient(training, corpus, model.block_size)
+    model, training = suit_passes(request, preset, corpus, model, training)
     yield TextRead(source, corpus, reading.advice)
     yield Planned(preset, why, model, training, device, plan)
     if request.minutes is not None and plan.seconds > 60 * request.minutes:
@@ -113,6 +112,21 @@ def decide_settings(
     if advice.preset != "seed" and "eval_interval" not in settings:
         training = evaluate_often_enough(training, corpus, model.block_size)
     return advice.preset, advice.why, model, training
+
+
+def suit_passes(
+    request: TrainRequest,
+    preset: PresetName,
+    corpus: Corpus,
+    model: GPTConfig,
+    training: TrainConfig,
+) -> tuple[GPTConfig, TrainConfig]:
+    """Fit patience, and dropout where `auto` decides, to how often the text will be read."""
+    if request.preset == "auto" and "dropout" not in request.settings:
+        model = drop_out(model, training, corpus)
+    if preset != "seed" and "patience" not in request.settings:
+        training = be_patient(training, corpus, model.block_size)
+    return model, training
 
 
 def _prompt(corpus: Corpus) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from zigpt.data.batches import Corpus
-from zigpt.gpt.config import Precision, PresetName, TrainConfig
+from zigpt.gpt.config import GPTConfig, Precision, PresetName, TrainConfig
 from zigpt.training.device import describe, pick_precision, precision_name
 
 _USUAL_MINUTES = 3.0  # that the laptop preset takes on two cores with bfloat16
@@ -19,12 +19,15 @@ _BY_MINUTES: tuple[tuple[float, PresetName, Mapping[str, Any]], ...] = (
     (0.0, "tiny", {"n_layer": 1, "block_size": 64}),
     (0.3, "tiny", {"block_size": 256, "batch_size": 8}),
     (1.5, "laptop", {}),
-    (8.0, "laptop", {"n_layer": 5, "n_head": 5, "n_embd": 160, "dropout": 0.1}),
+    (8.0, "laptop", {"n_layer": 5, "n_head": 5, "n_embd": 160}),
+    (30.0, "laptop", {"n_layer": 6, "n_head": 6, "n_embd": 192}),
 )
 _SMALL_TEXT = 50_000  # characters, or
 _SMALL_SHARE = 50  # of them for each distinct one: fewer are learned by heart at once
 _SMALL_MODEL = {"n_embd": 64, "block_size": 32, "dropout": 0.3, "weight_decay": 0.3}
 _PATIENT_PASSES = 8
+# Passes over the text from which so much dropout pays (docs/record.md).
+_DROPOUT_BY_PASSES = ((0, 0.0), (5, 0.1), (15, 0.2), (35, 0.3))
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,13 @@ def evaluate_often_enough(config: TrainConfig, corpus: Corpus, block_size: int) 
     """Evaluate at least four times in each pass over the text: a small one is soon memorised."""
     quarter = int(_steps_in_pass(config, corpus, block_size) / 4)
     return replace(config, eval_interval=max(1, min(config.eval_interval, quarter)))
+
+
+def drop_out(model: GPTConfig, config: TrainConfig, corpus: Corpus) -> GPTConfig:
+    """Drop more, the more often the text is read: what is read often is learned by heart."""
+    passes = config.max_steps / _steps_in_pass(config, corpus, model.block_size)
+    _, dropout = max(choice for choice in _DROPOUT_BY_PASSES if choice[0] <= passes)
+    return replace(model, dropout=max(model.dropout, dropout))
 
 
 def be_patient(config: TrainConfig, corpus: Corpus, block_size: int) -> TrainConfig:
