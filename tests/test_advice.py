@@ -52,13 +52,15 @@ def precision(monkeypatch):
         (100_000, 4000, CPU, None, "tiny"),
         (100_000, 65, CPU, None, "laptop"),
         (2_000, 50, CUDA, None, "tiny"),
+        (20_000, 60, CPU, None, "tiny"),
+        (30_000, 60, CPU, None, "laptop"),
         (40, 5, CPU, None, "tiny"),
     ],
 )
 def test_text_machine_and_time_decide(precision, length, vocab_size, device, minutes, preset):
     advised = advise(corpus_of(length, vocab_size), device, minutes)
     assert advised.preset == preset
-    assert f"{length * 9 // 10:,} characters, {vocab_size:,} distinct" in advised.why
+    assert f"{length * 9 // 10:,} characters to learn from, {vocab_size:,} distinct" in advised.why
 
 
 def test_the_more_time_the_larger_the_model(precision):
@@ -67,7 +69,13 @@ def test_the_more_time_the_larger_the_model(precision):
         advised = advise(corpus, CPU, minutes)
         parameters.append(configure(65, advised.preset, advised.settings)[0].n_parameters)
     assert parameters == sorted(set(parameters))
-    assert advise(corpus, CPU, None).settings == advise(corpus, CPU, 3.0).settings
+
+
+@pytest.mark.parametrize("threads", [1, 64])
+def test_without_a_time_the_steps_of_laptop_are_made_by_its_model(precision, monkeypatch, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    advised = advise(corpus_of(1_000_000), CPU, None)
+    assert (advised.preset, advised.settings) == ("laptop", {})
 
 
 def test_more_threads_do_more_in_the_same_time_and_want_of_bfloat16_less(precision, monkeypatch):
@@ -77,7 +85,7 @@ def test_more_threads_do_more_in_the_same_time_and_want_of_bfloat16_less(precisi
     assert advise(corpus, CPU, 2.0).preset == "tiny"
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     assert advise(corpus, CPU, 1.0).preset == "laptop"
-    assert "8 threads, float32, 1 min" in advise(corpus, CPU, 1.0).why
+    assert "1 min of CPU, 8 threads, float32" in advise(corpus, CPU, 1.0).why
 
 
 def test_the_precision_asked_for_counts_not_the_one_the_machine_would_choose():
@@ -160,10 +168,43 @@ def test_auto_tells_why_and_a_person_has_the_last_word(tmp_path, capsys):
     book.write_text(story(8000), encoding="utf-8")
     settings = ["--max-steps", "2", "--n-embd", "24", "--eval-interval", "2", "--device", "cpu"]
     assert main(["train", str(book), *settings, "--run", str(run)]) == 0
-    assert "auto    tiny: 7,200 characters, " in capsys.readouterr().out
+    assert "auto    tiny: 7,200 characters to learn from, " in capsys.readouterr().out
     record = json.loads((run / "run.json").read_text())
     assert (record["model"]["n_embd"], record["training"]["eval_interval"]) == (24, 2)
-    assert record["model"]["dropout"] == 0.3
+    assert record["model"]["block_size"] == 32
+
+
+def planned(text, tmp_path, capsys, *options):
+    (tmp_path / "book.txt").write_text(text, encoding="utf-8")
+    assert main(["plan", str(tmp_path / "book.txt"), *options, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_width_of_a_persons_choice_has_the_heads_of_the_preset(tmp_path, capsys):
+    plan = planned(story(30_000), tmp_path, capsys, "--minutes=100", "--n-embd=256")
+    assert (plan["model"]["n_layer"], plan["model"]["n_head"]) == (6, 4)
+
+
+def test_a_text_shorter_than_the_usual_block_gets_a_shorter_one(tmp_path, capsys):
+    assert planned(story(300), tmp_path, capsys)["model"]["block_size"] == 29
+
+
+def test_a_time_is_planned_as_it_is_trained_with_what_a_person_chose(tmp_path, capsys):
+    chosen = ["--eval-interval=33", "--warmup-steps=7", "--decay-steps=11"]
+    plan = planned(story(30_000), tmp_path, capsys, "--preset=tiny", "--minutes=0.2", *chosen)
+    assert 7 < plan["plan"]["seconds"] < 12
+    assert plan["plan"]["steps"] == plan["training"]["max_steps"] != 320
+    names = ("eval_interval", "warmup_steps", "decay_steps")
+    assert [plan["training"][name] for name in names] == [33, 7, 11]
+
+
+def test_it_is_told_before_that_a_training_run_may_end_early(tmp_path, capsys):
+    book = tmp_path / "book.txt"
+    book.write_text(story(3000), encoding="utf-8")
+    assert main(["plan", str(book)]) == 0
+    assert "stops sooner if 22 steps bring no lower validation loss" in capsys.readouterr().out
+    assert main(["plan", str(book), "--patience=0"]) == 0
+    assert "sooner" not in capsys.readouterr().out
 
 
 def test_the_textbook_run_is_evaluated_on_as_the_textbook_says(tmp_path):

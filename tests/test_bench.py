@@ -224,7 +224,7 @@ def test_the_record_shows_mean_spread_and_extremes_of_the_seeds():
         "lowest",
         "highest",
         "seconds",
-        "to",
+        "below",
         "1.4697",
     ]
     assert " ".join(one.split()) == "zigpt, 1 minute 1.5100 0.0100 2.1785 1.5000 1.5200 61.0"
@@ -301,6 +301,14 @@ class TestTheCommand:
         Path("input.txt").write_text("abcab", encoding="utf-8")
         assert main(["bench", "record", "--rounds=1", "--minutes=1"]) == 3
         assert capfd.readouterr().err.startswith("error: 5 characters are too few")
+
+    def test_a_time_that_is_none_is_refused_before_anything_is_made(
+        self, tmp_path, monkeypatch, capsys
+    ):
+        monkeypatch.chdir(tmp_path)
+        assert main(["bench", "record", "--minutes=3", "--minutes=-1"]) == 2
+        assert "--minutes -1.0 is not a time to train" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
 
     def test_refuses_zero_rounds_and_an_occupied_folder(self, tmp_path, capsys):
         assert main(["bench", "--rounds=0"]) == 2

@@ -1,4 +1,4 @@
-"""The verdict on a training run: learning, underfit, overfit since step N; each milestone once."""
+"""The verdict on a training run in four words, with what to try; each milestone once."""
 
 import math
 
@@ -68,7 +68,17 @@ def test_not_beating_the_trigram_is_underfit(loss, passed):
 
 def test_losses_that_rose_from_the_start_ask_for_a_lower_learning_rate():
     verdict = judge(run(4.2, 9.0, 99.0, train_losses=(4.2, 8.0, 98.0)), LADDER)
-    assert (verdict.word, verdict.advice) == ("underfit", "Lower `learning_rate`")
+    assert (verdict.word, verdict.advice) == ("untrained", "Lower `learning_rate`")
+
+
+def test_a_model_that_only_memorised_from_the_first_step_on_is_called_untrained():
+    verdict = judge(run(4.2, 4.3, 5.1, train_losses=(4.2, 2.0, 1.0)), LADDER)
+    assert verdict == Verdict(
+        "untrained",
+        "the validation loss was never below the 4.200 before the first step, so the model as it "
+        "was then is kept",
+        "More text or a smaller model would help",
+    )
 
 
 @pytest.mark.parametrize("loss", [1.9, 1.6, 0.5])
@@ -123,11 +133,12 @@ def test_a_verdict_reads_as_one_line():
 
 
 @given(st.lists(st.tuples(losses, losses), min_size=1, max_size=12))
-def test_every_training_has_one_of_three_verdicts_and_the_best_step_is_named(pairs):
+def test_every_training_has_one_of_four_verdicts_and_the_best_step_is_named(pairs):
     points = [Point(100 * i, a, b) for i, (a, b) in enumerate(pairs)]
     verdict = judge(points, LADDER)
     best = min(points, key=lambda point: (point.val_loss, point.step))
-    assert verdict.word in ("learning", "underfit", f"overfit since step {best.step}")
+    overfit = f"overfit since step {best.step}"
+    assert verdict.word in ("learning", "underfit", "untrained", overfit)
     if verdict.word.startswith("overfit"):
         assert points[-1].val_loss > best.val_loss
         assert points[-1].train_loss < best.train_loss

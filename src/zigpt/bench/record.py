@@ -16,7 +16,8 @@ from zigpt.runs.metrics import RunLog
 
 _NATS_PER_BIT = math.log(2)
 GOAL = 1.4697  # nanoGPT's loss after three minutes of an A100, published in its README.md
-GPU_PRESET: Mapping[str, Sequence[object]] = {"preset gpu": ("--preset", "gpu")}
+Choices = Mapping[str, Sequence[object]]  # the options of each training run, by name
+GPU_PRESET: Choices = {"preset gpu": ("--preset", "gpu")}
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,15 @@ _PEERS = {
 }
 
 
-def in_minutes(minutes: Iterable[float]) -> Mapping[str, Sequence[object]]:
+def in_minutes(minutes: Iterable[float]) -> Choices:
     """Let `zigpt train` choose all settings for each of these times."""
     return {f"{each:g} minute{'s' * (each != 1)}": ("--minutes", each) for each in minutes}
 
 
-def measure_record(
-    folder: Path, choices: Mapping[str, Sequence[object]], seeds: int, device: str
-) -> Iterator[Trained]:
+def measure_record(folder: Path, choices: Choices, seeds: int, device: str) -> Iterator[Trained]:
     """Train in processes of their own, each in a run folder that stays; choices take turns.
 
-    `choices` names the options of each training run. The text is what `zigpt train` takes where
-    none is named.
+    The text is what `zigpt train` takes where none is named.
 
     Raises:
         subprocess.CalledProcessError: one of them failed, in its own words.
@@ -77,9 +75,14 @@ def _zigpt(*words: object) -> str:
 
 
 def lines(runs: Sequence[Trained]) -> list[str]:
-    """Lay out a table: losses per character by choice, and nanoGPT's; a mean where all have one."""
-    titles = ["nats", "spread", "bits", "lowest", "highest", "seconds", f"to {GOAL}"]
-    rows = [runs[0].text, " " * 44 + "".join(f"{title:>10}" for title in titles)]
+    """Lay out a table: losses per character by choice, and nanoGPT's.
+
+    Below GOAL: the mean, where all have got there, of the seconds of training until an evaluation
+    on part of the validation split had.
+    """
+    titles = ["nats", "spread", "bits", "lowest", "highest", "seconds"]
+    head = "".join(f"{title:>10}" for title in titles) + f"{f'below {GOAL}':>15}"
+    rows = [runs[0].text, " " * 44 + head]
     for name in dict.fromkeys(run.name for run in runs):
         those = [run for run in runs if run.name == name]
         took = _mean([run.seconds for run in those])
@@ -100,4 +103,5 @@ def _row(name: str, losses: Sequence[float], *seconds: str) -> str:
         spread = f"{statistics.stdev(losses):.4f}"
     cells = [f"{mean:.4f}", spread, f"{mean / _NATS_PER_BIT:.4f}"]
     cells += [f"{extreme:.4f}" for extreme in (min(losses), max(losses))]
-    return f"  {name:<42}" + "".join(f"{cell:>10}" for cell in [*cells, *seconds])
+    whole, to_goal = seconds or ("", "")
+    return f"  {name:<42}" + "".join(f"{cell:>10}" for cell in [*cells, whole]) + f"{to_goal:>15}"

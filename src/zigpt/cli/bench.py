@@ -15,7 +15,7 @@ from zigpt import __version__
 from zigpt.bench.growth import Growth, measure_growth, standard_cases
 from zigpt.bench.growth_plot import draw_growth
 from zigpt.bench.limits import measure_limits
-from zigpt.bench.record import GPU_PRESET, Trained, in_minutes, measure_record
+from zigpt.bench.record import GPU_PRESET, Choices, Trained, in_minutes, measure_record
 from zigpt.bench.record import lines as record_lines
 from zigpt.bench.rounds import Comparison, shown
 from zigpt.bench.saving import measure_saving
@@ -25,6 +25,7 @@ from zigpt.cli.screen import Screen
 from zigpt.errors import UsageError
 from zigpt.runs.paths import free_path
 from zigpt.runs.preflight import require_free
+from zigpt.runs.request import TrainRequest
 from zigpt.storage import storage_errors, write_file
 from zigpt.training.device import (
     describe,
@@ -56,16 +57,9 @@ def run(
     """Measure, print and keep. Returns the exit code.
 
     Raises:
-        UsageError: there is to be no round at all.
+        UsageError: there is to be no round at all, or a time is none.
     """
-    if rounds is None:
-        rounds = 5 if parts and {*parts} <= {"record", "gpu"} else 3
-    if rounds < 1:
-        raise UsageError(
-            f"--rounds {rounds} measures nothing",
-            "every contender needs at least one repetition",
-            "try --rounds 3",
-        )
+    rounds = _checked(parts, rounds, minutes)
     where = pick_device(device)
     path = folder or free_path("bench")
     require_free(path)
@@ -74,7 +68,7 @@ def run(
     keep_freed_memory()  # as a training run does
     screen = Screen(on_stderr=as_json)
     report = _Report(path, where, rounds)
-    screen.say(f"{report.machine}; {rounds} repetitions of each contender, in turn", "")
+    screen.say(f"{report.machine}; each contender {rounds} times, in turn", "")
     measures: Mapping[BenchPart, _Part] = {**_PARTS, "saving": partial(measure_saving, path)}
     for part in parts or (part for part in measures if part != "gpu"):
         if part in measures:
@@ -87,13 +81,9 @@ def run(
         screen.say(*_growth_lines(growth), "")
         write_file(path / "growth.png", draw_growth(growth))
         report.add_growth(growth)
-    choices = {
-        **(GPU_PRESET if "gpu" in parts else {}),
-        **(in_minutes(minutes) if "record" in parts else {}),
-    }
-    if choices:
+    if {"gpu", "record"} & {*parts}:
         try:
-            _record(screen, report, measure_record(path, choices, rounds, device))
+            _record(screen, report, _choices(parts, minutes), device)
         except subprocess.CalledProcessError as error:
             return error.returncode  # why is on stderr already
     screen.say(f"in {path}: {', '.join(sorted(file.name for file in path.iterdir()))}")
@@ -102,8 +92,29 @@ def run(
     return 0
 
 
-def _record(screen: Screen, report: "_Report", runs: Iterator[Trained]) -> None:
-    for trained in runs:
+def _checked(parts: Sequence[BenchPart], rounds: int | None, minutes: Sequence[float]) -> int:
+    for each in minutes:
+        TrainRequest(minutes=each)  # a wrong one is refused before anything is measured
+    if rounds is None:
+        return 5 if parts and {*parts} <= {"record", "gpu"} else 3
+    if rounds < 1:
+        raise UsageError(
+            f"--rounds {rounds} measures nothing",
+            "every contender needs at least one repetition",
+            "try --rounds 3",
+        )
+    return rounds
+
+
+def _choices(parts: Sequence[BenchPart], minutes: Sequence[float]) -> Choices:
+    """What is to be trained, by name."""
+    gpu = GPU_PRESET if "gpu" in parts else {}
+    return {**gpu, **(in_minutes(minutes) if "record" in parts else {})}
+
+
+def _record(screen: Screen, report: "_Report", choices: Choices, device: str) -> None:
+    screen.say(f"{report.rounds} seeds each: {', '.join(choices)}; kept in {report.folder}", "")
+    for trained in measure_record(report.folder, choices, report.rounds, device):
         which = f"{trained.name}, seed {trained.seed}"
         screen.say(f"{which}: loss {trained.loss:.4f} after {trained.seconds:.1f} s")
         report.add_trained(trained)
@@ -116,7 +127,7 @@ class _Report:
     def __init__(self, path: Path, device: torch.device, rounds: int) -> None:
         precision = precision_name(pick_precision(device))
         self.machine = f"{describe(device)}, {precision}"
-        self._path = path / "bench.json"
+        self.folder, self.rounds = path, rounds
         self._content: dict[str, Any] = {
             "zigpt": __version__,
             "torch": torch.__version__,
@@ -147,7 +158,7 @@ class _Report:
         return json.dumps(self._content, indent=2)
 
     def _keep(self) -> None:
-        write_file(self._path, self.text().encode())
+        write_file(self.folder / "bench.json", self.text().encode())
 
 
 def _growth_lines(growth: Growth) -> list[str]:

@@ -27,8 +27,9 @@ _DEVICE = option("--device", "auto, cpu, cuda, cuda:1 or mps", metavar="NAME", d
 _JSON = option("--json as_json", "print one JSON object instead", is_flag=True)
 _UNKNOWN = choice("--unknown", "what to do with unseen characters", UNKNOWN)
 _PRESET = choice(
-    "--preset", "a tested set of defaults; auto: by device and length of the text", get_args(Preset)
+    "--preset", "a tested set of defaults; auto: by text, device and time", get_args(Preset)
 )
+_MINUTES = option("--minutes", "fit the number of steps to this time", type=float)
 _SETTINGS = {"Model": [*preset_settings(GPTConfig)], "Training": [*preset_settings(TrainConfig)]}
 
 
@@ -44,7 +45,7 @@ _TRAIN = Command(
         "Text and run": [
             _PRESET,
             _folder("run folder; none: runs/<text>-<preset>"),
-            option("--minutes", "fit the number of steps to this time", type=float),
+            _MINUTES,
             _DEVICE,
             option("--resume", "resume the run given by --run, or the newest", is_flag=True),
         ],
@@ -99,7 +100,7 @@ _PLAN = Command(
     "plan",
     "Describe a text and estimate what training on it costs.",
     [_TEXTS],
-    {"Options": [_PRESET, _DEVICE, _JSON], **_SETTINGS},
+    {"Options": [_PRESET, _MINUTES, _DEVICE, _JSON], **_SETTINGS},
     epilog=preset_table(),
 )
 _EXPLAIN = Command(

@@ -5,6 +5,7 @@ from zigpt.data.baselines import Ladder, extent
 from zigpt.data.batches import Corpus
 from zigpt.data.source import Source
 from zigpt.data.stored import StoredText
+from zigpt.gpt.config import TrainConfig
 from zigpt.runs.events import Planned
 from zigpt.training.device import describe, pick_precision, precision_name
 
@@ -38,8 +39,16 @@ def describe_plan(planned: Planned) -> list[str]:
         f"{config.batch_size * model.block_size:,} predictions per step",
         f"model   {plan.parameters:,} parameters, about {plan.memory_bytes / 2**30:.1f} GB memory",
         f"plan    {plan.steps:,} steps, {plan.epochs:.1f} times through the text, "
-        f"dropout {model.dropout:g}, about {duration(plan.seconds)}",
+        f"dropout {model.dropout:g}, about {duration(plan.seconds)}{sooner(config)}",
     ]
+
+
+def sooner(config: TrainConfig) -> str:
+    """Say when a training run may end before its last step, if it may."""
+    steps = config.patience * config.eval_interval
+    if not 0 < steps < config.max_steps:
+        return ""
+    return f"; it stops sooner if {steps:,} steps bring no lower validation loss"
 
 
 def describe_ladder(ladder: Ladder, corpus: Corpus) -> list[str]:

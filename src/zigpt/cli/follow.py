@@ -161,8 +161,8 @@ class _Printer:
         self._screen.say(
             "",
             f"validation loss {event.loss:.4f} nats per character, {scored}: {above}",
-            f"          model of step {event.best_step}, "
-            f"after {duration(event.seconds)} of training",
+            f"          model of step {event.best_step}; "
+            f"the training took {duration(event.seconds)}",
             *verdict,
             "",
             "The model now writes:",

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zigpt.cli.describe import describe_text
+from zigpt.cli.describe import describe_text, sooner
 from zigpt.cli.options import given
 from zigpt.cli.screen import duration
 from zigpt.cli.spelling import command, train_words
@@ -14,26 +14,29 @@ from zigpt.data.batches import Corpus
 from zigpt.data.survey import advice, survey
 from zigpt.runs.reading import find_text, require_possible
 from zigpt.runs.request import Preset, TrainRequest
-from zigpt.runs.setup import decide_settings, suit_passes
+from zigpt.runs.setup import decide
 from zigpt.training.advice import advise
 from zigpt.training.device import describe, pick_device, pick_precision, precision_name
-from zigpt.training.plan import make_plan
 
 
 def run(
-    texts: tuple[Path, ...], preset: Preset, device: str, as_json: bool, **settings: Any
+    texts: tuple[Path, ...],
+    preset: Preset,
+    minutes: float | None,
+    device: str,
+    as_json: bool,
+    **settings: Any,
 ) -> int:
     """Print the plan. Returns the exit code."""
     place = pick_device(device)
-    request = TrainRequest(texts, preset, given(settings), device=device)
+    request = TrainRequest(texts, preset, given(settings), minutes=minutes, device=device)
     require_possible(preset, request.settings)
     source = find_text(texts)
     corpus = Corpus.from_text(source.text)
-    chosen, _, model, training = decide_settings(request, corpus, place)
     found = survey(source.text, len(corpus.train))
-    plan = make_plan(model, training, corpus, place)
-    model, training = suit_passes(request, chosen, corpus, model, training)
-    advised = advise(corpus, place, None, training.precision)
+    planned = decide(request, corpus, place)
+    model, training, plan = planned.model, planned.training, planned.plan
+    advised = advise(corpus, place, minutes, training.precision)
     if as_json:
         text = {"origin": source.origin, "encoding": source.encoding, "notices": source.notices}
         everything = {
@@ -41,7 +44,7 @@ def run(
             "survey": asdict(found),
             "advice": advice(found),
             "device": str(place),
-            "preset": chosen,
+            "preset": planned.preset,
             "advised_preset": advised.preset,
             "model": asdict(model),
             "training": asdict(training),
@@ -60,13 +63,13 @@ def run(
         print(f"note    {line}")
     print()
     print(f"device  {describe(place)}, {precision}")
-    print(f"preset  {chosen} (advised here: {advised.preset}; {advised.why})")
+    print(f"preset  {planned.preset} (advised here: {advised.preset}; {advised.why})")
     for part, count in model.parameter_table().items():
         print(f"        {part:<20}{count:>14,}")
     print(f"        {'parameters':<20}{plan.parameters:>14,}")
     print(f"memory  about {plan.memory_bytes / 2**30:.1f} GB")
     print(f"steps   {plan.steps:,} of {training.batch_size} x {model.block_size} characters")
     print(f"epochs  {plan.epochs:.1f} times through the train part, dropout {model.dropout:g}")
-    print(f"time    about {duration(plan.seconds)}, from timed steps")
+    print(f"time    about {duration(plan.seconds)}, from timed steps{sooner(training)}")
     print(harmless(f"start   {command(*train_words(request))}"))
     return 0

@@ -55,6 +55,11 @@ class TrainRequest:
                 "keep one of them",
             )
 
+    @property
+    def ends_at(self) -> float | None:
+        """When a time budget is over, in `time.monotonic`; None where there is none."""
+        return None if self.minutes is None else self.began + 60 * self.minutes
+
 
 def _checked(name: str, value: Any) -> Any:
     """Check the kind of a setting's value; a whole number may stand for a decimal one."""

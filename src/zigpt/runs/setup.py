@@ -21,7 +21,7 @@ from zigpt.runs.training_text import find_again, fingerprint
 from zigpt.training.advice import Advice, advise, be_patient, drop_out, evaluate_often_enough
 from zigpt.training.device import pick_device
 from zigpt.training.loop import TrainState
-from zigpt.training.plan import fit_to_seconds, make_plan, require_memory
+from zigpt.training.plan import FEWEST_STEPS, fit_to_seconds, make_plan, require_memory
 
 
 def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Event, None, Opened]:
@@ -33,27 +33,22 @@ def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Ev
     device = pick_device(request.device)
     reading = reading or read(request)
     source, corpus, ladder = reading.source, reading.corpus, reading.ladder
-    preset, why, model, training = decide_settings(request, corpus, device)
-    path = request.run or free_path(f"{source.name}-{preset}")
+    planned = decide(request, corpus, device)
+    path = request.run or free_path(f"{source.name}-{planned.preset}")
     require_free(path)
-    plan = make_plan(model, training, corpus, device)
-    ends_at = None
-    if request.minutes is not None:
-        ends_at = request.began + 60 * request.minutes
-        training = fit_to_seconds(training, ends_at - time.monotonic(), plan)
-        plan = plan.of(training)
-    model, training = suit_passes(request, preset, corpus, model, training)
     yield TextRead(source, corpus, reading.advice)
-    yield Planned(preset, why, model, training, device, plan)
-    if request.minutes is not None and plan.seconds > 60 * request.minutes:
-        yield Notice(f"{training.max_steps} steps, the fewest, take longer than was asked for")
+    yield planned
+    ends_at, is_shortest = request.ends_at, planned.plan.steps == FEWEST_STEPS
+    if ends_at and is_shortest and time.monotonic() + planned.plan.seconds > ends_at:
+        yield Notice(f"{FEWEST_STEPS} steps, the fewest, take longer than was asked for")
     yield LadderBuilt(ladder, corpus)
     text, prompt = fingerprint(source), _prompt(corpus)
+    model, training, preset = planned.model, planned.training, planned.preset
     record = RunRecord(model, training, text, ladder, prompt, preset, str(device), request.minutes)
     state = TrainState.initialise(model, training, device, corpus)
     while True:
         try:
-            return Opened(RunFolder.create(path, record), corpus, state, ends_at)
+            return Opened(RunFolder.create(path, record), corpus, state, request.ends_at)
         except RunBusyError:
             if request.run:
                 raise
@@ -88,45 +83,47 @@ def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
     return Opened(folder, corpus, state, ends_at)
 
 
-def decide_settings(
-    request: TrainRequest, corpus: Corpus, device: torch.device
-) -> tuple[PresetName, str, GPTConfig, TrainConfig]:
-    """Take a preset, or what suits the text and the device, and lay the settings over it.
-
-    Returns the name of the preset, why it was chosen (empty if a person did), and the settings.
+def decide(request: TrainRequest, corpus: Corpus, device: torch.device) -> Planned:
+    """Take a preset, or what suits text, device and time; lay the settings over it; time a step.
 
     Raises:
-        ConfigError: they are impossible.
+        ConfigError: the settings are impossible.
         TextError: the text is too short for them.
         OutOfMemoryError: they need more memory than this machine has.
     """
-    if request.preset == "auto":
-        precision = request.settings.get("precision", "auto")
-        advice = advise(corpus, device, request.minutes, precision)
-    else:
-        advice = Advice(request.preset, {}, "")
-    settings = {**advice.settings, **request.settings}
+    given = request.settings
+    preset, why, model, training = _choose(request, corpus, device)
+    plan = make_plan(model, training, corpus, device)
+    if request.ends_at is not None:
+        left = request.ends_at - time.monotonic()
+        training = fit_to_seconds(training, left, plan, given)
+        plan = plan.of(training)
+    if request.preset == "auto" and "dropout" not in given:
+        model = drop_out(model, training, corpus)
+    if preset != "seed" and "patience" not in given:
+        training = be_patient(training, corpus, model.block_size)
+    return Planned(preset, why, model, training, device, plan)
+
+
+def _choose(
+    request: TrainRequest, corpus: Corpus, device: torch.device
+) -> tuple[PresetName, str, GPTConfig, TrainConfig]:
+    given = request.settings
+    advice = (
+        Advice(request.preset, {}, "")
+        if request.preset != "auto"
+        else advise(corpus, device, request.minutes, given.get("precision", "auto"))
+    )
+    chosen = dict(advice.settings)
+    if not {"n_embd", "n_head"}.isdisjoint(given):  # one of auto's need not suit a person's other
+        chosen = {name: chosen[name] for name in chosen.keys() - {"n_embd", "n_head"}}
+    settings = {**chosen, **given}
     model, training = configure(corpus.tokenizer.vocab_size, advice.preset, settings)
     corpus.require(model.block_size)
     require_memory(model, training, device)
-    if advice.preset != "seed" and "eval_interval" not in settings:
+    if advice.preset != "seed" and "eval_interval" not in given:
         training = evaluate_often_enough(training, corpus, model.block_size)
     return advice.preset, advice.why, model, training
-
-
-def suit_passes(
-    request: TrainRequest,
-    preset: PresetName,
-    corpus: Corpus,
-    model: GPTConfig,
-    training: TrainConfig,
-) -> tuple[GPTConfig, TrainConfig]:
-    """Fit patience, and dropout where `auto` decides, to how often the text will be read."""
-    if request.preset == "auto" and "dropout" not in request.settings:
-        model = drop_out(model, training, corpus)
-    if preset != "seed" and "patience" not in request.settings:
-        training = be_patient(training, corpus, model.block_size)
-    return model, training
 
 
 def _prompt(corpus: Corpus) -> str:

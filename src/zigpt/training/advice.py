@@ -11,7 +11,6 @@ from zigpt.data.batches import Corpus
 from zigpt.gpt.config import GPTConfig, Precision, PresetName, TrainConfig
 from zigpt.training.device import describe, pick_precision, precision_name
 
-_USUAL_MINUTES = 3.0  # that the laptop preset takes on two cores with bfloat16
 _WITHOUT_BFLOAT16 = 0.6  # as many steps in the same time, about
 # Minutes of two cores with bfloat16 from which each choice is taken; measured at 0.15, 1, 3
 # and 15 (docs/record.md), so the limits in between are estimates.
@@ -22,12 +21,12 @@ _BY_MINUTES: tuple[tuple[float, PresetName, Mapping[str, Any]], ...] = (
     (8.0, "laptop", {"n_layer": 5, "n_head": 5, "n_embd": 160}),
     (30.0, "laptop", {"n_layer": 6, "n_head": 6, "n_embd": 192}),
 )
-_SMALL_TEXT = 50_000  # characters, or
+_SMALL_TEXT = 20_000  # characters, or
 _SMALL_SHARE = 50  # of them for each distinct one: fewer are learned by heart at once
-_SMALL_MODEL = {"n_embd": 64, "block_size": 32, "dropout": 0.3, "weight_decay": 0.3}
+_SMALL_MODEL = {"n_embd": 64, "block_size": 32, "weight_decay": 0.3}
 _PATIENT_PASSES = 8
 # Passes over the text from which so much dropout pays (docs/record.md).
-_DROPOUT_BY_PASSES = ((0, 0.0), (5, 0.1), (15, 0.2), (35, 0.3))
+_DROPOUT_BY_PASSES = ((0, 0.0), (8, 0.1), (15, 0.2), (35, 0.3))
 
 
 @dataclass(frozen=True)
@@ -45,23 +44,26 @@ def advise(
     """Choose a preset, and its settings, for a text, a device, a time budget and a precision."""
     length, vocab_size = len(corpus.train), corpus.tokenizer.vocab_size
     precision = pick_precision(device, wanted)
-    why = f"{length:,} characters, {vocab_size:,} distinct"
+    why = f"{length:,} characters to learn from, {vocab_size:,} distinct"
     if length < max(_SMALL_TEXT, _SMALL_SHARE * vocab_size):
-        return Advice("tiny", _SMALL_MODEL, f"{why}: too few for a larger model")
+        small = {**_SMALL_MODEL}
+        if 0 < corpus.largest_block_size < small["block_size"]:
+            small["block_size"] = corpus.largest_block_size
+        return Advice("tiny", small, f"{why}: too few for a larger model")
     if device.type == "cuda":
         return Advice("gpu", {}, f"{why}; a GPU")
-    time = _USUAL_MINUTES if minutes is None else minutes
-    asked = "" if minutes is None else f", {minutes:g} min"
-    machine = f"{describe(device)}, {precision_name(precision)}{asked}"
+    if minutes is None:
+        return Advice("laptop", {}, why)
     # In minutes of two cores with bfloat16.
     power = (
-        time
+        minutes
         * torch.get_num_threads()
         / 2
         * (1 if precision == torch.bfloat16 else _WITHOUT_BFLOAT16)
     )
     _, preset, settings = max(choice for choice in _BY_MINUTES if choice[0] <= power)
-    return Advice(preset, settings, f"{why}; {machine}")
+    time = f"{minutes:g} min of {describe(device)}, {precision_name(precision)}"
+    return Advice(preset, settings, f"{why}; {time}")
 
 
 def evaluate_often_enough(config: TrainConfig, corpus: Corpus, block_size: int) -> TrainConfig:

@@ -6,7 +6,9 @@ Time is not guessed but measured, on a few steps of the same model, which are th
 import math
 import os
 import time
+from collections.abc import Container
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -135,25 +137,28 @@ def _total_memory(device: torch.device) -> float:
     return math.inf  # not reported on Windows
 
 
-def fit_to_seconds(config: TrainConfig, seconds: float, plan: Plan) -> TrainConfig:
+def fit_to_seconds(
+    config: TrainConfig, seconds: float, plan: Plan, given: Container[str] = ()
+) -> TrainConfig:
     """Choose the number of steps that fills a time budget, and fit the schedule to it.
 
-    `plan` has the time of a step and of an evaluation.
+    `plan` has the time of a step and of an evaluation. Settings that are `given` stay as they are.
     """
     # One evaluation every eval_interval steps and at both ends, but ten, if there is time for them.
     evaluation, step = plan.seconds_per_evaluation, plan.seconds_per_step
     spaced = (seconds - 2 * evaluation) / (step + evaluation / config.eval_interval)
     ten = (seconds - 11 * evaluation) / step
     fewer = (seconds - 2 * evaluation) / (step * (1 + 1 / _TIMES_EVALUATION))
-    steps = max(FEWEST_STEPS, int(min(spaced, max(ten, fewer))))
+    most = spaced if "eval_interval" in given else min(spaced, max(ten, fewer))
+    steps = max(FEWEST_STEPS, int(most))
     interval = max(-(-steps // 10), math.ceil(_TIMES_EVALUATION * evaluation / step))
-    return replace(
-        config,
-        max_steps=steps,
-        warmup_steps=min(config.warmup_steps, steps // 10),
-        decay_steps=steps * config.decay_steps // config.max_steps,
-        eval_interval=min(config.eval_interval, interval),
-    )
+    fitted: dict[str, Any] = {
+        "max_steps": steps,
+        "warmup_steps": min(config.warmup_steps, steps // 10),
+        "decay_steps": steps * config.decay_steps // config.max_steps,
+        "eval_interval": min(config.eval_interval, interval),
+    }
+    return replace(config, **{name: fitted[name] for name in fitted if name not in given})
 
 
 def move_end(config: TrainConfig, step: int, steps_left: int) -> TrainConfig:

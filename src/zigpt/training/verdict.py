@@ -22,7 +22,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`word` is learning, underfit or overfit since a step; the rest says why, and what to try."""
+    """`word`: learning, underfit, overfit since a step, untrained; then why, and what to try."""
 
     word: str
     why: str
@@ -50,6 +50,14 @@ def judge(points: Sequence[Point], ladder: Ladder) -> Verdict:
     first, last = points[0], points[-1]
     best = min(points, key=lambda point: point.val_loss)
     beaten = ladder.beaten(best.val_loss)
+    rose = last.train_loss > first.train_loss + _NOISE
+    if best.step == 0 < last.step:
+        return Verdict(
+            "untrained",
+            f"the validation loss was never below the {best.val_loss:.3f} before the first step, "
+            "so the model as it was then is kept",
+            "Lower `learning_rate`" if rose else "More text or a smaller model would help",
+        )
     if last.val_loss > best.val_loss + _NOISE and last.train_loss < best.train_loss:
         return Verdict(
             f"overfit since step {best.step}",
@@ -66,7 +74,7 @@ def judge(points: Sequence[Point], ladder: Ladder) -> Verdict:
             "underfit",
             f"the validation loss of {best.val_loss:.3f} {passed}",
             "Lower `learning_rate`"
-            if last.train_loss > first.train_loss + _NOISE
+            if rose
             else "Train longer with a higher `max_steps`, or raise `learning_rate`",
         )
     earlier = [point for point in points if point.step <= 0.8 * last.step] or [first]
