@@ -60,7 +60,17 @@ def test_a_plan_is_arithmetic_over_the_measured_step(measured):
     # An evaluation scores 320 train and all 200 validation characters, forwards only: a third of
     # a step's work.
     assert plan.seconds_per_evaluation == pytest.approx(0.75 / 3 * (320 + 200) / 64)
-    assert plan.seconds == pytest.approx(100 * 0.75 + 6 * plan.seconds_per_evaluation)
+    # The exact loss scores the 200 once; a second is left for the picture and the last text.
+    assert plan.seconds_at_end == pytest.approx(0.75 / 3 * 200 / 64 + 1)
+    at_intervals = 6 * plan.seconds_per_evaluation
+    assert plan.seconds == pytest.approx(100 * 0.75 + at_intervals + plan.seconds_at_end)
+
+
+def test_the_end_is_part_of_the_time(measured):
+    measured(0.01)
+    plan = make_plan(MODEL, TRAINING, TEXT, CPU)
+    config = fit_to_seconds(TRAINING, 3.0, plan)
+    assert 2.5 < plan.of(config).seconds <= 3.0
 
 
 def test_no_more_characters_are_scored_than_the_text_has(measured):

@@ -7,12 +7,11 @@ from dataclasses import replace
 from zigpt.data.batches import Corpus
 from zigpt.gpt.config import TrainConfig
 from zigpt.training.loop import FINAL_CHARS, TrainState, split_loss
-from zigpt.training.plan import FEWEST_STEPS, move_end
+from zigpt.training.plan import FEWEST_STEPS, PICTURE, move_end
 
 _TOLERANCE = 0.02  # of all steps: a smaller change is not worth a checkpoint
 _EVALUATION_STEPS = 5  # then, between two evaluations, take as long as this many of them
 _CHARS_AT_END = 900  # written after the last step: a sample, and the text of the best model
-_PICTURE = 1.0  # seconds for loss.png and for leaving
 
 
 class Pacer:
@@ -39,7 +38,7 @@ class Pacer:
         self._step, self._since = state.step, now
         if self._final_seconds is None:
             self._final_seconds = _time_final_loss(state, corpus)
-        left = self._ends_at - now - self._final_seconds - _PICTURE
+        left = self._ends_at - now - self._final_seconds - PICTURE
         left -= self.seconds_per_char * _CHARS_AT_END + evaluation_seconds  # the last evaluation
         interval = config.eval_interval
         if evaluation_seconds > interval * per_step:  # steps are quicker than expected

@@ -17,12 +17,13 @@ from zigpt.errors import OutOfMemoryError
 from zigpt.gpt.attention import weights_kept
 from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.training.device import micro_batch_size, pick_precision
-from zigpt.training.loop import TrainState, train_step
+from zigpt.training.loop import FINAL_CHARS, TrainState, train_step
 
 _PROGRAM_BYTES = 400 << 20  # Python and torch themselves
 _WINDOW_BYTES = 16  # for each character of a batch: its position in the text, and its id
 _LAYER_COPIES = 20  # vectors of width C kept per position and layer for the backward pass
 _FORWARD_SHARE = 1 / 3  # of a step's arithmetic: the backward pass has twice as much
+PICTURE = 1.0  # seconds for loss.png, the last text and for leaving
 FEWEST_STEPS = 10  # of a training run, however short its time
 _TIMES_EVALUATION = 4  # as long as an evaluation, at least, the steps between two should take
 
@@ -38,6 +39,7 @@ class Plan:
     seconds_per_step: float
     evaluations: int  # of the train and validation loss
     seconds_per_evaluation: float
+    seconds_at_end: float = 0.0  # for the exact loss, the picture and the last text
 
     def of(self, config: TrainConfig) -> "Plan":
         """Plan another number of steps and evaluations, each as long as here."""
@@ -50,8 +52,9 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """The time of the whole training."""
-        return self.steps * self.seconds_per_step + self.evaluations * self.seconds_per_evaluation
+        """The time of the whole training, and of what comes after its last step."""
+        evaluating = self.evaluations * self.seconds_per_evaluation
+        return self.steps * self.seconds_per_step + evaluating + self.seconds_at_end
 
 
 def make_plan(model: GPTConfig, config: TrainConfig, corpus: Corpus, device: torch.device) -> Plan:
@@ -59,6 +62,7 @@ def make_plan(model: GPTConfig, config: TrainConfig, corpus: Corpus, device: tor
     per_step = time_step(model, config, corpus, device)
     chars_per_step = config.batch_size * model.block_size
     scored = sum(min(config.eval_chars, len(ids)) for ids in (corpus.train, corpus.validation))
+    per_scored_char = per_step * _FORWARD_SHARE / chars_per_step
     return Plan(
         parameters=model.n_parameters,
         memory_bytes=memory_bytes(model, config, device),
@@ -66,7 +70,8 @@ def make_plan(model: GPTConfig, config: TrainConfig, corpus: Corpus, device: tor
         epochs=config.max_steps * chars_per_step / len(corpus.train),
         seconds_per_step=per_step,
         evaluations=_evaluations(config),
-        seconds_per_evaluation=per_step * _FORWARD_SHARE * scored / chars_per_step,
+        seconds_per_evaluation=per_scored_char * scored,
+        seconds_at_end=per_scored_char * min(FINAL_CHARS, len(corpus.validation)) + PICTURE,
     )
 
 
@@ -142,10 +147,11 @@ def fit_to_seconds(
 ) -> TrainConfig:
     """Choose the number of steps that fills a time budget, and fit the schedule to it.
 
-    `plan` has the time of a step and of an evaluation. Settings that are `given` stay as they are.
+    `plan` has the times of a step, an evaluation and the end. What is `given` stays as it is.
     """
     # One evaluation every eval_interval steps and at both ends, but ten, if there is time for them.
     evaluation, step = plan.seconds_per_evaluation, plan.seconds_per_step
+    seconds -= plan.seconds_at_end
     spaced = (seconds - 2 * evaluation) / (step + evaluation / config.eval_interval)
     ten = (seconds - 11 * evaluation) / step
     fewer = (seconds - 2 * evaluation) / (step * (1 + 1 / _TIMES_EVALUATION))
