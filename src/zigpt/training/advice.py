@@ -26,7 +26,7 @@ _SMALL_SHARE = 50  # of them for each distinct one: fewer are learned by heart a
 _SMALL_MODEL = {"n_embd": 64, "block_size": 32, "weight_decay": 0.3}
 _PATIENT_PASSES = 8
 # Passes over the text from which so much dropout pays (docs/record.md).
-_DROPOUT_BY_PASSES = ((0, 0.0), (8, 0.1), (15, 0.2), (35, 0.3))
+_DROPOUT_BY_PASSES = ((0, 0.0), (7, 0.1), (15, 0.2), (35, 0.3))
 
 
 @dataclass(frozen=True)
