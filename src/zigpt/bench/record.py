@@ -96,12 +96,11 @@ def _mean(seconds: Sequence[float | None]) -> str:
     return f"{statistics.mean(known):.1f}" if len(known) == len(seconds) else ""
 
 
-def _row(name: str, losses: Sequence[float], *seconds: str) -> str:
+def _row(name: str, losses: Sequence[float], seconds: str = "", to_goal: str = "") -> str:
     """Mean, standard deviation (of several), bits, extremes."""
     mean, spread = statistics.mean(losses), ""
     if len(losses) > 1:
         spread = f"{statistics.stdev(losses):.4f}"
     cells = [f"{mean:.4f}", spread, f"{mean / _NATS_PER_BIT:.4f}"]
     cells += [f"{extreme:.4f}" for extreme in (min(losses), max(losses))]
-    whole, to_goal = seconds or ("", "")
-    return f"  {name:<42}" + "".join(f"{cell:>10}" for cell in [*cells, whole]) + f"{to_goal:>15}"
+    return f"  {name:<42}" + "".join(f"{cell:>10}" for cell in [*cells, seconds]) + f"{to_goal:>15}"

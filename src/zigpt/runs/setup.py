@@ -99,7 +99,7 @@ def decide(request: TrainRequest, corpus: Corpus, device: torch.device) -> Plann
         training = fit_to_seconds(training, left, plan, given)
         plan = plan.of(training)
     if request.preset == "auto" and "dropout" not in given:
-        model = drop_out(model, training, corpus)
+        model = drop_out(model, plan.epochs)
     if preset != "seed" and "patience" not in given:
         training = be_patient(training, corpus, model.block_size)
     return Planned(preset, why, model, training, device, plan)
@@ -109,15 +109,13 @@ def _choose(
     request: TrainRequest, corpus: Corpus, device: torch.device
 ) -> tuple[PresetName, str, GPTConfig, TrainConfig]:
     given = request.settings
-    advice = (
-        Advice(request.preset, {}, "")
-        if request.preset != "auto"
-        else advise(corpus, device, request.minutes, given.get("precision", "auto"))
-    )
-    chosen = dict(advice.settings)
-    if not {"n_embd", "n_head"}.isdisjoint(given):  # one of auto's need not suit a person's other
-        chosen = {name: chosen[name] for name in chosen.keys() - {"n_embd", "n_head"}}
-    settings = {**chosen, **given}
+    if request.preset == "auto":
+        advice = advise(corpus, device, request.minutes, given.get("precision", "auto"))
+    else:
+        advice = Advice(request.preset, {}, "")
+    settings = {**advice.settings, **given}
+    if "n_embd" in given and "n_head" not in given:
+        settings.pop("n_head", None)  # what auto takes need not divide a person's width
     model, training = configure(corpus.tokenizer.vocab_size, advice.preset, settings)
     corpus.require(model.block_size)
     require_memory(model, training, device)

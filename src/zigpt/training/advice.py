@@ -43,7 +43,6 @@ def advise(
 ) -> Advice:
     """Choose a preset, and its settings, for a text, a device, a time budget and a precision."""
     length, vocab_size = len(corpus.train), corpus.tokenizer.vocab_size
-    precision = pick_precision(device, wanted)
     why = f"{length:,} characters to learn from, {vocab_size:,} distinct"
     if length < max(_SMALL_TEXT, _SMALL_SHARE * vocab_size):
         small = {**_SMALL_MODEL}
@@ -54,6 +53,7 @@ def advise(
         return Advice("gpu", {}, f"{why}; a GPU")
     if minutes is None:
         return Advice("laptop", {}, why)
+    precision = pick_precision(device, wanted)
     # In minutes of two cores with bfloat16.
     power = (
         minutes
@@ -72,9 +72,8 @@ def evaluate_often_enough(config: TrainConfig, corpus: Corpus, block_size: int) 
     return replace(config, eval_interval=max(1, min(config.eval_interval, quarter)))
 
 
-def drop_out(model: GPTConfig, config: TrainConfig, corpus: Corpus) -> GPTConfig:
+def drop_out(model: GPTConfig, passes: float) -> GPTConfig:
     """Drop more, the more often the text is read: what is read often is learned by heart."""
-    passes = config.max_steps / _steps_in_pass(config, corpus, model.block_size)
     _, dropout = max(choice for choice in _DROPOUT_BY_PASSES if choice[0] <= passes)
     return replace(model, dropout=max(model.dropout, dropout))
 
