@@ -1,5 +1,7 @@
 """What most tests share: a tiny model, a small text, single-threaded torch."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
@@ -12,6 +14,7 @@ from zigpt.gpt.model import GPT
 # A deadline for a property would be a timed test, and these machines are noisy.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
+os.environ["ZIGPT_LANG"] = "en"  # whatever the locale of this machine
 torch.set_num_threads(1)  # tests run side by side; two threads each would only wait for each other
 
 

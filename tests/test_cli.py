@@ -417,7 +417,7 @@ def test_where_nothing_is_near_nothing_is_guessed(refused):
     assert refused("train", "--zzz", "3")[3] == f"fix: see {program()} train --help"
 
 
-@pytest.mark.parametrize("name", commands.zigpt.commands)
+@pytest.mark.parametrize("name", commands.command_line().commands)
 def test_each_command_takes_what_the_command_line_gives_it(name):
     run = import_module(f"zigpt.cli.{name}").run
     named = {
@@ -425,7 +425,9 @@ def test_each_command_takes_what_the_command_line_gives_it(name):
         for part in inspect.signature(run).parameters.values()
         if part.kind != part.VAR_KEYWORD
     }
-    given = {param.name for param in commands.zigpt.commands[name].params}
+    given = {
+        param.name for param in commands.command_line().commands[name].params if param.expose_value
+    }
     settings = {
         field.name for config in (GPTConfig, TrainConfig, SampleConfig) for field in fields(config)
     }
@@ -492,7 +494,7 @@ def test_help_shows_options_in_groups_and_what_each_preset_sets(monkeypatch, cap
     head, *rows = [line.split() for line in out[out.index("What is left out") :].splitlines()[1:]]
     assert head == list(PRESETS)
     table = {row[0]: dict(zip(PRESETS, row[1:], strict=True)) for row in rows}
-    helps = {param.name: param.help for param in commands.zigpt.commands["train"].params}
+    helps = {param.name: param.help for param in commands.command_line().commands["train"].params}
     for preset in PRESETS:
         model, training = configure(65, preset, {})
         for name, value in (asdict(model) | asdict(training)).items():
@@ -574,7 +576,7 @@ def test_a_run_on_the_default_text_finds_it_again_whatever_has_come_since(
     assert main(["train", "--resume", "--run", "run", "--max-steps", "5"]) == 0
 
 
-def _no_network(url, sha256):
+def _no_network(url, sha256, notify):
     raise ConnectionError
 
 

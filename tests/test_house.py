@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import zigpt
-from zigpt.cli.commands import zigpt as program
+from zigpt.cli.commands import command_line
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(zigpt.__file__).parent
@@ -93,7 +93,7 @@ def test_what_is_read_first_stays_an_afternoon():
 
 def test_only_the_command_line_spells_its_options():
     """Other rooms name a setting in backquotes; `cli/spelling.py` shows it as the option."""
-    options = [option for command in program.commands.values() for option in command.params]
+    options = [option for command in command_line().commands.values() for option in command.params]
     spelled = {spelling for option in options for spelling in option.opts}
     assert {"--run", "--n-layer", "--top-k"} <= spelled
     # The benchmark types commands itself, to time them as a person does.

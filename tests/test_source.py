@@ -2,6 +2,7 @@ import hashlib
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -291,6 +292,21 @@ def test_a_download_with_the_wrong_hash_is_discarded(tmp_path: Path, cache: Path
         "using the Python language reference",
     )
     assert not list(cache.iterdir())
+
+
+def test_a_server_that_never_answers_is_given_up_and_was_announced(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zigpt.data.source._PATIENCE", 0.3)
+    announced: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/play.txt"
+        source = default_text(tmp_path, url, PLAY_SHA256, announced.append)
+    assert announced == ["no text given: looking for Tiny Shakespeare (1 MB) on the network"]
+    assert source.notices == (
+        "no text given and Tiny Shakespeare could not be downloaded (TimeoutError): "
+        "using the Python language reference",
+    )
 
 
 @pytest.mark.parametrize("where", [NOWHERE, "no address at all", "missing page"])

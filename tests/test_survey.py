@@ -197,12 +197,12 @@ def test_a_healthy_text_needs_no_advice() -> None:
         ),
         (
             {"unseen_in_train": tuple("abc")},
-            "3 characters in the validation split only: what the train split lacks cannot be "
+            "characters in the validation split only: 3; what the train split lacks cannot be "
             "learned",
         ),
         (
             {"unseen_in_train": ("a",)},
-            "1 character in the validation split only: what the train split lacks cannot be "
+            "characters in the validation split only: 1; what the train split lacks cannot be "
             "learned",
         ),
         (
@@ -211,12 +211,12 @@ def test_a_healthy_text_needs_no_advice() -> None:
         ),
         (
             {"overlap": 0.12},
-            "12 % of the validation split also occurs in the train split: the validation loss "
+            "12% of the validation split also occurs in the train split: the validation loss "
             "will flatter the model",
         ),
         (
             {"repeated": 0.5},
-            "50 % of the text repeats an earlier passage word for word: the model will memorise "
+            "50% of the text repeats an earlier passage word for word: the model will memorise "
             "these passages",
         ),
     ],
@@ -231,8 +231,8 @@ def test_a_partial_search_is_reported_and_its_shares_are_lower_bounds() -> None:
         "only 1,000,000 of 60,000,000 characters were searched for repeated passages: a copy far "
         "from the original may be missed"
     )
-    assert lines[1].startswith("at least 12 % of the validation split")
-    assert lines[2].startswith("at least 20 % of the text")
+    assert lines[1].startswith("at least 12% of the validation split")
+    assert lines[2].startswith("at least 20% of the text")
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,25 @@ def test_no_path_leads_out_of_the_pages_own_files(server):
         assert b"import" not in body
 
 
+def test_a_refusal_is_in_the_language_that_the_page_asks_for(server):
+    question = {"at": None, "text": ""}
+    for language, sentence in (
+        ("en", "the model reads 1 to 8 characters, not 0"),
+        ("zh", "模型一次读 1 到 8 个字符，不能读 0 个"),
+        (None, "the model reads 1 to 8 characters, not 0"),
+    ):
+        path = "/api/window/predictions"
+        status, _, answer = server.ask("POST", path, question, Accept_Language=language)
+        assert (status, json.loads(answer)["error"]) == (422, sentence)
+
+
+def test_what_the_worker_refuses_is_in_that_language_too(server):
+    body = {**PARAMETERS, "at": None, "prompt": "龘"}
+    status, _, answer = server.ask("POST", "/api/write", body, Accept_Language="zh-CN")
+    assert status == 422
+    assert json.loads(answer)["error"].startswith("不在这个模型的")
+
+
 def test_a_dawdling_client_is_disconnected(server):
     head = f"POST /api/write HTTP/1.1\r\nHost: {server.host}\r\n"
     beginnings = [b"", b"G", head.encode(), f"{head}Content-Length: 100\r\n\r\n{{".encode()]

@@ -13,14 +13,42 @@
     └── OutOfMemoryError       7  the settings need more memory than there is
 
 A setting stands in backquotes under its Python name, like `n_layer`; the command line shows it as
-an option. This module imports nothing of the project.
+an option.
 """
 
 import re
 from collections.abc import Sequence
 
+from zigpt.language import mark, tr
+
 _LONGEST = 1500  # characters of a line; naming every setting at once takes a thousand
 _LONG_NUMBER = re.compile(r"(\d{12})\d{12,}")  # no setting takes so many digits
+# What operating systems say most often; anything else stays in their words.
+_REASONS = (
+    mark("No such file or directory"),
+    mark("Permission denied"),
+    mark("Operation not permitted"),
+    mark("No space left on device"),
+    mark("Disk quota exceeded"),
+    mark("File too large"),
+    mark("Read-only file system"),
+    mark("Input/output error"),
+    mark("Is a directory"),
+    mark("Not a directory"),
+    mark("File exists"),
+    mark("File name too long"),
+    mark("Too many open files"),
+    mark("Too many levels of symbolic links"),
+    mark("Address already in use"),
+    mark("Cannot assign requested address"),
+    mark("Cannot allocate memory"),
+)
+
+
+def reason(error: OSError) -> str:
+    """Say what the operating system gives as the reason."""
+    given = error.strerror or str(error) or type(error).__name__
+    return tr(given) if given in _REASONS else given
 
 
 class ZigptError(Exception):
@@ -40,7 +68,8 @@ class ZigptError(Exception):
         )
 
     def __str__(self) -> str:
-        return f"{self.what}\nwhy: {self.why}\nfix: {self.fix}"
+        why, fix = tr("why: {why}", why=self.why), tr("fix: {fix}", fix=self.fix)
+        return f"{self.what}\n{why}\n{fix}"
 
 
 class UsageError(ZigptError, ValueError):
@@ -56,7 +85,9 @@ class ConfigError(UsageError):
         self.problems = tuple(problems)
         count = len(self.problems)
         super().__init__(
-            f"impossible settings: {count} problem{'s' if count > 1 else ''}",
+            tr("impossible settings: 1 problem")
+            if count == 1
+            else tr("impossible settings: {count} problems", count=count),
             "; ".join(_LONG_NUMBER.sub(r"\1…", problem) for problem, _ in self.problems),
             "; ".join(remedy for _, remedy in self.problems),
         )
@@ -73,7 +104,8 @@ class TextMovedError(TextError):
 
     def or_type(self, command: str) -> "TextMovedError":
         """Add a command that takes the text from another place."""
-        return TextMovedError(self.what, self.why, f"{self.fix}, or name it: {command}")
+        fix = tr("{fix}, or name it: {command}", fix=self.fix, command=command)
+        return TextMovedError(self.what, self.why, fix)
 
 
 class VocabularyError(TextError):

@@ -12,12 +12,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from zigpt.errors import StorageError
+from zigpt.errors import StorageError, reason
+from zigpt.language import mark, tr
 
 _WINDOWS = os.name == "nt"
 _BESIDE = ".zigpt-tmp"  # suffix of a name that does not count yet, or no longer
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
-_FIX = (
+_FIX = mark(
     "free some space, or choose a folder you may write to as `run`; what was saved before is intact"
 )
 _PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds: on Windows a file may be held for a moment
@@ -80,11 +81,12 @@ def storage_errors(path: Path, size: int = 0, fix: str = _FIX) -> Iterator[None]
     try:
         yield
     except OSError as error:
-        why = error.strerror or str(error)
+        why = reason(error)
         if error.errno in _FULL:
-            needed = f"{_megabytes(size)} needed, " if size else ""
-            why += f": {needed}{_megabytes(free_bytes(path))} free"
-        raise StorageError(f"cannot write {path}", why, fix) from error
+            free = tr("{megabytes} free", megabytes=_megabytes(free_bytes(path)))
+            needed = tr("{megabytes} needed, ", megabytes=_megabytes(size)) if size else ""
+            why += f": {needed}{free}"
+        raise StorageError(tr("cannot write {path}", path=path), why, tr(fix)) from error
 
 
 def free_bytes(path: Path) -> int:

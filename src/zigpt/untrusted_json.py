@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from zigpt.language import tr
+
 LARGEST = 16 << 20  # bytes; all of Unicode takes 3 million, 100,000 file names 6 to 10 million
 _MOST_PARTS = 40_000  # lists and objects; a model of 1,000 layers has 36,000
 
@@ -19,9 +21,9 @@ def require_modest(data: bytes) -> None:
         ValueError: it is too large, or made of too many parts.
     """
     if len(data) > LARGEST:
-        raise ValueError(f"its JSON has more than {LARGEST:,} bytes")
+        raise ValueError(tr("its JSON has more than {most:,} bytes", most=LARGEST))
     if data.count(b"[") + data.count(b"{") > _MOST_PARTS:
-        raise ValueError(f"its JSON has more than {_MOST_PARTS:,} lists and objects")
+        raise ValueError(tr("its JSON has more than {most:,} lists and objects", most=_MOST_PARTS))
 
 
 def parse(data: bytes) -> Any:
@@ -34,7 +36,7 @@ def parse(data: bytes) -> Any:
     try:
         return json.loads(data)
     except RecursionError:
-        raise ValueError("its JSON is nested too deep") from None
+        raise ValueError(tr("its JSON is nested too deep")) from None
 
 
 def read_file(path: Path) -> bytes:

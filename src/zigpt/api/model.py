@@ -15,6 +15,7 @@ from zigpt.generate.loop import generate_text
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.gpt.config import GPTConfig, SampleConfig
 from zigpt.gpt.model import GPT
+from zigpt.language import tr
 from zigpt.runs.paths import LOSS_PICTURE
 from zigpt.tokenizers.base import Tokenizer
 from zigpt.training.device import pick_device
@@ -167,9 +168,9 @@ class Model:
         """
         if kind not in FORMATS:
             raise UsageError(
-                f"there is no `kind` of file called {kind!r}",
-                f"a model can be exported as {', '.join(FORMATS)}",
-                f'try `kind` "{next(iter(FORMATS))}"',
+                tr("there is no `kind` of file called {kind!r}", kind=kind),
+                tr("a model can be exported as {formats}", formats=", ".join(FORMATS)),
+                tr('try `kind` "{format}"', format=next(iter(FORMATS))),
             )
         FORMATS[kind].write(Path(path), self._saved.to_file())
 
@@ -189,22 +190,24 @@ class Model:
 def _require_at_least(least: int, name: str, value: int) -> None:
     if value < least:
         raise UsageError(
-            f"`{name}` cannot be {value}", f"it must be {least} or more", f"raise `{name}`"
+            tr("`{name}` cannot be {value}", name=name, value=value),
+            tr("it must be {least} or more", least=least),
+            tr("raise `{name}`", name=name),
         )
 
 
 def _require_length(text: str, least: int, most: int | None = None) -> None:
     if len(text) < least:
         raise UsageError(
-            f"a `text` of {len(text)} characters is too short",
-            f"it takes at least {least}",
-            "give a longer `text`",
+            tr("a `text` of {count} characters is too short", count=len(text)),
+            tr("it takes at least {least}", least=least),
+            tr("give a longer `text`"),
         )
     if most is not None and len(text) > most:
         raise UsageError(
-            f"a `text` of {len(text):,} characters is too long to be read at once",
-            f"this model takes at most {most:,}",
-            f"give `text` a piece of it, such as text[-{most}:]",
+            tr("a `text` of {count:,} characters is too long to be read at once", count=len(text)),
+            tr("this model takes at most {most:,}", most=most),
+            tr("give `text` a piece of it, such as text[-{most}:]", most=most),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from zigpt.api.model import Model, as_html, load
 from zigpt.errors import UsageError
+from zigpt.language import tr
 from zigpt.runs.events import Evaluated, Finished, Opened, Stepped, Stopped, Trained
 from zigpt.runs.paths import LOSS_PICTURE
 from zigpt.runs.request import Preset, TrainRequest
@@ -83,11 +84,7 @@ def train(
     """
     texts = _texts(text)
     if not (texts or resume):
-        raise UsageError(
-            "there is no `text` to train on",
-            f"{text!r:.40} is neither a text nor the path of one",
-            "give a `text`, or `resume` a `run`",
-        )
+        raise _no_text(text)
     where = None if run is None else Path(run)
     request = TrainRequest(texts, preset, settings, where, minutes, device, resume)
     with (
@@ -105,11 +102,21 @@ def train(
                 case Trained() if signals.obey_at_once():
                     break
                 case Finished():
-                    return Run(path, event.loss, str(event.verdict or "no metrics to judge by"))
+                    return Run(path, event.loss, str(event.verdict or tr("no metrics to judge by")))
                 case Stopped():
                     break
     again = f"zigpt.train(run={str(path)!r}, resume=True)"
-    raise KeyboardInterrupt(f"everything is saved in {path}; {again} continues it")
+    raise KeyboardInterrupt(
+        tr("everything is saved in {path}; {command} continues it", path=path, command=again)
+    )
+
+
+def _no_text(given: object) -> UsageError:
+    return UsageError(
+        tr("there is no `text` to train on"),
+        tr("{text!r:.40} is neither a text nor the path of one", text=given),
+        tr("give a `text`, or `resume` a `run`"),
+    )
 
 
 def _texts(text: str | Path | Sequence[str | Path] | None) -> tuple[Path, ...]:

@@ -21,8 +21,10 @@ from zigpt.bench.rounds import Comparison, shown
 from zigpt.bench.saving import measure_saving
 from zigpt.bench.speed import measure_start, measure_text, measure_training, measure_writing
 from zigpt.cli.commands import BenchPart
+from zigpt.cli.describe import describe_device
 from zigpt.cli.screen import Screen
 from zigpt.errors import UsageError
+from zigpt.language import tr
 from zigpt.runs.paths import free_path
 from zigpt.runs.preflight import require_free
 from zigpt.runs.request import TrainRequest
@@ -68,7 +70,14 @@ def run(
     keep_freed_memory()  # as a training run does
     screen = Screen(on_stderr=as_json)
     report = _Report(path, where, rounds)
-    screen.say(f"{report.machine}; each contender {rounds} times, in turn", "")
+    screen.say(
+        tr(
+            "{machine}; each contender {count} times, in turn",
+            machine=report.machine,
+            count=rounds,
+        ),
+        "",
+    )
     measures: Mapping[BenchPart, _Part] = {**_PARTS, "saving": partial(measure_saving, path)}
     for part in parts or (part for part in measures if part != "gpu"):
         if part in measures:
@@ -86,7 +95,8 @@ def run(
             _record(screen, report, _choices(parts, minutes), device)
         except subprocess.CalledProcessError as error:
             return error.returncode  # why is on stderr already
-    screen.say(f"in {path}: {', '.join(sorted(file.name for file in path.iterdir()))}")
+    files = ", ".join(sorted(file.name for file in path.iterdir()))
+    screen.say(tr("in {run}: {files}", run=path, files=files))
     if as_json:
         print(report.text())
     return 0
@@ -99,9 +109,9 @@ def _checked(parts: Sequence[BenchPart], rounds: int | None, minutes: Sequence[f
         return 5 if parts and {*parts} <= {"record", "gpu"} else 3
     if rounds < 1:
         raise UsageError(
-            f"--rounds {rounds} measures nothing",
-            "every contender needs at least one repetition",
-            "try --rounds 3",
+            tr("--rounds {rounds} measures nothing", rounds=rounds),
+            tr("every contender needs at least one repetition"),
+            tr("try --rounds 3"),
         )
     return rounds
 
@@ -113,10 +123,22 @@ def _choices(parts: Sequence[BenchPart], minutes: Sequence[float]) -> Choices:
 
 
 def _record(screen: Screen, report: "_Report", choices: Choices, device: str) -> None:
-    screen.say(f"{report.rounds} seeds each: {', '.join(choices)}; kept in {report.folder}", "")
+    screen.say(
+        tr(
+            "{count} seeds each: {names}; kept in {folder}",
+            count=report.rounds,
+            names=", ".join(choices),
+            folder=report.folder,
+        ),
+        "",
+    )
     for trained in measure_record(report.folder, choices, report.rounds, device):
-        which = f"{trained.name}, seed {trained.seed}"
-        screen.say(f"{which}: loss {trained.loss:.4f} after {trained.seconds:.1f} s")
+        screen.say(
+            tr(
+                "{run.name}, seed {run.seed}: loss {run.loss:.4f} after {run.seconds:.1f} s",
+                run=trained,
+            )
+        )
         report.add_trained(trained)
     screen.say("", *record_lines(report.trained), "")
 
@@ -125,14 +147,13 @@ class _Report:
     """What has been measured so far, in bench.json after each part: some of it takes minutes."""
 
     def __init__(self, path: Path, device: torch.device, rounds: int) -> None:
-        precision = precision_name(pick_precision(device))
-        self.machine = f"{describe(device)}, {precision}"
+        self.machine = describe_device(device, "auto")
         self.folder, self.rounds = path, rounds
         self._content: dict[str, Any] = {
             "zigpt": __version__,
             "torch": torch.__version__,
             "machine": f"{platform.machine()} {platform.system()}, {describe(device)}",
-            "precision": precision,
+            "precision": precision_name(pick_precision(device)),
             "rounds": rounds,
             "comparisons": [],
             "growth": None,

@@ -7,8 +7,9 @@ import click
 
 from zigpt import __version__
 from zigpt.cli.options import argument, choice, option, preset_settings, preset_table, settings
-from zigpt.cli.parser import Choice, Command, Group
+from zigpt.cli.parser import Choice, Command, Group, lang_option
 from zigpt.gpt.config import GPTConfig, SampleConfig, TrainConfig
+from zigpt.language import tr
 from zigpt.runs.request import Preset
 
 BenchPart = Literal[
@@ -16,185 +17,245 @@ BenchPart = Literal[
 ]
 UNKNOWN = ("error", "drop", "replace")  # as in zigpt.tokenizers, which loads NumPy
 
-_TEXTS = argument(
-    "texts",
-    "[TEXT]...",
-    "files, or a folder of them; none: input.txt, or else a default text",
-    nargs=-1,
-)
-_PATH = argument("path", "RUN", "run folder, or a model.safetensors alone")
-_DEVICE = option("--device", "auto, cpu, cuda, cuda:1 or mps", metavar="NAME", default="auto")
-_JSON = option("--json as_json", "print one JSON object instead", is_flag=True)
-_UNKNOWN = choice("--unknown", "what to do with unseen characters", UNKNOWN)
-_PRESET = choice(
-    "--preset", "a tested set of defaults; auto: by text, device and time", get_args(Preset)
-)
-_MINUTES = option("--minutes", "fit the number of steps to this time", type=float)
-_SETTINGS = {"Model": [*preset_settings(GPTConfig)], "Training": [*preset_settings(TrainConfig)]}
 
-
-def _folder(help: str) -> click.Option:
-    return option("--run folder", help, type=Path, metavar="DIR")
-
-
-_TRAIN = Command(
-    "train",
-    "Train a model on a text and watch it learn.",
-    [_TEXTS],
-    {
-        "Text and run": [
-            _PRESET,
-            _folder("run folder; none: runs/<text>-<preset>"),
-            _MINUTES,
-            _DEVICE,
-            option("--resume", "resume the run given by --run, or the newest", is_flag=True),
-        ],
-        **_SETTINGS,
-    },
-    epilog=preset_table(),
-)
-_SAMPLE = Command(
-    "sample",
-    "Let a model write. The text alone goes to stdout.",
-    [_PATH],
-    {
-        "Text": [
-            option(
-                "--prompt", "what to continue; none: a new line", default="", show_default=False
-            ),
-            option("--chars", "characters to write", default=500),
-            option("--count", "how many continuations; the i-th uses seed + i", default=1),
-            option("--stop", "end before this text; may be given several times", multiple=True),
-            _UNKNOWN,
-            option(
-                "--device",
-                "auto: 8-bit weights on the CPU; cpu, cuda, mps: float32, by torch",
-                metavar="NAME",
-                default="auto",
-            ),
-        ],
-        "Sampling": settings(SampleConfig),
-    },
-)
-_EVAL = Command(
-    "eval",
-    "Measure the exact loss over a whole split, or over another text.",
-    [
-        _PATH,
-        argument(
-            "text",
-            "[TEXT]",
-            "another text, scored whole; none: the validation split of the model's own text",
-            required=False,
-        ),
-    ],
-    {"Options": [_UNKNOWN, _DEVICE, _JSON]},
-)
-_VERIFY = Command(
-    "verify",
-    "Check a run: files, vocabulary, causality, sampling, resuming.",
-    [_PATH],
-    {"Options": [_DEVICE, _JSON]},
-)
-_PLAN = Command(
-    "plan",
-    "Describe a text and estimate what training on it costs.",
-    [_TEXTS],
-    {"Options": [_PRESET, _MINUTES, _DEVICE, _JSON], **_SETTINGS},
-    epilog=preset_table(),
-)
-_EXPLAIN = Command(
-    "explain",
-    "Show how a GPT works, on your own text and model.",
-    [
-        argument(
-            "topic",
-            "TOPIC",
-            "model: architecture and parameters; window: one window as T training examples; "
-            "mask: which positions see which; batch: predictions in one step; "
-            "characters: compared with subwords",
-            type=Choice(["model", "window", "mask", "batch", "characters"]),
-        ),
-        argument(
-            "path",
-            "[RUN]",
-            "run folder or model.safetensors; none: the newest in runs/",
-            required=False,
-        ),
-    ],
-    {
-        "Options": [
-            option(
-                "--text",
-                "the text to show; none: the start of the validation split",
-                default="",
-                show_default=False,
-            ),
-            _DEVICE,
-        ]
-    },
-)
-_BENCH = Command(
-    "bench",
-    "Measure this machine against a plain textbook and its own limits.",
-    [
-        argument(
-            "parts",
-            "[PART]...",
-            f"{', '.join(get_args(BenchPart))}; none: all but record and gpu, in 10 minutes",
-            type=Choice(get_args(BenchPart)),
-            nargs=-1,
-        )
-    ],
-    {
-        "Options": [
-            option(
-                "--rounds", "repetitions of each contender: 3; seeds of record and gpu: 5", type=int
-            ),
-            option(
-                "--minutes",
-                "time of each training run of record; may be given several times",
-                type=float,
-                multiple=True,
-                default=(1.0, 3.0, 15.0, 60.0),
-            ),
-            _folder("folder for bench.json and growth.png; none: runs/bench"),
-            _DEVICE,
-            _JSON,
-        ]
-    },
-)
-_WEB = Command(
-    "web",
-    "Watch a model learn, write with it, look inside: in the browser.",
-    [
-        argument(
-            "shown",
-            "[RUN | TEXT]",
-            "run folder or model.safetensors; or a text to learn; none: the newest run",
-            required=False,
-        )
-    ],
-    {
-        "Options": [
-            option("--port", "0: any that is free", default=8765),
-            option("--host", "the address to listen on", metavar="ADDRESS", default="127.0.0.1"),
-            option("--allow-remote", "let --host be reached from other machines", is_flag=True),
-            option("--no-browser", "only print the address", is_flag=True),
-            _DEVICE,
-        ]
-    },
-)
-zigpt = click.version_option(__version__, prog_name="zigpt")(
-    Group(
+def command_line() -> Group:
+    """Declare all commands, in the language that is spoken now."""
+    group = Group(
         "zigpt",
-        help="A character-level GPT: train it, let it write, look inside.",
-        epilog="zigpt COMMAND --help explains the options of a command.",
-        commands=[_TRAIN, _SAMPLE, _EVAL, _VERIFY, _PLAN, _EXPLAIN, _BENCH, _WEB],
+        params=[lang_option()],
+        invoke_without_command=True,
+        callback=_tour,
+        help=tr("A character-level GPT: train it, let it write, look inside."),
+        epilog=tr("zigpt COMMAND --help explains the options of a command."),
+        commands=[
+            _train(),
+            _sample(),
+            _eval(),
+            _verify(),
+            _plan(),
+            _explain(),
+            _bench(),
+            _web(),
+        ],
         context_settings={
             "help_option_names": ["-h", "--help"],
             "max_content_width": 100,
             "token_normalize_func": lambda name: name.replace("_", "-"),
         },
     )
-)
+    return click.version_option(__version__, prog_name="zigpt")(group)
+
+
+@click.pass_context
+def _tour(context: click.Context) -> int:
+    """Show the tour where no command is given."""
+    if context.invoked_subcommand:
+        return 0
+    from zigpt.cli.tour import show_tour
+
+    return show_tour()
+
+
+def _train() -> Command:
+    run = _folder(tr("run folder; none: runs/<text>-<preset>"))
+    resume = tr("resume the run given by --run, or the newest")
+    options = [_preset(), run, _minutes(), _device(), option("--resume", resume, is_flag=True)]
+    return Command(
+        "train",
+        tr("Train a model on a text and watch it learn."),
+        [_texts()],
+        {tr("Text and run"): options, **_settings()},
+        epilog=preset_table(),
+    )
+
+
+def _sample() -> Command:
+    text = [
+        option(
+            "--prompt", tr("what to continue; none: a new line"), default="", show_default=False
+        ),
+        option("--chars", tr("characters to write"), default=500),
+        option("--count", tr("how many continuations; the i-th uses seed + i"), default=1),
+        option("--stop", tr("end before this text; may be given several times"), multiple=True),
+        _unknown(),
+        option(
+            "--device",
+            tr("auto: 8-bit weights on the CPU; cpu, cuda, mps: float32, by torch"),
+            metavar="NAME",
+            default="auto",
+        ),
+    ]
+    return Command(
+        "sample",
+        tr("Let a model write. The text alone goes to stdout."),
+        [_path()],
+        {tr("Text"): text, tr("Sampling"): settings(SampleConfig)},
+    )
+
+
+def _eval() -> Command:
+    other = argument(
+        "text",
+        "[TEXT]",
+        tr("another text, scored whole; none: the validation split of the model's own text"),
+        required=False,
+    )
+    return Command(
+        "eval",
+        tr("Measure the exact loss over a whole split, or over another text."),
+        [_path(), other],
+        {tr("Options"): [_unknown(), _device(), _json()]},
+    )
+
+
+def _verify() -> Command:
+    return Command(
+        "verify",
+        tr("Check a run: files, vocabulary, causality, sampling, resuming."),
+        [_path()],
+        {tr("Options"): [_device(), _json()]},
+    )
+
+
+def _plan() -> Command:
+    return Command(
+        "plan",
+        tr("Describe a text and estimate what training on it costs."),
+        [_texts()],
+        {tr("Options"): [_preset(), _minutes(), _device(), _json()], **_settings()},
+        epilog=preset_table(),
+    )
+
+
+def _explain() -> Command:
+    topic = argument(
+        "topic",
+        "TOPIC",
+        tr(
+            "model: architecture and parameters; window: one window as T training examples; "
+            "mask: which positions see which; batch: predictions in one step; "
+            "characters: compared with subwords"
+        ),
+        type=Choice(["model", "window", "mask", "batch", "characters"]),
+    )
+    path = argument(
+        "path",
+        "[RUN]",
+        tr("run folder or model.safetensors; none: the newest in runs/"),
+        required=False,
+    )
+    text = option(
+        "--text",
+        tr("the text to show; none: the start of the validation split"),
+        default="",
+        show_default=False,
+    )
+    return Command(
+        "explain",
+        tr("Show how a GPT works, on your own text and model."),
+        [topic, path],
+        {tr("Options"): [text, _device()]},
+    )
+
+
+def _bench() -> Command:
+    parts = argument(
+        "parts",
+        "[PART]...",
+        tr(
+            "{parts}; none: all but record and gpu, in 10 minutes",
+            parts=", ".join(get_args(BenchPart)),
+        ),
+        type=Choice(get_args(BenchPart)),
+        nargs=-1,
+    )
+    minutes = option(
+        "--minutes",
+        tr("time of each training run of record; may be given several times"),
+        type=float,
+        multiple=True,
+        default=(1.0, 3.0, 15.0, 60.0),
+    )
+    rounds = tr("repetitions of each contender: 3; seeds of record and gpu: 5")
+    folder = _folder(tr("folder for bench.json and growth.png; none: runs/bench"))
+    return Command(
+        "bench",
+        tr("Measure this machine against a plain textbook and its own limits."),
+        [parts],
+        {
+            tr("Options"): [
+                option("--rounds", rounds, type=int),
+                minutes,
+                folder,
+                _device(),
+                _json(),
+            ]
+        },
+    )
+
+
+def _web() -> Command:
+    shown = argument(
+        "shown",
+        "[RUN | TEXT]",
+        tr("run folder or model.safetensors; or a text to learn; none: the newest run"),
+        required=False,
+    )
+    host = tr("the address to listen on")
+    remote = tr("let --host be reached from other machines")
+    return Command(
+        "web",
+        tr("Watch a model learn, write with it, look inside: in the browser."),
+        [shown],
+        {
+            tr("Options"): [
+                option("--port", tr("0: any that is free"), default=8765),
+                option("--host", host, metavar="ADDRESS", default="127.0.0.1"),
+                option("--allow-remote", remote, is_flag=True),
+                option("--no-browser", tr("only print the address"), is_flag=True),
+                _device(),
+            ]
+        },
+    )
+
+
+def _settings() -> dict[str, list[click.Option]]:
+    return {
+        tr("Model"): [*preset_settings(GPTConfig)],
+        tr("Training"): [*preset_settings(TrainConfig)],
+    }
+
+
+def _texts() -> click.Argument:
+    help = tr("files, or a folder of them; none: input.txt, or else a default text")
+    return argument("texts", "[TEXT]...", help, nargs=-1)
+
+
+def _path() -> click.Argument:
+    return argument("path", "RUN", tr("run folder, or a model.safetensors alone"))
+
+
+def _preset() -> click.Option:
+    help = tr("a tested set of defaults; auto: by text, device and time")
+    return choice("--preset", help, get_args(Preset))
+
+
+def _minutes() -> click.Option:
+    return option("--minutes", tr("fit the number of steps to this time"), type=float)
+
+
+def _device() -> click.Option:
+    help = tr("auto, cpu, cuda, cuda:1 or mps")
+    return option("--device", help, metavar="NAME", default="auto")
+
+
+def _unknown() -> click.Option:
+    return choice("--unknown", tr("what to do with unseen characters"), UNKNOWN)
+
+
+def _json() -> click.Option:
+    return option("--json as_json", tr("print one JSON object instead"), is_flag=True)
+
+
+def _folder(help: str) -> click.Option:
+    return option("--run folder", help, type=Path, metavar="DIR")

@@ -11,6 +11,7 @@ from zigpt.data.source import Source, read_texts
 from zigpt.data.stored import encode
 from zigpt.errors import ModelFileError, TextError, TextMovedError
 from zigpt.formats.saved_model import SavedModel, load_model
+from zigpt.language import tr
 from zigpt.runs.training_text import find_again, text_of
 from zigpt.tokenizers.base import Unknown
 from zigpt.training.device import pick_device
@@ -28,9 +29,9 @@ def run(path: Path, text: Path | None, unknown: Unknown, device: str, as_json: b
     loss = split_loss(saved.model, corpus, "validation")
     if not math.isfinite(loss):
         raise ModelFileError(
-            "the loss is not finite",
-            "the model's weights are damaged, or the device computes wrongly",
-            "try --device cpu, another copy, or train again",
+            tr("the loss is not finite"),
+            tr("the model's weights are damaged, or the device computes wrongly"),
+            tr("try --device cpu, another copy, or train again"),
         )
     count = len(corpus.validation) - 1
     if as_json:
@@ -44,10 +45,15 @@ def run(path: Path, text: Path | None, unknown: Unknown, device: str, as_json: b
         print(json.dumps(numbers, ensure_ascii=False))
     else:
         print(
-            f"{loss:.6f} nats per character   {loss / math.log(2):.6f} bits per character   "
-            f"perplexity {math.exp(loss):.4f}\n"
-            f"exact over all {count:,} predictions of {what}"
+            tr(
+                "{nats:.6f} nats per character   {bits:.6f} bits per character   "
+                "perplexity {perplexity:.4f}",
+                nats=loss,
+                bits=loss / math.log(2),
+                perplexity=math.exp(loss),
+            )
         )
+        print(tr("exact over all {count:,} predictions of {text}", count=count, text=what))
     return 0
 
 
@@ -64,22 +70,21 @@ def _corpus(
         except TextMovedError as error:
             raise error.or_type(f"{command('eval', path)} TEXT") from error
     for notice in source.notices:
-        print(f"note: {notice}", file=sys.stderr)
+        print(tr("note: {notice}", notice=notice), file=sys.stderr)
     if source.sha256 == own["sha256"]:
-        return Corpus.from_text(
-            source.text, saved.tokenizer
-        ), f"the validation split of {source.origin}"
+        what = tr("the validation split of {text}", text=source.origin)
+        return Corpus.from_text(source.text, saved.tokenizer), what
     if text is None:
         raise TextError(
-            f"{source.origin} is not the text that {path} was trained on",
-            "its SHA-256 differs, so its validation split would be a different one",
-            "name a text: all of it is then scored",
+            tr("{text} is not the text that {run} was trained on", text=source.origin, run=path),
+            tr("its SHA-256 differs, so its validation split would be a different one"),
+            tr("name a text: all of it is then scored"),
         )
     ids = encode(source.text, saved.tokenizer, unknown)
     if len(ids) < 2:
         raise TextError(
-            f"{source.origin} has nothing to score",
-            "a loss needs at least two characters that the model knows",
-            "name a longer text",
+            tr("{text} has nothing to score", text=source.origin),
+            tr("a loss needs at least two characters that the model knows"),
+            tr("name a longer text"),
         )
     return Corpus(saved.tokenizer, ids[:0], ids), source.origin

@@ -5,11 +5,15 @@ import signal
 from contextlib import ExitStack
 from functools import singledispatchmethod
 
+from rich.cells import cell_len
+
 from zigpt.cli.describe import describe_ladder, describe_plan, describe_text
 from zigpt.cli.retry import with_command
-from zigpt.cli.screen import Screen, duration, one_line
+from zigpt.cli.screen import Screen, column, duration, labelled, one_line, side_by_side
 from zigpt.cli.spelling import command, with_options
+from zigpt.cli.terminal import harmless
 from zigpt.errors import DivergedError, TextMovedError
+from zigpt.language import tr
 from zigpt.runs.control import CONTROL_FILE
 from zigpt.runs.events import (
     EndMoved,
@@ -33,6 +37,8 @@ from zigpt.runs.request import TrainRequest
 from zigpt.runs.session import train_run
 from zigpt.runs.signals import Signals
 from zigpt.training.loop import Progress
+
+_HALF = 39  # terminal cells of either sample
 
 
 def follow(request: TrainRequest, signals: Signals, reading: Reading | None) -> int:
@@ -78,7 +84,7 @@ class _Printer:
     @show.register
     def _(self, event: TextRead) -> None:
         self._screen.say(*describe_text(event.source, event.corpus))
-        self._screen.say(*(f"note    {line}" for line in event.advice))
+        self._screen.say(*(labelled(tr("note"), line) for line in event.advice))
 
     @show.register
     def _(self, event: Planned) -> None:
@@ -91,9 +97,10 @@ class _Printer:
     @show.register
     def _(self, event: Opened) -> None:
         self.opened = event
-        is_resumed = event.folder.saved_step is not None
-        resumed = f": resuming at step {event.state.step}" if is_resumed else ""
-        self._screen.say(f"run     {event.folder.path}{resumed}", "")
+        run = str(event.folder.path)
+        if event.folder.saved_step is not None:
+            run = tr("{run}: resuming at step {step}", run=run, step=event.state.step)
+        self._screen.say(labelled(tr("run"), run), "")
         self._screen.total_steps = event.state.config.max_steps
         self._held.enter_context(self._screen)
 
@@ -110,78 +117,135 @@ class _Printer:
     def _(self, event: Evaluated) -> None:
         progress, evaluation = event.progress, event.progress.evaluation
         assert evaluation
-        speed = f"  {progress.chars_per_second:,.0f} chars/s" if progress.chars_per_second else ""
-        milestone = f"  {event.milestone}" if event.milestone else ""
-        self._screen.say(
-            f"step {progress.step:>6}  train {evaluation.train_loss:.3f}  "
-            f"validation {evaluation.val_loss:.3f}{speed}{milestone}"
+        losses = tr(
+            "train {evaluation.train_loss:.3f}  validation {evaluation.val_loss:.3f}",
+            evaluation=evaluation,
         )
+        speed = _speed(progress.chars_per_second) if progress.chars_per_second else ""
+        self._at(progress.step, "  ".join(filter(None, [losses, speed, event.milestone])))
 
     @show.register
     def _(self, event: EndMoved) -> None:
         self._screen.total_steps = event.max_steps
-        self._screen.say(f"step {event.step:>6}  the time is enough for {event.max_steps:,} steps")
+        self._at(event.step, tr("the time is enough for {steps:,} steps", steps=event.max_steps))
 
     @show.register
     def _(self, event: Sampled) -> None:
-        self._screen.say(f"step {event.step:>6}  writes: {one_line(event.text)}")
+        self._at(event.step, tr("writes: {text}", text=one_line(event.text)))
 
     @show.register
     def _(self, event: NotSaved) -> None:
         saved = event.saved_step
-        kept = "nothing is saved yet" if saved is None else f"last saved step {saved}"
-        self._screen.say(f"could not save {event.what}: {event.why}; still training, {kept}")
+        kept = tr("nothing is saved yet")
+        if saved is not None:
+            kept = tr("last saved step {step}", step=saved)
+        self._screen.say(
+            tr(
+                "could not save {what}: {why}; still training, {kept}",
+                what=event.what,
+                why=event.why,
+                kept=kept,
+            )
+        )
 
     @show.register
     def _(self, event: Waiting) -> None:
         assert self.opened
         file = self.opened.folder.path / CONTROL_FILE
-        self._screen.say(f"paused at step {event.step} by {file}")
+        self._screen.say(tr("paused at step {step} by {file}", step=event.step, file=file))
 
     @show.register
     def _(self, event: Stopped) -> None:
         assert self.opened
         again = command("train", "--resume", "--run", self.opened.folder.path)
-        self._screen.say(f"stopped and saved at step {event.step}. To resume, type:", f"  {again}")
+        stopped = tr("stopped and saved at step {step}. To resume, type:", step=event.step)
+        self._screen.say(stopped, f"  {again}")
 
     @show.register
     def _(self, event: Finished) -> None:
         assert self.opened
-        exact = "exact over the whole split"
-        scored = exact if event.is_exact else f"estimated from {event.count:,} characters"
-        beaten = event.beaten
-        above = f"beats the {beaten.name} ({beaten.loss:.3f})" if beaten else "beats no baseline"
-        verdict = [f"verdict   {with_options(str(event.verdict))}"] if event.verdict else []
         if event.is_out_of_patience:
             count = event.evaluations_since_best
-            self._screen.say(f"stopped early: no lower validation loss in {count} evaluations")
+            self._screen.say(
+                tr("stopped early: no lower validation loss in {count} evaluations", count=count)
+            )
         path = self.opened.folder.path
         words = event.sample.split()
         prompt = [f"--prompt={words[0][:20]}"] if words else []
+        files = "model.safetensors, loss.png, samples.txt, metrics.jsonl"
         self._screen.say(
             "",
-            f"validation loss {event.loss:.4f} nats per character, {scored}: {above}",
-            f"          model of step {event.best_step}; "
-            f"the training took {duration(event.seconds)}",
-            *verdict,
+            *_describe_result(event),
             "",
-            "The model now writes:",
+            *_describe_progress(event),
             "",
-            event.sample,
-            "",
-            f"in {path}: model.safetensors, loss.png, samples.txt, metrics.jsonl. Try next:",
+            tr("in {run}: {files}. Try next:", run=path, files=files),
             f"  {command('web', path)}",
             f"  {command('sample', path, *prompt)}",
             f"  {command('eval', path)}",
             f"  {command('explain', 'window', path)}",
         )
 
+    def _at(self, step: int, text: str) -> None:
+        at = tr("step {step:>6}", step=step)
+        self._screen.say(f"{at}  {text}")
+
+
+def _describe_result(result: Finished) -> list[str]:
+    scored = (
+        tr("exact over the whole split")
+        if result.is_exact
+        else tr("estimated from {count:,} characters", count=result.count)
+    )
+    beaten = (
+        tr("beats the {rung.name} ({rung.loss:.3f})", rung=result.beaten)
+        if result.beaten
+        else tr("beats no baseline")
+    )
+    lines = [
+        tr(
+            "validation loss {loss:.4f} nats per character, {scored}: {beaten}",
+            loss=result.loss,
+            scored=scored,
+            beaten=beaten,
+        ),
+        " " * 10
+        + tr(
+            "model of step {step}; the training took {time}",
+            step=result.best_step,
+            time=duration(result.seconds),
+        ),
+    ]
+    if result.verdict:
+        lines.append(column(tr("verdict"), 10) + with_options(str(result.verdict)))
+    return lines
+
+
+def _describe_progress(result: Finished) -> list[str]:
+    titles = tr("before the first step"), tr("after {step:,} steps", step=result.best_step)
+    samples = harmless(result.sample_before), harmless(result.sample)
+    before, after = (
+        f"{title}\n{'─' * cell_len(title)}\n{sample}"
+        for title, sample in zip(titles, samples, strict=True)
+    )
+    return side_by_side(before, after, _HALF)
+
+
+def _speed(chars_per_second: float) -> str:
+    return tr("{speed:,.0f} chars/s", speed=chars_per_second)
+
 
 def _status(progress: Progress, total: int, saved_step: int | None) -> str:
+    """Describe the newest step; each part may be read alone."""
+    at = tr("step {step}/{total}", step=progress.step, total=total)
     if not progress.step or progress.batch_loss is None:
-        return f"step 0/{total}"
+        return at
     left = progress.seconds / progress.step * (total - progress.step)
-    return (
-        f"step {progress.step}/{total}  loss {progress.batch_loss:.3f}  "
-        f"{progress.chars_per_second or 0:,.0f} chars/s  {duration(left)} left  saved {saved_step}"
-    )
+    parts = [
+        at,
+        tr("loss {loss:.3f}", loss=progress.batch_loss),
+        _speed(progress.chars_per_second or 0),
+        tr("{time} left", time=duration(left)),
+        tr("saved {step}", step=saved_step),
+    ]
+    return "  ".join(parts)

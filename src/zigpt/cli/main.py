@@ -1,6 +1,7 @@
 """`zigpt`: parse, call one function, turn refusals into three lines and an exit code."""
 
 import contextlib
+import gettext
 import io
 import os
 import re
@@ -9,11 +10,12 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from zigpt.cli.commands import zigpt
+from zigpt.cli.commands import command_line
 from zigpt.cli.parser import usage_error
 from zigpt.cli.spelling import program, with_options
 from zigpt.cli.terminal import harmless
-from zigpt.errors import OutOfMemoryError, StorageError, ZigptError
+from zigpt.errors import OutOfMemoryError, StorageError, ZigptError, reason
+from zigpt.language import DOMAIN, FOLDER, Language, language, speak, tr
 from zigpt.runs.signals import Interrupted
 
 
@@ -35,7 +37,8 @@ def run_and_exit() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    return guarded(lambda: _run(arguments))
+    with speak(_language(arguments)):
+        return guarded(lambda: _run(arguments))
 
 
 def guarded(action: Callable[[], int | None]) -> int:
@@ -65,8 +68,13 @@ def _run(arguments: Sequence[str]) -> int:
     # it keeps the very thread it waits for from running. So it spins briefly, then sleeps
     # (docs/experiments.md, "Waiting threads"). OpenMP reads this once, when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    # click looks its own sentences up where gettext does by default, and gettext asks LANGUAGE.
+    os.environ["LANGUAGE"] = language()
+    gettext.bindtextdomain(DOMAIN, str(FOLDER))
+    gettext.textdomain(DOMAIN)
+    zigpt = command_line()
     try:
-        with zigpt.make_context(program(), list(arguments) or ["--help"]) as context:
+        with zigpt.make_context(program(), list(arguments)) as context:
             return int(zigpt.invoke(context))
     except click.exceptions.Exit as end:  # help has been shown
         return end.exit_code
@@ -74,32 +82,43 @@ def _run(arguments: Sequence[str]) -> int:
         raise usage_error(error) from None
 
 
+def _language(arguments: Sequence[str]) -> Language:
+    """Find the language before the first word; what a program reads is in English."""
+    given = re.search(r"\0--lang[=\0](en|zh)\0", "\0".join(["", *arguments, ""]))
+    if given:
+        return "zh" if given[1] == "zh" else "en"
+    return "en" if "--json" in arguments else language()
+
+
 def _translate(error: Exception) -> ZigptError:
     """Tell a refusal of the machine from an error of ours."""
-    reason = str(error).splitlines()[0] if str(error) else ""
+    message = str(error).splitlines()[0] if str(error) else ""
     if isinstance(error, OSError):
         return StorageError(
-            f"the operating system refused: {reason[:200]}",
-            error.strerror or type(error).__name__,
-            "check the path, its permissions and the free space",
+            tr("the operating system refused: {message}", message=message[:200]),
+            reason(error),
+            tr("check the path, its permissions and the free space"),
         )
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     # The last is how a library says that it cannot even be loaded.
-    if memory or re.search(r"allocate|out of memory|failed to map segment", reason, re.IGNORECASE):
+    if memory or re.search(r"allocate|out of memory|failed to map segment", message, re.IGNORECASE):
         return OutOfMemoryError(
-            "out of memory",
-            reason[:200] or "the settings need more than this machine has",
-            "use a smaller --batch-size, --block-size or --n-embd (to write: --count or --chars); "
-            "what was saved before is intact",
+            tr("out of memory"),
+            message[:200] or tr("the settings need more than this machine has"),
+            tr(
+                "use a smaller --batch-size, --block-size or --n-embd (to write: --count or "
+                "--chars); what was saved before is intact"
+            ),
         )
     return ZigptError(
-        f"internal error: {type(error).__name__}",
-        reason[:200] or "no details available",
-        "please report it with the output of ZIGPT_DEBUG=1",
+        tr("internal error: {kind}", kind=type(error).__name__),
+        message[:200] or tr("no details available"),
+        tr("please report it with the output of ZIGPT_DEBUG=1"),
     )
 
 
 def _refuse(error: ZigptError) -> int:
     with contextlib.suppress(OSError):  # the reader has gone, or its disk is full
-        print(harmless(f"error: {with_options(str(error))}"), file=sys.stderr)
+        refusal = tr("error: {refusal}", refusal=with_options(str(error)))
+        print(harmless(refusal), file=sys.stderr)
     return error.exit_code

@@ -10,6 +10,7 @@ import click
 from zigpt.cli import spelling
 from zigpt.cli.parser import Choice
 from zigpt.gpt.config import PRESETS, GPTConfig, configure
+from zigpt.language import tr
 
 
 def argument(name: str, metavar: str, help: str, **more: Any) -> click.Argument:
@@ -29,7 +30,7 @@ def choice(spelled: str, help: str, words: tuple[str, ...]) -> click.Option:
 
 def settings(config: type) -> list[click.Option]:
     """Make an option of every field."""
-    return [_setting(part, part.metadata["help"], default=part.default) for part in fields(config)]
+    return [_setting(part, "", default=part.default) for part in fields(config)]
 
 
 def preset_settings(config: type) -> Iterator[click.Option]:
@@ -38,8 +39,8 @@ def preset_settings(config: type) -> Iterator[click.Option]:
     for part in fields(config):
         if part.name in values:
             shared = set(values[part.name])
-            default = f"  [default: {shared.pop()}]" if len(shared) == 1 else ""
-            yield _setting(part, part.metadata["help"] + default)
+            default = tr("  [default: {value}]", value=shared.pop()) if len(shared) == 1 else ""
+            yield _setting(part, default)
 
 
 def given(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,11 +56,11 @@ def preset_table() -> str:
         shown = (f"{value:g}" if isinstance(value, float) else str(value) for value in row)
         lines.append(f"{spelling.option(name):<22}" + "".join(f"{value:>10}" for value in shown))
     # The first line tells click to leave the others as they are.
-    return "\n".join(["\b", "What is left out is as in the preset:", *lines])
+    return "\n".join(["\b", tr("What is left out is as in the preset:"), *lines])
 
 
-def _setting(part: Field[Any], help: str, default: Any = None) -> click.Option:
-    choices = get_args(part.type)
+def _setting(part: Field[Any], more: str, default: Any = None) -> click.Option:
+    choices, help = get_args(part.type), tr(part.metadata["help"]) + more
     kind = Choice(choices) if choices else part.type
     return option(spelling.option(part.name), help, type=kind, default=default)
 

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from zigpt.errors import UsageError
+from zigpt.language import Language, joined, mark, tr
 
 
 class Choice(click.Choice[str]):
@@ -35,8 +36,17 @@ class NoSuchChoice(click.BadParameter):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> None:
-        super().__init__(f"{value!r} is not one of {', '.join(choices)}", ctx, param)
+        words = ", ".join(choices)
+        super().__init__(
+            tr("{value!r} is not one of {words}", value=value, words=words), ctx, param
+        )
         self.possibilities = get_close_matches(value, choices)
+
+
+def lang_option() -> click.Option:
+    """Declare --lang, which has been read by now: this help is in the language that it names."""
+    help = tr("English or Chinese; none: as ZIGPT_LANG or the locale say")
+    return click.Option(["--lang"], type=Choice(get_args(Language)), expose_value=False, help=help)
 
 
 class _Parser(click.Command):
@@ -64,15 +74,16 @@ class Command(_Parser):
         epilog: str | None = None,
     ) -> None:
         self.groups = groups
+        self._lang = lang_option()
         options = (option for group in groups.values() for option in group)
-        callback = partial(_run, name)
+        params = [*arguments, *options, self._lang]
         super().__init__(
-            name, help=help, params=[*arguments, *options], callback=callback, epilog=epilog
+            name, help=help, params=params, callback=partial(_run, name), epilog=epilog
         )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each group of options under its title, and --help with the first."""
-        more = [self.get_help_option(ctx)]
+        """Write each group of options under its title; --lang and --help with the first."""
+        more = [self._lang, self.get_help_option(ctx)]
         for title, options in self.groups.items():
             records = [option.get_help_record(ctx) for option in [*options, *more] if option]
             with formatter.section(title):
@@ -92,30 +103,49 @@ def _run(name: str, **values: Any) -> int:
     return int(import_module(f"zigpt.cli.{name}").run(**values))
 
 
+# click's own sentences, so far as they are seen here.
+_CLICKS = (
+    mark("Usage:"),
+    mark("Options"),
+    mark("Commands"),
+    mark("Positional arguments"),
+    mark("Show this message and exit."),
+    mark("Show the version and exit."),
+    mark("default: {default}"),
+    mark("{value!r} is not a valid {number_type}."),
+    mark("Option {name!r} requires an argument.", "Option {name!r} requires {nargs} arguments."),
+    mark("Option {name!r} does not take a value."),
+    mark("Got unexpected extra argument ({args})", "Got unexpected extra arguments ({args})"),
+)
+
+
 def usage_error(error: click.UsageError) -> UsageError:
     """Say in three lines, from the fields of click's exception, what cannot be read."""
     ctx = error.ctx
     assert ctx
     path = ctx.command_path
-    what = error.message[:1].lower() + error.message[1:].removesuffix(".")
-    why = f"usage: {path} {' '.join(ctx.command.collect_usage_pieces(ctx))}"
+    what = error.message[:1].lower() + error.message[1:].removesuffix(".").removesuffix("。")
+    usage = f"{path} {' '.join(ctx.command.collect_usage_pieces(ctx))}"
+    why = tr("usage: {usage}", usage=usage)
     match error:
         case click.NoSuchOption():
-            what = f"{path} has no option {error.option_name}"
+            what = tr("{command} has no option {option}", command=path, option=error.option_name)
         case click.NoSuchCommand() if isinstance(ctx.command, click.Group):
-            what = f"{path} has no command {error.command_name!r}"
-            why = f"its commands are {', '.join(ctx.command.commands)}"
+            what = tr("{command} has no command {name!r}", command=path, name=error.command_name)
+            why = tr("its commands are {names}", names=", ".join(ctx.command.commands))
         case click.BadOptionUsage():
             params = {name: param for param in ctx.command.get_params(ctx) for name in param.opts}
             why = _describe(params[error.option_name], ctx)
         case click.MissingParameter(param=click.Parameter() as param):
-            what, why = f"{path} needs {param.make_metavar(ctx)}", _describe(param, ctx)
+            needed = param.make_metavar(ctx)
+            what = tr("{command} needs {argument}", command=path, argument=needed)
+            why = _describe(param, ctx)
         case click.BadParameter(param=click.Parameter() as param):
             name = f"{param.opts[0]}: " if isinstance(param, click.Option) else ""
             what, why = name + what, _describe(param, ctx)
     near = getattr(error, "possibilities", None)
-    meant = f"did you mean {near[0]}? " if near else ""
-    return UsageError(what, why, f"{meant}see {path} --help")
+    meant = tr("did you mean {word}?", word=near[0]) if near else ""
+    return UsageError(what, why, joined(meant, tr("see {command} --help", command=path)))
 
 
 def _describe(param: click.Parameter, ctx: click.Context) -> str:

@@ -5,18 +5,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zigpt.cli.describe import describe_text, sooner
+import torch
+
+from zigpt.cli.describe import describe_device, describe_text, sooner
 from zigpt.cli.options import given
-from zigpt.cli.screen import duration
+from zigpt.cli.screen import column, duration, labelled
 from zigpt.cli.spelling import command, train_words
 from zigpt.cli.terminal import harmless
 from zigpt.data.batches import Corpus
-from zigpt.data.survey import advice, survey
+from zigpt.data.survey import Survey, advice, survey
+from zigpt.language import mark, tr
+from zigpt.runs.events import Planned
 from zigpt.runs.reading import find_text, require_possible
 from zigpt.runs.request import Preset, TrainRequest
 from zigpt.runs.setup import decide
-from zigpt.training.advice import advise
-from zigpt.training.device import describe, pick_device, pick_precision, precision_name
+from zigpt.training.advice import Advice, advise
+from zigpt.training.device import pick_device
 
 
 def run(
@@ -52,24 +56,56 @@ def run(
         }
         print(harmless(json.dumps(everything, ensure_ascii=False, indent=2)))
         return 0
-    rarest = " ".join(f"{character!r} {count}x" for character, count in found.rarest)
-    precision = precision_name(pick_precision(place, training.precision))
-    print(harmless("\n".join(describe_text(source, corpus))))
-    among = "" if found.is_counted else f"  (among {found.examined:,} characters)"
-    print(f"rarest  {rarest}{among}")
-    print(f"repeat  {found.repeated:.1%} of the text repeats an earlier long passage")
-    print(f"overlap {found.overlap:.1%} of the validation part also occurs in the train part")
-    for line in advice(found):
-        print(f"note    {line}")
-    print()
-    print(f"device  {describe(place)}, {precision}")
-    print(f"preset  {planned.preset} (advised here: {advised.preset}; {advised.why})")
-    for part, count in model.parameter_table().items():
-        print(f"        {part:<20}{count:>14,}")
-    print(f"        {'parameters':<20}{plan.parameters:>14,}")
-    print(f"memory  about {plan.memory_bytes / 2**30:.1f} GB")
-    print(f"steps   {plan.steps:,} of {training.batch_size} x {model.block_size} characters")
-    print(f"epochs  {plan.epochs:.1f} times through the train part, dropout {model.dropout:g}")
-    print(f"time    about {duration(plan.seconds)}, from timed steps{sooner(training)}")
-    print(harmless(f"start   {command(*train_words(request))}"))
+    lines = [*describe_text(source, corpus), *_describe_survey(found), ""]
+    lines += _describe_cost(planned, advised, place)
+    lines.append(labelled(tr("start"), command(*train_words(request))))
+    print(harmless("\n".join(lines)))
     return 0
+
+
+def _describe_survey(found: Survey) -> list[str]:
+    rarest = " ".join(f"{character!r} {count}x" for character, count in found.rarest)
+    if not found.is_counted:
+        rarest += tr("  (among {count:,} characters)", count=found.examined)
+    repeated = tr("{share:.1%} of the text repeats an earlier long passage", share=found.repeated)
+    overlap = tr(
+        "{share:.1%} of the validation part also occurs in the train part", share=found.overlap
+    )
+    return [
+        labelled(tr("rarest"), rarest),
+        labelled(tr("repeat"), repeated),
+        labelled(tr("overlap"), overlap),
+        *(labelled(tr("note"), line) for line in advice(found)),
+    ]
+
+
+def _describe_cost(planned: Planned, advised: Advice, device: torch.device) -> list[str]:
+    model, training, plan = planned.model, planned.training, planned.plan
+    why = tr(
+        "{preset} (advised here: {advised.preset}; {advised.why})",
+        preset=planned.preset,
+        advised=advised,
+    )
+    table = [*model.parameter_table().items(), (mark("parameters"), plan.parameters)]
+    steps = tr(
+        "{steps:,} of {batch} x {block} characters",
+        steps=plan.steps,
+        batch=training.batch_size,
+        block=model.block_size,
+    )
+    epochs = tr(
+        "{epochs:.1f} times through the train part, dropout {dropout:g}",
+        epochs=plan.epochs,
+        dropout=model.dropout,
+    )
+    memory = tr("about {gigabytes:.1f} GB", gigabytes=plan.memory_bytes / 2**30)
+    seconds = tr("about {time}, from timed steps", time=duration(plan.seconds))
+    return [
+        labelled(tr("device"), describe_device(device, training.precision)),
+        labelled(tr("preset"), why),
+        *(labelled("", column(tr(part), 20) + f"{count:>14,}") for part, count in table),
+        labelled(tr("memory"), memory),
+        labelled(tr("steps"), steps),
+        labelled(tr("epochs"), epochs),
+        labelled(tr("time"), seconds + sooner(training)),
+    ]

@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 from zigpt.cli.spelling import command, option
 from zigpt.errors import DivergedError
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
+from zigpt.language import tr
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import numbered
 from zigpt.training.device import pick_device
@@ -39,8 +40,13 @@ def with_command(
     words += [option("run"), str(numbered(Path(os.path.abspath(folder.path))))]
     return DivergedError(
         error.what,
-        f"{error.why}; step {state.step} is saved in {folder.path}",
-        f"try {command('train', *words)}",
+        tr(
+            "{why}; step {step} is saved in {run}",
+            why=error.why,
+            step=state.step,
+            run=folder.path,
+        ),
+        tr("try {command}", command=command("train", *words)),
     )
 
 

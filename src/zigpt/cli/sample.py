@@ -9,6 +9,7 @@ from zigpt.errors import UsageError, VocabularyError
 from zigpt.formats.safetensors import read_lazily
 from zigpt.generate.loop import Decoder, default_prompt, generate, stop_before
 from zigpt.gpt.config import SampleConfig
+from zigpt.language import tr
 from zigpt.tokenizers.base import Tokenizer, Unknown
 
 _MOST_CHARS, _MOST_TEXTS = 10**9, 10**4  # no machine at hand has the memory for more
@@ -33,9 +34,13 @@ def run(
     config = SampleConfig(**settings)
     if not (0 <= chars <= _MOST_CHARS and 1 <= count <= _MOST_TEXTS):
         raise UsageError(
-            f"cannot write {count} texts of {chars} characters",
-            f"--count goes from 1 to {_MOST_TEXTS:,} and --chars from 0 to {_MOST_CHARS:,}",
-            "try --count 1 --chars 500",
+            tr("cannot write {count} texts of {chars} characters", count=count, chars=chars),
+            tr(
+                "--count goes from 1 to {texts:,} and --chars from 0 to {chars:,}",
+                texts=_MOST_TEXTS,
+                chars=_MOST_CHARS,
+            ),
+            tr("try --count 1 --chars 500"),
         )
     decoder, tokenizer = _load(path, device, count)
     stops = [text for text in stop if text]
@@ -61,9 +66,9 @@ def _require_possible(stops: Sequence[str], tokenizer: Tokenizer) -> None:
             tokenizer.encode(stop)
         except VocabularyError as error:
             raise VocabularyError(
-                f"--stop {stop!r} can never be reached: the model cannot write it",
+                tr("--stop {stop!r} can never be reached: the model cannot write it", stop=stop),
                 error.what,
-                "choose another text; a line break is typed as $'\\n' in bash",
+                tr("choose another text; a line break is typed as $'\\n' in bash"),
             ) from error
 
 

@@ -2,17 +2,22 @@
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from types import TracebackType
 from typing import Any, TextIO, cast
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from zigpt.cli.terminal import harmless
+from zigpt.language import tr
+
+_PIECES = re.compile(r"[（“]*(?:[\u2e80-\uffef]|[^\s\u2e80-\uffef]+)[，。：；、！？）”]*\s*")
 
 
 class _PatientStream(io.TextIOBase):
@@ -86,12 +91,13 @@ class Screen:
 
 def duration(seconds: float) -> str:
     """Format a time for people: 45 s, 3 min 20 s, 1 h 5 min."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return tr("{hours} h {minutes} min", hours=hours, minutes=minutes)
+    if minutes:
+        return tr("{minutes} min {seconds} s", minutes=minutes, seconds=seconds)
+    return tr("{seconds} s", seconds=seconds)
 
 
 def one_line(text: str, width: int = 72) -> str:
@@ -99,6 +105,34 @@ def one_line(text: str, width: int = 72) -> str:
     marked = text.replace("\n", "⏎")
     shown = "".join(c if c.isprintable() else "\ufffd" for c in marked)
     return shown[: width - 1] + "…" if len(shown) > width else shown
+
+
+def folded(text: str, width: int) -> list[str]:
+    """Break a text into lines of at most `width` terminal cells.
+
+    A line may end at a space, or after a Chinese character, but begins with no closing mark.
+    """
+    lines = []
+    for paragraph in text.split("\n"):
+        lines.append("")
+        for piece in _PIECES.findall(paragraph):
+            for part in chop_cells(piece.rstrip(), width):
+                if lines[-1] and cell_len(lines[-1] + part) > width:
+                    lines.append("")
+                lines[-1] += part
+            lines[-1] += piece[len(piece.rstrip()) :]
+    return [line.rstrip() for line in lines]
+
+
+def side_by_side(left: str, right: str, width: int) -> list[str]:
+    """Lay out two texts as columns of `width` terminal cells."""
+    rows = zip_longest(folded(left, width), folded(right, width), fillvalue="")
+    return [f"{column(one, width)}  {other}".rstrip() for one, other in rows]
+
+
+def labelled(label: str, text: str) -> str:
+    """Put a line behind a short label; all labels are equally wide."""
+    return column(label, 8) + text
 
 
 def column(text: str, width: int, align: str = "<") -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from zigpt.cli.options import given
+from zigpt.cli.screen import labelled
+from zigpt.language import tr
 from zigpt.runs.lock import require_unlocked
 from zigpt.runs.paths import newest_path
 from zigpt.runs.reading import read
@@ -31,7 +33,11 @@ def run(
     if request.run or request.resume:
         require_unlocked(request.run or newest_path())
     with listening() as signals:
-        reading = None if resume else read(request)  # what is to be refused, is refused now
+        reading = None if resume else read(request, _note)  # what is to be refused, is refused now
         from zigpt.cli.follow import follow  # torch takes a second to load
 
         return follow(request, signals, reading)
+
+
+def _note(sentence: str) -> None:
+    print(labelled(tr("note"), sentence), flush=True)

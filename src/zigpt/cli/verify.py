@@ -6,20 +6,21 @@ With `--json` it prints one object: `run`; `passed`, which is false where a chec
 """
 
 import json
-import textwrap
 from pathlib import Path
 
+from zigpt.cli.screen import folded
 from zigpt.cli.terminal import harmless
+from zigpt.language import mark, tr
 from zigpt.training.device import keep_freed_memory, pick_device
 from zigpt.verify.all_checks import check_all
 from zigpt.verify.check import Check, Result
 
 _WORDS: dict[Result, str] = {
-    "passed": "passed",
-    "failed": "FAILED",
-    "unchecked": "could not be checked",
+    "passed": mark("passed"),
+    "failed": mark("FAILED"),
+    "unchecked": mark("could not be checked"),
 }
-_WIDTH = 100
+_WIDTH = 98
 _FAILED = 3  # the exit code of a run or model that is refused
 
 
@@ -30,9 +31,9 @@ def run(path: Path, device: str, as_json: bool) -> int:
     for check in check_all(path, pick_device(device)):
         checks.append(check)
         if not as_json:
-            print(f"{check.name:<12}{_WORDS[check.result]}")
+            print(f"{check.name:<12}{tr(_WORDS[check.result])}")
             detail = harmless(check.detail)  # a path may hold control characters
-            print(textwrap.fill(detail, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+            print(*(f"  {line}" for line in folded(detail, _WIDTH)), sep="\n")
             print(flush=True)
     failed = [check.name for check in checks if check.result == "failed"]
     if as_json:
@@ -49,10 +50,9 @@ def run(path: Path, device: str, as_json: bool) -> int:
 def _summary(checks: list[Check]) -> str:
     """Count the results in one line."""
     names = {kind: [c.name for c in checks if c.result == kind] for kind in _WORDS}
-    parts = [f"{len(names['passed'])} passed"]
-    parts += [
-        f"{len(names[kind])} {_WORDS[kind]}: {', '.join(names[kind])}"
-        for kind in ("failed", "unchecked")
-        if names[kind]
-    ]
+    parts = [tr("{count} passed", count=len(names["passed"]))]
+    for kind in ("failed", "unchecked"):
+        if those := names[kind]:
+            word = tr(_WORDS[kind])
+            parts.append(f"{len(those)} {word}: {', '.join(those)}")
     return "; ".join(parts)

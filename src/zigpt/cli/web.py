@@ -8,6 +8,7 @@ from zigpt.cli.spelling import train_words
 from zigpt.data.source import read_texts
 from zigpt.errors import ModelFileError, UsageError
 from zigpt.formats.safetensors import MODEL_FILE, is_model_name, read_lazily
+from zigpt.language import tr
 from zigpt.runs.paths import RUN_FILE, newest_path
 from zigpt.runs.request import TrainRequest
 from zigpt.training.device import pick_device
@@ -29,15 +30,16 @@ def run(
         from zigpt.web.serve import serve
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"the page needs {error.name}, which is not installed",
-            "only `zigpt web` uses it, so it is an extra",
-            "in the folder of zigpt: pip install '.[web]'",
+            tr("the page needs {package}, which is not installed", package=error.name),
+            tr("only `zigpt web` uses it, so it is an extra"),
+            tr("in the folder of zigpt: pip install '.[web]'"),
         ) from error
     state = AppState(path, pick_device(device), spell_training, text)
 
     def report(address: str) -> None:
-        print(f"{path or text or 'Start page'}:\n  {address}")
-        print("Press Ctrl-C to stop.", flush=True)
+        shown = path or text or tr("Start page")
+        print(f"{shown}:\n  {address}")
+        print(tr("Press Ctrl-C to stop."), flush=True)
         if not no_browser:
             webbrowser.open(address)
 

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt
 
+from zigpt.language import tr
+
 MAX_TRAIN = 4_000_000  # characters counted: the last ones, nearest to the validation split
 MAX_SCORED = 1_000_000  # characters scored: the first ones
 _LARGEST_TABLE = 8  # entries for each character, of the table in which n-grams are counted
@@ -89,9 +91,11 @@ def extent(n_train: int, n_validation: int) -> str:
     """Say which part of a huge text a ladder is built on; empty if it is the whole text."""
     if n_train <= MAX_TRAIN and n_validation <= MAX_SCORED:
         return ""
-    return (
-        f"counted on the last {min(n_train, MAX_TRAIN):,} train characters, "
-        f"scored on the first {min(n_validation, MAX_SCORED):,} validation characters"
+    return tr(
+        "counted on the last {counted:,} train characters, "
+        "scored on the first {scored:,} validation characters",
+        counted=min(n_train, MAX_TRAIN),
+        scored=min(n_validation, MAX_SCORED),
     )
 
 

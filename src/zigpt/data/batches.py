@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zigpt.data.stored import StoredText, Text, encode
 from zigpt.errors import TextError
 from zigpt.gpt.config import WindowOrder
+from zigpt.language import mark, tr
 from zigpt.tokenizers.base import Ids, Tokenizer
 from zigpt.tokenizers.char import CharTokenizer
 
@@ -51,9 +52,9 @@ class Corpus:
                 tokenizer = CharTokenizer.from_text(text or " ")
         if tokenizer.vocab_size < 2:
             raise TextError(
-                "the text has fewer than two distinct characters",
-                "there is nothing to predict",
-                "give a file with running text",
+                tr("the text has fewer than two distinct characters"),
+                tr("there is nothing to predict"),
+                tr("give a file with running text"),
             )
         ids = encode(text, tokenizer)
         n_train = train_length(len(ids))
@@ -81,11 +82,23 @@ class Corpus:
         if block_size > self.largest_block_size:
             length = len(self.train) + len(self.validation)
             largest = self.largest_block_size
-            smaller = f"use a `block_size` of {largest} or less, or a" if largest > 0 else "give a"
+            fix = mark("give a text of at least {least} characters")
+            if largest > 0:
+                fix = mark(
+                    "use a `block_size` of {largest} or less, or a text of at least {least} "
+                    "characters"
+                )
             raise TextError(
-                f"{length} characters are too few for block size {block_size}",
-                f"a block must fit into the held-out last tenth: the largest is {largest}",
-                f"{smaller} text of at least {10 * block_size + 1} characters",
+                tr(
+                    "{count} characters are too few for block size {block}",
+                    count=length,
+                    block=block_size,
+                ),
+                tr(
+                    "a block must fit into the held-out last tenth: the largest is {largest}",
+                    largest=largest,
+                ),
+                tr(fix, largest=largest, least=10 * block_size + 1),
             )
 
     def batch(

@@ -14,6 +14,7 @@ import numpy as np
 
 from zigpt.data.encodings import BLOCK, LATIN_1, recognise
 from zigpt.errors import TextError
+from zigpt.language import tr
 
 # Every byte that a text in UTF-8 may have, except control characters.
 _HARMLESS = bytes(c for c in range(256) if c not in {*range(9), *range(0x0E, 0x20), 0x7F})
@@ -28,6 +29,34 @@ class Decoded:
     notices: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What was changed to make UTF-8 with LF line endings of a file."""
+
+    encoding: str  # what people call it
+    is_utf_8: bool
+    is_marked: bool  # by a byte order mark, so not guessed
+    crlf: int
+    cr: int
+
+    def notices(self, name: str) -> tuple[str, ...]:
+        """Report the changes to the file of this name, one line each."""
+        found, given = [], {"name": name, "encoding": self.encoding}
+        if not self.is_utf_8 and self.is_marked:
+            found.append(tr("{name} is {encoding}, not UTF-8", **given))
+        elif not self.is_utf_8:
+            found.append(
+                tr("{name} is {encoding}, not UTF-8: check that it reads correctly", **given)
+            )
+        counts = ((self.crlf, "CRLF"), (self.cr, "CR"))
+        if changed := [f"{count:,} {kind}" for count, kind in counts if count]:
+            endings = tr(" and ").join(changed)
+            found.append(
+                tr("{name}: {endings} line endings converted to LF", name=name, endings=endings)
+            )
+        return tuple(found)
+
+
 def decode(data: bytes, name: str) -> Decoded:
     """Read `data` as text, which messages call `name`.
 
@@ -35,13 +64,14 @@ def decode(data: bytes, name: str) -> Decoded:
         TextError: it is empty, binary, damaged or in an encoding that is not recognised.
     """
     reader = TextReader(io.BytesIO(data), name)
-    return Decoded("".join(reader), reader.encoding.label, reader.notices)
+    text = "".join(reader)
+    return Decoded(text, reader.encoding.label, reader.changes.notices(name))
 
 
 class TextReader:
     """The text of a file, piece by piece, to be read once; messages call it `name`.
 
-    Only when it has been read to the end is it certain to be a text, and are `notices` complete.
+    Only when it has been read to the end is it certain to be a text, and are `changes` complete.
 
     Raises:
         TextError: the encoding is not recognised; while reading: empty, binary or damaged.
@@ -65,23 +95,19 @@ class TextReader:
             yield text
         if not self._length:
             raise TextError(
-                f"{self._name} is empty", "there is nothing to learn from", "give another text"
+                tr("{name} is empty", name=self._name),
+                tr("there is nothing to learn from"),
+                tr("give another text"),
             )
         # Old texts contain a stray control character or two; binary files are full of them.
         if self._controls > self._length / 100:
             self._refuse_binary()
 
     @property
-    def notices(self) -> tuple[str, ...]:
-        """What was changed in the text so far; each notice begins with the name."""
-        notices = []
-        if self.encoding.codec != "utf-8":
-            advice = "" if self.encoding.mark else ": check that it reads correctly"
-            notices.append(f"{self._name} is {self.encoding.label}, not UTF-8{advice}")
-        counts = ((self._crlf, "CRLF"), (self._cr, "CR"))
-        if changed := " and ".join(f"{count:,} {kind}" for count, kind in counts if count):
-            notices.append(f"{self._name}: {changed} line endings converted to LF")
-        return tuple(notices)
+    def changes(self) -> Changes:
+        """What was changed in the text so far."""
+        label, codec, mark = self.encoding
+        return Changes(label, codec == "utf-8", bool(mark), self._crlf, self._cr)
 
     def _pieces(self) -> Iterator[tuple[int, str]]:
         """Decode block by block, and give each piece of text with the byte offset of its start."""
@@ -125,9 +151,9 @@ class TextReader:
     def _refuse_binary(self) -> None:
         control, offset = self._first_control
         raise TextError(
-            f"{self._name} is not a text file",
-            f"control character 0x{control:02X} at byte offset {offset:,}",
-            "give a plain text file; export a document as plain text first",
+            tr("{name} is not a text file", name=self._name),
+            tr("control character 0x{code:02X} at byte offset {at:,}", code=control, at=offset),
+            tr("give a plain text file; export a document as plain text first"),
         )
 
     def _refuse_unrecognised(self) -> NoReturn:
@@ -135,16 +161,24 @@ class TextReader:
         for _ in self:
             pass
         raise TextError(
-            f"the encoding of {self._name} is not recognised",
-            "it does not read like UTF-8, UTF-16, GB18030, Big5 or Latin-1",
-            "open it in an editor that displays it correctly and save it as UTF-8",
+            tr("the encoding of {name} is not recognised", name=self._name),
+            tr("it does not read like UTF-8, UTF-16, GB18030, Big5 or Latin-1"),
+            tr("open it in an editor that displays it correctly and save it as UTF-8"),
         )
 
     def _damaged(self, error: UnicodeDecodeError, offset: int) -> TextError:
         """Name the byte and its line; the decoder's input begins at `offset`."""
-        byte, line = error.object[error.start], 1 + self._lf + self._cr
         return TextError(
-            f"{self._name} is damaged: it looks like {self.encoding.label} but is not quite",
-            f"byte 0x{byte:02X} at offset {offset + error.start:,} (line {line:,}) does not fit",
-            "repair that line in an editor, or save the text again as UTF-8",
+            tr(
+                "{name} is damaged: it looks like {encoding} but is not quite",
+                name=self._name,
+                encoding=self.encoding.label,
+            ),
+            tr(
+                "byte 0x{byte:02X} at offset {at:,} (line {line:,}) does not fit",
+                byte=error.object[error.start],
+                at=offset + error.start,
+                line=1 + self._lf + self._cr,
+            ),
+            tr("repair that line in an editor, or save the text again as UTF-8"),
         )

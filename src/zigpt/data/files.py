@@ -6,7 +6,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import NoReturn
 
-from zigpt.errors import TextError
+from zigpt.errors import TextError, reason
+from zigpt.language import tr
 
 
 def text_files(path: Path) -> list[Path]:
@@ -22,9 +23,9 @@ def text_files(path: Path) -> list[Path]:
         if files := [file for file in visible if file.suffix.lower() == suffix]:
             return files
     raise TextError(
-        f"{printable(path)} contains no text",
-        "there is no .txt or .md file in it or its subfolders",
-        "give another folder, or the files themselves",
+        tr("{path} contains no text", path=printable(path)),
+        tr("there is no .txt or .md file in it or its subfolders"),
+        tr("give another folder, or the files themselves"),
     )
 
 
@@ -46,9 +47,9 @@ def require_regular(file: Path) -> None:
     # The check must not open anything: opening a pipe can already wait for ever.
     if os.path.exists(file) and not os.path.isfile(file):
         raise TextError(
-            f"{printable(file)} is not a regular file",
-            "it is a pipe or a device, which may never end",
-            "save the text to a file and give that",
+            tr("{path} is not a regular file", path=printable(file)),
+            tr("it is a pipe or a device, which may never end"),
+            tr("save the text to a file and give that"),
         )
 
 
@@ -71,11 +72,13 @@ def refuse(error: OSError | ValueError, path: Path | None = None) -> NoReturn:
     Raises:
         TextError: always.
     """
-    reason = error.strerror if isinstance(error, OSError) else "a path cannot contain a zero byte"
+    name = printable(path or Path(getattr(error, "filename", "?")))
     raise TextError(
-        f"cannot read {printable(path or Path(getattr(error, 'filename', '?')))}",
-        (reason or type(error).__name__).lower(),
-        "check the path and its permissions",
+        tr("cannot read {path}", path=name),
+        reason(error).lower()
+        if isinstance(error, OSError)
+        else tr("a path cannot contain a zero byte"),
+        tr("check the path and its permissions"),
     ) from None
 
 

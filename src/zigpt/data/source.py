@@ -8,10 +8,11 @@ import logging
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from threading import Thread
 
 import platformdirs
 
@@ -19,6 +20,7 @@ from zigpt.data.decode import Decoded, decode
 from zigpt.data.files import printable, refuse, require_regular, text_files
 from zigpt.data.stored import StoredText, Text, store_texts
 from zigpt.errors import TextError
+from zigpt.language import tr
 
 TINY_SHAKESPEARE = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -28,6 +30,7 @@ TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca
 # Bytes of all files together: of a larger text, the ids are stored on disk.
 LARGEST_IN_MEMORY = 64 << 20
 _MOST_NOTICES = 8
+_PATIENCE = 5.0  # seconds until a server has to answer
 # On Windows these are devices, with any suffix.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _LONGEST_NAME = 40  # characters of up to 4 bytes each; file systems allow 255 bytes
@@ -67,12 +70,14 @@ def read_texts(paths: Sequence[Path]) -> Source:
         StorageError: the text is large and there is no room to store its ids.
     """
     if not paths:
-        raise TextError("no text was given", "there is nothing to learn from", "give a text file")
+        raise TextError(
+            tr("no text was given"), tr("there is nothing to learn from"), tr("give a text file")
+        )
     files = tuple(file for path in paths for file in text_files(path))
     text, encodings, notices = _large(files) if _is_large(files) else _small(files)
     if len(notices) > _MOST_NOTICES:
         hidden = len(notices) - _MOST_NOTICES
-        notices[_MOST_NOTICES:] = [f"... and {hidden:,} more notices like these"]
+        notices[_MOST_NOTICES:] = [tr("... and {count:,} more notices like these", count=hidden)]
     return Source(
         name=name_of(paths),
         origin=", ".join(printable(path) for path in paths),
@@ -84,9 +89,14 @@ def read_texts(paths: Sequence[Path]) -> Source:
 
 
 def default_text(
-    folder: Path, url: str = TINY_SHAKESPEARE, sha256: str = TINY_SHAKESPEARE_SHA256
+    folder: Path,
+    url: str = TINY_SHAKESPEARE,
+    sha256: str = TINY_SHAKESPEARE_SHA256,
+    notify: Callable[[str], object] = lambda sentence: None,
 ) -> Source:
     """Find a text when none is given: input.txt, Tiny Shakespeare, or Python's own reference.
+
+    Before anything that takes time, `notify` is given a sentence about it.
 
     Raises:
         TextError: the input.txt in `folder` cannot be read, or there is no text at all.
@@ -94,32 +104,65 @@ def default_text(
     given = folder / "input.txt"
     if os.path.lexists(given):
         source = read_texts([given])
-        return replace(source, notices=("no text given: using input.txt", *source.notices))
+        return replace(source, notices=(tr("no text given: using input.txt"), *source.notices))
     try:
-        file = _download(url, sha256)
+        file = _download(url, sha256, notify)
     # requests raises its own kinds of OSError; pooch a ValueError when the hash does not match.
     except (OSError, ValueError) as error:
         return python_reference(
-            f"no text given and Tiny Shakespeare could not be downloaded ({type(error).__name__}): "
+            tr(
+                "no text given and Tiny Shakespeare could not be downloaded ({reason}): ",
+                reason=type(error).__name__,
+            )
         )
     return replace(
         read_texts([file]),
         name="tiny-shakespeare",
-        origin="Tiny Shakespeare (downloaded)",
-        notices=(f"no text given: using Tiny Shakespeare, saved as {printable(file)}",),
+        origin=tr("Tiny Shakespeare (downloaded)"),
+        notices=(
+            tr("no text given: using Tiny Shakespeare, saved as {file}", file=printable(file)),
+        ),
     )
 
 
-def _download(url: str, sha256: str) -> Path:
+def _download(url: str, sha256: str, notify: Callable[[str], object]) -> Path:
     # Imported here because it takes a tenth of a second, and few runs download anything.
     import pooch
 
     # The notices report what happened; pooch would report it a second time.
     pooch.get_logger().setLevel(logging.CRITICAL)
     downloader = pooch.HTTPDownloader(timeout=10, progressbar=False)
-    cache = platformdirs.user_cache_path("zigpt")
-    fname = "tiny-shakespeare.txt"
-    return Path(pooch.retrieve(url, f"sha256:{sha256}", fname, cache, downloader=downloader))
+    cache, name = platformdirs.user_cache_path("zigpt"), "tiny-shakespeare.txt"
+    if not (cache / name).exists():
+        notify(tr("no text given: looking for Tiny Shakespeare (1 MB) on the network"))
+        _require_answer(url)
+    return Path(pooch.retrieve(url, f"sha256:{sha256}", name, cache, downloader=downloader))
+
+
+def _require_answer(url: str) -> None:
+    """Check that a server answers soon. Timeouts of sockets count for each address, this for all.
+
+    Raises:
+        OSError: it does not, or it refuses.
+        ValueError: that is no address.
+    """
+    import requests  # which pooch needs, too
+
+    errors: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            requests.head(url, timeout=_PATIENCE, allow_redirects=True).raise_for_status()
+            errors.append(None)
+        except Exception as error:
+            errors.append(error)
+
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    error = errors[0] if errors else TimeoutError()
+    if error:
+        raise error
 
 
 def python_reference(why: str = "") -> Source:
@@ -132,17 +175,17 @@ def python_reference(why: str = "") -> Source:
         from pydoc_data.topics import topics
     except ImportError:
         raise TextError(
-            "there is no text to learn from",
-            f"{why}this Python lacks its built-in reference",
-            "give a text file, or put one into this folder as input.txt",
+            tr("there is no text to learn from"),
+            why + tr("this Python lacks its built-in reference"),
+            tr("give a text file, or put one into this folder as input.txt"),
         ) from None
     return Source(
         name="python-reference",
-        origin="the Python language reference (part of every Python)",
+        origin=tr("the Python language reference (part of every Python)"),
         paths=(),
         text=_joined([topics[topic] for topic in sorted(topics)]),
         encoding="UTF-8",
-        notices=(f"{why}using the Python language reference",),
+        notices=(why + tr("using the Python language reference"),),
     )
 
 
@@ -162,11 +205,11 @@ def _large(files: Sequence[Path]) -> tuple[StoredText, list[str], list[str]]:
     """The same for files that are read in blocks, or not at all if their ids are stored."""
     text = store_texts(files)
     notices = [
-        f"{printable(file)}{rest}"
-        for file, of in zip(files, text.notices, strict=True)
-        for rest in of
+        notice
+        for file, changes in zip(files, text.changes, strict=True)
+        for notice in changes.notices(printable(file))
     ]
-    return text, list(text.encodings), notices
+    return text, [changes.encoding for changes in text.changes], notices
 
 
 def _read(file: Path) -> Decoded:

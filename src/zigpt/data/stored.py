@@ -12,39 +12,38 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import platformdirs
 
-from zigpt.data.decode import TextReader
+from zigpt.data.decode import Changes, TextReader
 from zigpt.data.files import open_text, printable, refuse
 from zigpt.errors import TextError, VocabularyError
+from zigpt.language import mark, tr
 from zigpt.storage import is_leftover, storage_errors, write_stream
 from zigpt.tokenizers.base import Ids, Tokenizer, Unknown
 from zigpt.tokenizers.char import CharacterSet, CharTokenizer
 
-_FORMAT = 1  # part of every name, so that files of another format are never found
+_FORMAT = 2  # part of every name, so that files of another format are never found
 _KEPT = 3  # texts; each takes once or twice the space of the text itself
 _ABANDONED = 24 * 60 * 60  # seconds
 _PIECE = 1 << 20  # characters
-_FIX = "free some space for the ids of this text; on Linux, XDG_CACHE_HOME names another folder"
+_FIX = mark(
+    "free some space for the ids of this text; on Linux, XDG_CACHE_HOME names another folder"
+)
 
 
 @dataclass(frozen=True, eq=False)
 class StoredText:
-    """A text stored on disk as ids; a slice of it is a str.
-
-    `encodings` and `notices` have an entry for each file; notices omit the file's name.
-    """
+    """A text stored on disk as ids; a slice of it is a str. `changes` has one entry a file."""
 
     tokenizer: Tokenizer
     ids: Ids
     sha256: str
-    encodings: tuple[str, ...]
-    notices: tuple[tuple[str, ...], ...]
+    changes: tuple[Changes, ...]
     path: Path
 
     def __len__(self) -> int:
@@ -130,9 +129,8 @@ def _load(path: Path) -> StoredText | None:
             ids = _mapped(file, tokenizer, info["characters"])
         with suppress(OSError):  # a read-only folder can still be used
             os.utime(path)  # the most recently used texts are kept
-        encodings = tuple(part["encoding"] for part in info["files"])
-        notices = tuple(tuple(part["notices"]) for part in info["files"])
-        return StoredText(tokenizer, ids, info["sha256"], encodings, notices, path)
+        changes = tuple(Changes(**part) for part in info["files"])
+        return StoredText(tokenizer, ids, info["sha256"], changes, path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -175,17 +173,16 @@ def _encoded(files: Sequence[Path], tokenizer: CharTokenizer, length: int) -> It
 def _pieces(files: Sequence[Path], parts: list[dict[str, Any]]) -> Iterator[str]:
     """Read all files, each starting on a line of its own; describe each in `parts`."""
     for number, file in enumerate(files, 1):
-        name, last = printable(file), ""
+        last = ""
         with open_text(file) as opened:
             try:
-                reader = TextReader(opened, name)
+                reader = TextReader(opened, printable(file))
                 for text in reader:
                     yield text
                     last = text[-1:] or last
             except OSError as error:
                 refuse(error, file)
-        notices = [notice.removeprefix(name) for notice in reader.notices]
-        parts.append({"encoding": reader.encoding.label, "notices": notices})
+        parts.append(asdict(reader.changes))
         if last != "\n" and number < len(files):
             yield "\n"
 
@@ -205,8 +202,11 @@ def _delete_old(folder: Path) -> None:
 
 
 def _changed(files: Sequence[Path]) -> TextError:
+    name = printable(files[0])
     return TextError(
-        f"{printable(files[0])}{' or a file after it' if len(files) > 1 else ''} changed",
-        "another program wrote to it while it was read",
-        "try again when the text is complete",
+        tr("{name} or a file after it changed", name=name)
+        if len(files) > 1
+        else tr("{name} changed", name=name),
+        tr("another program wrote to it while it was read"),
+        tr("try again when the text is complete"),
     )

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Int, UInt
 
 from zigpt.data.stored import Text
+from zigpt.language import tr
 
 SPAN = 64  # characters: two texts rarely share so many in a row by chance
 MAX_COUNTED = 1 << 26  # characters: of a longer text, only the examined ones are counted
@@ -98,57 +99,66 @@ def advice(seen: Survey) -> tuple[str, ...]:
 
 def _about_the_characters(seen: Survey) -> Iterator[str]:
     if seen.distinct == 1:
-        yield "the text repeats a single character: there is nothing to predict"
+        yield tr("the text repeats a single character: there is nothing to predict")
     if seen.characters < SHORT:
-        yield (
-            f"the text has only {_number(seen.characters)}: the model will soon memorise it, so "
-            "go by the best validation loss, not the last"
+        yield tr(
+            "the text has only {count:,} characters: the model will soon memorise it, so "
+            "go by the best validation loss, not the last",
+            count=seen.characters,
         )
     if seen.distinct > 1 and seen.characters < FEW * seen.distinct:
-        yield (
-            f"the {seen.distinct:,} distinct characters occur fewer than {FEW} times each on "
-            "average: expect a loss near that of the unigram, which only counts characters"
+        yield tr(
+            "the {distinct:,} distinct characters occur fewer than {few} times each on "
+            "average: expect a loss near that of the unigram, which only counts characters",
+            distinct=seen.distinct,
+            few=FEW,
         )
     if not seen.is_counted:
-        yield (
-            f"only {seen.examined:,} of {_number(seen.characters)} were counted: there may be "
-            "others that are rare or missing from the train split"
+        yield tr(
+            "only {examined:,} of {count:,} characters were counted: there may be "
+            "others that are rare or missing from the train split",
+            examined=seen.examined,
+            count=seen.characters,
         )
         return
     if seen.unseen_in_train:
-        yield (
-            f"{_number(len(seen.unseen_in_train))} in the validation split only: "
-            "what the train split lacks cannot be learned"
+        yield tr(
+            "characters in the validation split only: {count:,}; "
+            "what the train split lacks cannot be learned",
+            count=len(seen.unseen_in_train),
         )
     if seen.singletons >= max(2, WORTH_SINGLETONS * seen.distinct):
-        yield (
-            f"{seen.singletons:,} of the {seen.distinct:,} distinct characters occur only once: "
-            "too rare to learn"
+        yield tr(
+            "{count:,} of the {distinct:,} distinct characters occur only once: too rare to learn",
+            count=seen.singletons,
+            distinct=seen.distinct,
         )
 
 
 def _about_the_passages(seen: Survey) -> Iterator[str]:
     least = ""
     if seen.examined < seen.characters:
-        least = "at least "
-        yield (
-            f"only {seen.examined:,} of {_number(seen.characters)} were searched for repeated "
-            "passages: a copy far from the original may be missed"
+        least = tr("at least ")
+        yield tr(
+            "only {examined:,} of {count:,} characters were searched for repeated "
+            "passages: a copy far from the original may be missed",
+            examined=seen.examined,
+            count=seen.characters,
         )
     if seen.overlap >= WORTH_OVERLAP:
-        yield (
-            f"{least}{100 * seen.overlap:.0f} % of the validation split also occurs in the train "
-            "split: the validation loss will flatter the model"
+        yield tr(
+            "{least}{share:.0%} of the validation split also occurs in the train split: the "
+            "validation loss will flatter the model",
+            least=least,
+            share=seen.overlap,
         )
     if seen.repeated >= WORTH_REPEATED:
-        yield (
-            f"{least}{100 * seen.repeated:.0f} % of the text repeats an earlier passage word for "
-            "word: the model will memorise these passages"
+        yield tr(
+            "{least}{share:.0%} of the text repeats an earlier passage word for word: the model "
+            "will memorise these passages",
+            least=least,
+            share=seen.repeated,
         )
-
-
-def _number(characters: int) -> str:
-    return f"{characters:,} character{'' if characters == 1 else 's'}"
 
 
 def _codes(text: str) -> UInt[np.ndarray, " characters"]:

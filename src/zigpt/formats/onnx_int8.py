@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from zigpt.errors import ModelFileError
 from zigpt.gpt.config import ROTARY_BASE, GPTConfig
+from zigpt.language import tr
 
 Weights = Mapping[str, Float[np.ndarray, "..."]]
 
@@ -64,9 +65,9 @@ class _Graph:
         weight = self._weights[name]
         if not np.isfinite(weight).all():  # 8 bits would turn it into an ordinary number
             raise ModelFileError(
-                "the model's weights are not finite",
-                f"{name} holds a NaN or an infinity",
-                "use another copy of the model, or train again",
+                tr("the model's weights are not finite"),
+                tr("{name} holds a NaN or an infinity", name=name),
+                tr("use another copy of the model, or train again"),
             )
         return weight
 

@@ -24,6 +24,7 @@ from zigpt.errors import ConfigError, ModelFileError
 from zigpt.formats.base import ModelFile, Weights
 from zigpt.formats.format_1 import upgrade_header
 from zigpt.gpt.config import GPTConfig, restore
+from zigpt.language import tr
 from zigpt.storage import write_file
 from zigpt.tokenizers import from_record, to_record
 from zigpt.tokenizers.base import Tokenizer
@@ -90,9 +91,9 @@ def pack(content: ModelFile) -> bytes:
         untrusted_json.require_modest(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except ValueError as error:
         raise ModelFileError(
-            "this would be a model file that zigpt itself refuses",
+            tr("this would be a model file that zigpt itself refuses"),
             str(error),
-            "join the files of the text into fewer, or use fewer layers",
+            tr("join the files of the text into fewer, or use fewer layers"),
         ) from None
     return data
 
@@ -117,7 +118,7 @@ def read(path: Path) -> ModelFile:
     content = read_lazily(path)
     content = replace(content, weights=dict(content.weights))
     if content.sha256 not in (None, _checksum(content.weights)):
-        raise damaged(path, "its weights do not have the SHA-256 that they were written with")
+        raise damaged(path, tr("its weights do not have the SHA-256 that they were written with"))
     return content
 
 
@@ -164,18 +165,18 @@ def _find(path: Path) -> Path:
     if os.path.isdir(path):  # unlike the method of Path, this raises nothing for a path too long
         if not os.path.exists(path / MODEL_FILE):
             raise ModelFileError(
-                f"no {MODEL_FILE} in {path}",
-                "a run folder has one from its first evaluation on",
-                "give a folder that a training run has written, or a model file",
+                tr("no {file} in {path}", file=MODEL_FILE, path=path),
+                tr("a run folder has one from its first evaluation on"),
+                tr("give a folder that a training run has written, or a model file"),
             )
         path = path / MODEL_FILE
     if not os.path.isfile(path):
         raise ModelFileError(
-            f"no model at {path}",
-            "it is not a regular file"
+            tr("no model at {path}", path=path),
+            tr("it is not a regular file")
             if os.path.exists(path)
-            else "there is no such file or folder",
-            "give a run folder or a model.safetensors",
+            else tr("there is no such file or folder"),
+            tr("give a run folder or a model.safetensors"),
         )
     return path
 
@@ -188,9 +189,9 @@ def is_model_name(path: Path) -> bool:
 def damaged(path: Path, detail: str) -> ModelFileError:
     """Build the refusal of a file that cannot be trusted."""
     return ModelFileError(
-        f"{path} is damaged or not a zigpt model",
-        detail or "its content contradicts itself",
-        "use another copy, or train again",
+        tr("{path} is damaged or not a zigpt model", path=path),
+        detail or tr("its content contradicts itself"),
+        tr("use another copy, or train again"),
     )
 
 
@@ -202,12 +203,21 @@ def require_format(path: Path, number: Any) -> None:
     """
     if isinstance(number, int) and number > FORMAT:
         raise ModelFileError(
-            f"{path} was written by a newer zigpt",
-            f"its format is {number!s:.20}, this zigpt reads up to {FORMAT}",
-            "install the newer one, or train again",
+            tr("{path} was written by a newer zigpt", path=path),
+            tr(
+                "its format is {format!s:.20}, this zigpt reads up to {newest}",
+                format=number,
+                newest=FORMAT,
+            ),
+            tr("install the newer one, or train again"),
         )
     if type(number) is not int or number < 1:
-        raise damaged(path, f"its format is {number!r:.20}, this zigpt reads 1 to {FORMAT}")
+        detail = tr(
+            "its format is {format!r:.20}, this zigpt reads 1 to {newest}",
+            format=number,
+            newest=FORMAT,
+        )
+        raise damaged(path, detail)
 
 
 def _first_line(error: Exception) -> str:
@@ -218,9 +228,9 @@ def _first_line(error: Exception) -> str:
 
 def _pickled(path: Path) -> ModelFileError:
     return ModelFileError(
-        f"{path} is a pickle, not a model.safetensors",
-        "loading a pickle runs whatever code it holds, so zigpt never does",
-        "give a run folder or a model.safetensors",
+        tr("{path} is a pickle, not a model.safetensors", path=path),
+        tr("loading a pickle runs whatever code it holds, so zigpt never does"),
+        tr("give a run folder or a model.safetensors"),
     )
 
 
@@ -245,12 +255,12 @@ def _check(
     config = restore(GPTConfig, header["config"])
     shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
     if 12 * config.n_layer > len(shapes) or shapes != config.shapes():
-        raise damaged(path, "its config and its weights are of different sizes")
+        raise damaged(path, tr("its config and its weights are of different sizes"))
     if any(part.get_dtype() != "F32" for part in slices.values()):
-        raise damaged(path, "its weights are not all float32")
+        raise damaged(path, tr("its weights are not all float32"))
     tokenizer = from_record(header["tokenizer"])
     if tokenizer.vocab_size != config.vocab_size:
-        raise damaged(path, "its vocabulary and its weights are of different sizes")
+        raise damaged(path, tr("its vocabulary and its weights are of different sizes"))
     if not isinstance(header.get("sha256", ""), str):
-        raise damaged(path, "its SHA-256 is not one")
+        raise damaged(path, tr("its SHA-256 is not one"))
     return config, tokenizer

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 
 from zigpt.errors import ModelFileError
 from zigpt.gpt.config import SampleConfig
+from zigpt.language import tr
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ def stages(logits: Float[np.ndarray, "B V"], config: SampleConfig) -> Stages:
     """
     if not np.isfinite(logits).all():
         raise ModelFileError(
-            "the model's scores are not finite",
-            "its weights are damaged, or the device computes wrongly",
-            "try `device` cpu, or train again",
+            tr("the model's scores are not finite"),
+            tr("its weights are damaged, or the device computes wrongly"),
+            tr("try `device` cpu, or train again"),
         )
     scaled = _scaled(logits, config.temperature)
     top_k = _keep_top_k(scaled, config.top_k)

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from zigpt.errors import ConfigError
 from zigpt.gpt.ranges import Problem, divisibility_problems, is_possible, range_problems
+from zigpt.language import mark, tr
 
 ROTARY_BASE = 10_000.0  # per position, pair i of D / 2 turns by base^(-2i / D) radians
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -91,14 +92,14 @@ class GPTConfig:
 
 
 _PARTS = {
-    "token_embedding": "token embedding",
-    "position_embedding": "position embedding",
-    "attn": "attention",
-    "ffn": "feed-forward",
-    "ln_1": "layer norms",
-    "ln_2": "layer norms",
-    "ln_f": "layer norms",
-    "head": "head",
+    "token_embedding": mark("token embedding"),
+    "position_embedding": mark("position embedding"),
+    "attn": mark("attention"),
+    "ffn": mark("feed-forward"),
+    "ln_1": mark("layer norms"),
+    "ln_2": mark("layer norms"),
+    "ln_f": mark("layer norms"),
+    "head": mark("head"),
 }
 
 
@@ -228,7 +229,7 @@ def restore(part: type[Config], values: Mapping[str, Any]) -> Config:
         value: Any = values.get(setting.name, setting.default)
         choices = get_args(setting.type)
         if value not in choices if choices else type(value) is not setting.type:
-            raise ValueError(f"{setting.name} cannot be {value!r}")
+            raise ValueError(tr("{name} cannot be {value!r:.20}", name=setting.name, value=value))
     return part(**values)
 
 

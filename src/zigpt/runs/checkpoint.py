@@ -19,6 +19,7 @@ from zigpt import untrusted_json
 from zigpt.errors import ModelFileError, StorageError
 from zigpt.formats.format_1 import upgrade, upgrade_state
 from zigpt.gpt.config import GPTConfig, TrainConfig, restore
+from zigpt.language import tr
 from zigpt.storage import remove_folder, set_aside, sync, write_folder
 from zigpt.training.loop import TrainState
 from zigpt.training.optim import named_state
@@ -107,14 +108,14 @@ def _read(path: Path) -> Checkpoint:
     manifest, files = untrusted_json.parse(whole), {}
     for name in FILES:
         if name not in manifest:
-            raise ValueError(f"{_MANIFEST} does not name {name}")
+            raise ValueError(tr("{manifest} does not name {file}", manifest=_MANIFEST, file=name))
         # Size first: a file that has grown may be larger than the memory.
         if (path / name).stat().st_size == manifest[name]["size"]:
             files[name] = (path / name).read_bytes()
         if _describe(files).get(name) != manifest[name]:
-            raise ValueError(f"{name} was altered after writing")
+            raise ValueError(tr("{file} was altered after writing", file=name))
     if whole != _json(_describe(files)):
-        raise ValueError(f"{_MANIFEST} was altered after writing")
+        raise ValueError(tr("{file} was altered after writing", file=_MANIFEST))
     weights, optimizer, counters = (files[name] for name in FILES)
     return Checkpoint(weights, optimizer, _checked(upgrade(untrusted_json.parse(counters)), path))
 
@@ -129,11 +130,11 @@ def _checked(counters: dict[str, Any], path: Path) -> dict[str, Any]:
     whole += [log["size"] for log in counters["logged"].values()]
     # Before the first evaluation `evaluated_at` is -1.
     if any(type(number) is not int or number < -1 for number in whole):
-        raise ValueError("its counters are not integers")
+        raise ValueError(tr("its counters are not integers"))
     if not (0 <= counters["seconds"] < math.inf and counters["best_loss"] >= 0):
-        raise ValueError("its counters are out of range")
+        raise ValueError(tr("its counters are out of range"))
     if counters["step"] != int(path.name[5:]):
-        raise ValueError(f"it belongs to step {counters['step']}")
+        raise ValueError(tr("it belongs to step {step}", step=counters["step"]))
     _settings(counters)
     return counters
 
@@ -166,16 +167,16 @@ def restore_newest(
         try:
             checkpoint = read_checkpoint(path)
         except ModelFileError as error:
-            notify(f"{error.what} ({error.why}): taking the one before")
+            notify(tr("{damage} ({why}): taking the one before", damage=error.what, why=error.why))
             set_aside(path, _free_name(path))
         else:
             _restore(path, checkpoint, state)
             return checkpoint.logged
     if any(folder.glob("step-*.bad*")):
         raise ModelFileError(
-            f"no checkpoint to resume from in {folder.parent}",
-            "all of them are damaged; they are kept as .bad",
-            "train again into a new folder",
+            tr("no checkpoint to resume from in {run}", run=folder.parent),
+            tr("all of them are damaged; they are kept as .bad"),
+            tr("train again into a new folder"),
         )
     return None
 
@@ -202,15 +203,22 @@ def _require_same_settings(path: Path, checkpoint: Checkpoint, state: TrainState
     for name in then:
         if then[name] != now[name] and name not in (*FREE_TO_CHANGE, *_DECIDED_BY_CLOCK):
             raise ModelFileError(
-                f"{path.parent.parent} was trained with another {name}",
-                f"run.json has {now[name]}, its checkpoint {path.name} has {then[name]}",
-                "put the old run.json back, or train again into another folder",
+                tr("{run} was trained with another {name}", run=path.parent.parent, name=name),
+                tr(
+                    "run.json has {now}, its checkpoint {checkpoint} has {then}",
+                    now=now[name],
+                    checkpoint=path.name,
+                    then=then[name],
+                ),
+                tr("put the old run.json back, or train again into another folder"),
             )
 
 
 def _damaged(path: Path, error: Exception) -> ModelFileError:
     detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return ModelFileError(f"{path.name} is damaged", detail, "take the one before it")
+    return ModelFileError(
+        tr("{file} is damaged", file=path.name), detail, tr("take the one before it")
+    )
 
 
 def _optimizer_state(state: TrainState) -> dict[str, torch.Tensor]:
@@ -220,7 +228,7 @@ def _optimizer_state(state: TrainState) -> dict[str, torch.Tensor]:
 def _load_into(tensors: dict[str, torch.Tensor], saved: dict[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.shape != saved[name].shape:
-            raise ValueError(f"{name} is of another shape")
+            raise ValueError(tr("{tensor} is of another shape", tensor=name))
         tensor.copy_(saved[name])
 
 

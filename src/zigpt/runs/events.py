@@ -135,6 +135,7 @@ class Finished:
     seconds: float
     evaluations_since_best: int
     is_out_of_patience: bool
+    sample_before: str  # the first of the run; empty if it is not known
     sample: str
 
 

@@ -14,6 +14,7 @@ from zigpt.formats import safetensors
 from zigpt.formats.safetensors import FORMAT, MODEL_FILE
 from zigpt.formats.saved_model import SavedModel
 from zigpt.gpt.config import TrainConfig
+from zigpt.language import tr
 from zigpt.runs.checkpoint import FREE_TO_CHANGE, restore_newest, save_checkpoint
 from zigpt.runs.control import CONTROL_FILE, Control
 from zigpt.runs.lock import Lock, locked
@@ -68,9 +69,9 @@ class RunFolder:
         """
         if not os.path.isfile(path / RUN_FILE):
             raise ModelFileError(
-                f"no run at {path}",
-                f"there is no {RUN_FILE} in it",
-                "name a folder that a training run has written, as `run`",
+                tr("no run at {path}", path=path),
+                tr("there is no {file} in it", file=RUN_FILE),
+                tr("name a folder that a training run has written, as `run`"),
             )
         require_no_way_out(path)
         return cls(path, read_record(path))
@@ -121,16 +122,21 @@ class RunFolder:
         now = {**asdict(record.model), **asdict(record.training), "preset": record.preset}
         changed = {name: value for name, value in overrides.items() if value != now[name]}
         if forbidden := [name for name in changed if name not in FREE_TO_CHANGE]:
-            raise ConfigError(
-                [
-                    (f"{name} is {now[name]} in {self.path}, not {changed[name]}", f"drop `{name}`")
-                    for name in forbidden
-                ]
-            )
+            raise ConfigError([self._fixed(name, now[name], changed[name]) for name in forbidden])
         if changed:
             minutes = None if "max_steps" in changed else record.minutes
             training = replace(record.training, **changed)
             self._replace_record(replace(record, training=training, minutes=minutes))
+
+    def _fixed(self, name: str, now: Any, wanted: Any) -> tuple[str, str]:
+        problem = tr(
+            "{name} is {now} in {run}, not {wanted}",
+            name=name,
+            now=now,
+            run=self.path,
+            wanted=wanted,
+        )
+        return problem, tr("drop `{name}`", name=name)
 
     def move_end(self, training: TrainConfig) -> None:
         """Take over another number of steps, decided by the clock.
@@ -148,9 +154,13 @@ class RunFolder:
         """
         if source.sha256 != self.record.text["sha256"]:
             raise TextError(
-                f"{source.origin} is not the text that {self.path} was trained on",
-                "its SHA-256 differs, so continuing would mix two texts",
-                "give back the old text, or train again into another folder",
+                tr(
+                    "{text} is not the text that {run} was trained on",
+                    text=source.origin,
+                    run=self.path,
+                ),
+                tr("its SHA-256 differs, so continuing would mix two texts"),
+                tr("give back the old text, or train again into another folder"),
             )
 
     def save_best(self, state: TrainState, tokenizer: Tokenizer) -> None:
@@ -199,9 +209,9 @@ class RunFolder:
         logged = restore_newest(self.path / "checkpoints", state, notify)
         if logged is None and any(row["step"] for row in log.rows()):
             raise ModelFileError(  # the first is made before the first step
-                f"the checkpoints of {self.path} are gone",
-                "its log has steps, and there is nothing to resume from",
-                "put them back, or train again into another folder, as `run`",
+                tr("the checkpoints of {run} are gone", run=self.path),
+                tr("its log has steps, and there is nothing to resume from"),
+                tr("put them back, or train again into another folder, as `run`"),
             )
         # Before anything is written that an older zigpt could not read. What was written in an
         # older format stays as it is: every file is read for itself.
@@ -209,7 +219,9 @@ class RunFolder:
             self._replace_record(replace(self.record, format=FORMAT))
         self.saved_step = state.step if logged else None
         for name in log.cut(logged or {}):
-            notify(f"{name} was altered after writing: what can be read of it is kept")
+            notify(
+                tr("{file} was altered after writing: what can be read of it is kept", file=name)
+            )
 
     def _pack(self, state: TrainState, tokenizer: Tokenizer, val_loss: float | None) -> bytes:
         about = {"text": self.record.text, "step": state.step, "val_loss": val_loss}

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zigpt.errors import RunBusyError, StorageError
+from zigpt.language import mark, tr
 from zigpt.storage import storage_errors
 
 LOCK_FILE = "train.lock"
 _TRIES = 10
 _PAUSE = 0.005  # seconds between two tries
+_HOLDER = mark("pid {pid} on {host} since {since}")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a link would lead us to write into another file
 
 
@@ -22,9 +24,9 @@ class Lock:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor = path, descriptor
-        holder = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}"
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
         os.ftruncate(descriptor, 0)
-        self._length = os.write(descriptor, holder.encode())
+        self._length = os.write(descriptor, _HOLDER.format(**holder).encode())
 
     def report_waiting(self, step: int | None) -> None:
         """Let others see that this run waits after a step, or (None) that it continues.
@@ -46,9 +48,9 @@ class Lock:
         """
         if not _is_at(self._descriptor, self._path):
             raise StorageError(
-                f"{self._path.parent} is no longer the folder that this run started in",
-                "it was moved, replaced or removed during the training",
-                "put it back, or continue where it is now, with `resume` and `run`",
+                tr("{run} is no longer the folder that this run started in", run=self._path.parent),
+                tr("it was moved, replaced or removed during the training"),
+                tr("put it back, or continue where it is now, with `resume` and `run`"),
             )
 
 
@@ -122,10 +124,16 @@ def _seize(descriptor: int, path: Path, only_check: bool = False) -> None:
             if tries_left:  # it may be a check, which is over in no time
                 time.sleep(_PAUSE)
     raise RunBusyError(
-        f"{path.parent} is in use by {_read_holder(path).strip() or 'another process'}",
-        "two training runs in one folder would overwrite each other",
-        "wait for it to end, or choose another folder as `run`",
+        tr("{run} is in use by {holder}", run=path.parent, holder=_name_holder(path)),
+        tr("two training runs in one folder would overwrite each other"),
+        tr("wait for it to end, or choose another folder as `run`"),
     )
+
+
+def _name_holder(path: Path) -> str:
+    given = _read_holder(path).strip()
+    known = re.fullmatch(r"pid (?P<pid>\S+) on (?P<host>\S+) since (?P<since>.+)", given)
+    return tr(_HOLDER, **known.groupdict()) if known else given or tr("another process")
 
 
 def _take(descriptor: int, shared: bool) -> None:

@@ -61,6 +61,11 @@ class RunLog:
         """Add the text that the model writes after `step` steps to samples.txt."""
         self._samples.add(f"════ step {step} ════\n{text}\n\n")
 
+    def first_sample(self) -> str:
+        """Read what the model wrote first, before it was trained; empty if that is gone."""
+        samples = parse_samples(self._samples.text())
+        return str(samples[0]["text"]) if samples else ""
+
     def sync(self) -> dict[str, dict[str, Any]]:
         """Make sure that all of it would survive a loss of power; describe what there is so far."""
         logged = {name: file.sync() for name, file in self._files.items()}

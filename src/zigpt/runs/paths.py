@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from zigpt.errors import ModelFileError
+from zigpt.language import tr
 
 RUN_FILE = "run.json"
 LOSS_PICTURE = "loss.png"
@@ -46,8 +47,8 @@ def newest_path() -> Path:
     found = [file.parent for file in Path("runs").glob(f"*/{RUN_FILE}")]
     if not found:
         raise ModelFileError(
-            "no run was named",
-            "and the folder runs/ here holds none",
-            "name a run folder, or train one first",
+            tr("no run was named"),
+            tr("and the folder runs/ here holds none"),
+            tr("name a run folder, or train one first"),
         )
     return max(found, key=lambda path: path.stat().st_mtime)

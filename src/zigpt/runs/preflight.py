@@ -5,6 +5,7 @@ from pathlib import Path
 
 from zigpt.errors import ModelFileError, RunBusyError, StorageError
 from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.language import tr
 from zigpt.runs.control import CONTROL_FILE
 from zigpt.runs.lock import LOCK_FILE
 from zigpt.runs.metrics import sample_steps
@@ -27,9 +28,9 @@ def require_free(path: Path) -> None:
     """
     if path.exists() and (not path.is_dir() or not is_blank(path)):
         raise RunBusyError(
-            f"{path} exists already",
-            "zigpt never overwrites what is there",
-            "choose another name as `run`, or continue that run with `resume`",
+            tr("{path} exists already", path=path),
+            tr("zigpt never overwrites what is there"),
+            tr("choose another name as `run`, or continue that run with `resume`"),
         )
 
 
@@ -45,9 +46,13 @@ def require_room(path: Path, model: GPTConfig, training: TrainConfig) -> None:
     free = free_bytes(path)
     if needed > free:
         raise StorageError(
-            f"the disk is too full for {path}",
-            f"a run needs {needed / 1e6:,.0f} MB for its models, {free / 1e6:,.0f} MB are free",
-            "free some space, or choose a folder on another disk as `run`",
+            tr("the disk is too full for {path}", path=path),
+            tr(
+                "a run needs {needed:,.0f} MB for its models, {free:,.0f} MB are free",
+                needed=needed / 1e6,
+                free=free / 1e6,
+            ),
+            tr("free some space, or choose a folder on another disk as `run`"),
         )
 
 
@@ -64,7 +69,7 @@ def require_no_way_out(path: Path) -> None:
             is_inside = (os.path.isfile(real) or os.path.isdir(real)) and root in Path(real).parents
             if not is_inside and os.path.lexists(place):  # a run in progress deletes files
                 raise ModelFileError(
-                    f"{place} is not a file or folder inside the run",
-                    "it is a link that leads out of the folder or nowhere, a pipe or a device",
-                    "remove it, and resume only runs of people you trust",
+                    tr("{path} is not a file or folder inside the run", path=place),
+                    tr("it is a link that leads out of the folder or nowhere, a pipe or a device"),
+                    tr("remove it, and resume only runs of people you trust"),
                 )

@@ -1,6 +1,6 @@
 """What a training run learns of its text before it needs torch, which takes longer to load."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +11,8 @@ from zigpt.data.source import Source, default_text, read_texts
 from zigpt.data.survey import advice, survey
 from zigpt.gpt.config import PresetName, configure
 from zigpt.runs.request import TrainRequest
+
+Notify = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -23,28 +25,28 @@ class Reading:
     ladder: Ladder
 
 
-def read(request: TrainRequest) -> Reading:
-    """Read the text of a training run that is to be started.
+def read(request: TrainRequest, notify: Notify = lambda sentence: None) -> Reading:
+    """Read the text of a training run that is to be started; `notify` tells what takes time.
 
     Raises:
         ConfigError: the settings are impossible, whatever the text.
         TextError: the text is missing, empty or not text.
     """
     require_possible(request.preset, request.settings)
-    source = find_text(request.texts)
+    source = find_text(request.texts, notify)
     corpus = Corpus.from_text(source.text)
     noticed = tuple(advice(survey(source.text, len(corpus.train))))
     ladder = build_ladder(corpus.train, corpus.validation, corpus.tokenizer.vocab_size)
     return Reading(source, corpus, noticed, ladder)
 
 
-def find_text(texts: tuple[Path, ...]) -> Source:
-    """Read the texts that were named, or else the default.
+def find_text(texts: tuple[Path, ...], notify: Notify = lambda sentence: None) -> Source:
+    """Read the texts that were named, or else the default; `notify` tells what takes time.
 
     Raises:
         TextError: one of them is missing, empty or not text.
     """
-    return read_texts(texts) if texts else default_text(Path.cwd())
+    return read_texts(texts) if texts else default_text(Path.cwd(), notify=notify)
 
 
 def require_possible(preset: str, settings: Mapping[str, Any]) -> None:

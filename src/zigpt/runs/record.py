@@ -13,6 +13,7 @@ from zigpt import __version__, untrusted_json
 from zigpt.data.baselines import Ladder, Rung
 from zigpt.formats.safetensors import FORMAT, damaged, require_format
 from zigpt.gpt.config import GPTConfig, TrainConfig, restore
+from zigpt.language import tr
 from zigpt.runs.paths import RUN_FILE
 from zigpt.runs.training_text import text_of
 from zigpt.storage import write_file
@@ -55,9 +56,9 @@ def read_record(run: Path) -> RunRecord:
         require_format(file, values["format"])
         rungs = tuple(Rung(name, float(loss)) for name, loss in values["ladder"].items())
         if not (rungs and isinstance(values["prompt"], str)):
-            raise damaged(file, "it names no baselines, or no prompt")
+            raise damaged(file, tr("it names no baselines, or no prompt"))
         if not all(math.isfinite(rung.loss) for rung in rungs):  # JSON for the page has no NaN
-            raise damaged(file, "the loss of a baseline is not a number")
+            raise damaged(file, tr("the loss of a baseline is not a number"))
         return RunRecord(
             model=restore(GPTConfig, values["model"]),
             training=restore(TrainConfig, values["training"]),
@@ -73,7 +74,7 @@ def read_record(run: Path) -> RunRecord:
 
 def _minutes(value: Any) -> float | None:
     if value is not None and not 0 < value < math.inf:
-        raise ValueError(f"minutes cannot be {value!r:.20}")
+        raise ValueError(tr("{name} cannot be {value!r:.20}", name="minutes", value=value))
     return value
 
 

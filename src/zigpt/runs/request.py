@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from zigpt.errors import UsageError
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig
+from zigpt.language import tr
 
 Preset = Literal["auto", PresetName]
 LONGEST_MINUTES = 100_000
@@ -44,15 +45,15 @@ class TrainRequest:
             return
         if not 0 < self.minutes < LONGEST_MINUTES:
             raise UsageError(
-                f"`minutes` {self.minutes} is not a time to train",
-                f"it must be above 0 and below {LONGEST_MINUTES:,}",
-                "try `minutes` 3",
+                tr("`minutes` {minutes} is not a time to train", minutes=self.minutes),
+                tr("it must be above 0 and below {most:,}", most=LONGEST_MINUTES),
+                tr("try `minutes` 3"),
             )
         if self.resume or "max_steps" in self.settings:
             raise UsageError(
-                "`minutes` cannot be combined with `max_steps` or `resume`",
-                "each of them decides the number of steps",
-                "keep one of them",
+                tr("`minutes` cannot be combined with `max_steps` or `resume`"),
+                tr("each of them decides the number of steps"),
+                tr("keep one of them"),
             )
 
     @property
@@ -68,9 +69,9 @@ def _checked(name: str, value: Any) -> Any:
 
         nearest = get_close_matches(name, _KINDS, n=1)
         raise UsageError(
-            f"there is no setting `{name}`",
-            f"the settings are {', '.join(_KINDS)}",
-            f"try `{nearest[0]}`" if nearest else "leave it out",
+            tr("there is no setting `{name}`", name=name),
+            tr("the settings are {names}", names=", ".join(_KINDS)),
+            tr("try `{name}`", name=nearest[0]) if nearest else tr("leave it out"),
         )
     kind = _KINDS[name]
     if choices := get_args(kind):
@@ -79,9 +80,9 @@ def _checked(name: str, value: Any) -> Any:
         return kind(value)  # NumPy's numbers are among them
     else:
         raise UsageError(
-            f"`{name}` cannot be {value!r:.40}",
-            f"it must be a number of type {kind.__name__}",
-            f"give `{name}` such a number",
+            tr("`{name}` cannot be {value!r:.40}", name=name, value=value),
+            tr("it must be a number of type {kind}", kind=kind.__name__),
+            tr("give `{name}` such a number", name=name),
         )
     return value
 
@@ -89,7 +90,7 @@ def _checked(name: str, value: Any) -> Any:
 def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise UsageError(
-            f"`{name}` cannot be {value!r:.40}",
-            f"it must be one of {', '.join(choices)}",
-            f"try `{name}` {choices[0]}",
+            tr("`{name}` cannot be {value!r:.40}", name=name, value=value),
+            tr("it must be one of {choices}", choices=", ".join(choices)),
+            tr("try `{name}` {value}", name=name, value=choices[0]),
         )

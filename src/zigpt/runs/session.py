@@ -17,6 +17,7 @@ from zigpt.generate.loop import generate_text
 from zigpt.generate.quick import QuickDecoder
 from zigpt.gpt.config import SampleConfig
 from zigpt.gpt.model import GPT
+from zigpt.language import tr
 from zigpt.runs.events import (
     EndMoved,
     Evaluated,
@@ -151,10 +152,10 @@ class _Training:
 
     def _log(self, progress: Progress) -> Iterator[Event]:
         log = self._folder.log
-        yield from self._keep("the log", partial(log.add, progress, self._ladder))
+        yield from self._keep(tr("the log"), partial(log.add, progress, self._ladder))
         if progress.evaluation and progress.evaluation.is_best:
             save = partial(self._folder.save_best, self._state, self._corpus.tokenizer)
-            yield from self._keep("the best model", save)
+            yield from self._keep(tr("the best model"), save)
 
     def _move_end(self, evaluation_seconds: float) -> Iterator[Event]:
         """Change the number of steps, where there is a time budget, to what its rest allows."""
@@ -166,7 +167,7 @@ class _Training:
             return
         # In this order: steps before this one never depend on what is decided now.
         yield from self._keep_checkpoint()
-        yield from self._keep("the new number of steps", partial(folder.move_end, config))
+        yield from self._keep(tr("the new number of steps"), partial(folder.move_end, config))
         if folder.record.training == config:
             state.config = config
             yield EndMoved(state.step, config.max_steps)
@@ -183,7 +184,7 @@ class _Training:
         if self._pacer:
             self._pacer.seconds_per_char = (time.monotonic() - began) / _SAMPLE_CHARS
         add = partial(self._folder.log.add_sample, step, self._prompt + text)
-        yield from self._keep("the sample", add)
+        yield from self._keep(tr("the sample"), add)
         yield from self._keep_snapshot()
         yield Sampled(step, text)
 
@@ -207,23 +208,24 @@ class _Training:
                 waits = True
                 yield from self._keep_checkpoint()
                 yield from self._keep_snapshot()
-                yield from self._keep("the lock", partial(folder.report_waiting, state.step))
+                yield from self._keep(tr("the lock"), partial(folder.report_waiting, state.step))
                 yield Waiting(state.step)
             time.sleep(_POLL)
         if waits and self._pacer:
             self._pacer.add_pause(time.monotonic() - began)
         if waits:
-            yield from self._keep("the lock", partial(folder.report_waiting, None))
+            yield from self._keep(tr("the lock"), partial(folder.report_waiting, None))
             self._saved_at = time.monotonic()
 
     def _keep_checkpoint(self) -> Iterator[Event]:
         save = partial(self._folder.save, self._state)
-        yield from self._keep("the checkpoint", save, f"step {self._state.step}")
+        step = tr("step {step}", step=self._state.step)
+        yield from self._keep(tr("the checkpoint"), save, step)
         self._saved_at = time.monotonic()
 
     def _keep_snapshot(self) -> Iterator[Event]:
         save = partial(self._folder.save_snapshot, self._state, self._corpus.tokenizer)
-        yield from self._keep("the snapshot", save)
+        yield from self._keep(tr("the snapshot"), save)
 
     def _keep(
         self, kind: str, write: Callable[[], None], name: str | None = None
@@ -261,6 +263,7 @@ class _Training:
             seconds=state.seconds,
             evaluations_since_best=state.evaluations_since_best,
             is_out_of_patience=state.is_out_of_patience,
+            sample_before=folder.log.first_sample(),
             sample=self._prompt + self._write(best.model, _FINAL_CHARS),
         )
 

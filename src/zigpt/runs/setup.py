@@ -10,6 +10,7 @@ from zigpt.data.batches import Corpus
 from zigpt.errors import RunBusyError
 from zigpt.generate.loop import default_prompt
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
+from zigpt.language import tr
 from zigpt.runs.events import Event, LadderBuilt, Notice, Opened, Planned, TextRead
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import free_path, newest_path
@@ -40,7 +41,10 @@ def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Ev
     yield planned
     ends_at, is_shortest = request.ends_at, planned.plan.steps == FEWEST_STEPS
     if ends_at and is_shortest and time.monotonic() + planned.plan.seconds > ends_at:
-        yield Notice(f"{FEWEST_STEPS} steps, the fewest, take longer than was asked for")
+        sentence = tr(
+            "{steps} steps, the fewest, take longer than was asked for", steps=FEWEST_STEPS
+        )
+        yield Notice(sentence)
     yield LadderBuilt(ladder, corpus)
     text, prompt = fingerprint(source), _prompt(corpus)
     model, training, preset = planned.model, planned.training, planned.preset
@@ -74,6 +78,9 @@ def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
         state = TrainState.initialise(*folder.record.configs, device)
         notices: list[str] = []
         folder.restore(state, notices.append)
+        if state.step >= state.config.max_steps:
+            done = {"step": state.step, "steps": state.config.max_steps}
+            notices.append(tr("no step is left to make: {step} are made, {steps} wanted", **done))
         yield from map(Notice, notices)
         yield TextRead(source, corpus)
         yield LadderBuilt(folder.record.ladder, corpus)
@@ -125,7 +132,8 @@ def _choose(
 
 
 def _prompt(corpus: Corpus) -> str:
-    """Take the first whole line of the validation split: every sample continues the same one."""
+    """Take the first whole line of words in the validation split: every sample continues it."""
     text = corpus.tokenizer.decode(corpus.validation[:2000])
-    whole = [line for line in text.split("\n")[1:-1] if line.strip()]
-    return whole[0][:40] + "\n" if whole else default_prompt(corpus.tokenizer)
+    lines = [line.strip() for line in text.split("\n")[1:-1] if line.strip()]
+    words = [line for line in lines if sum(map(str.isalpha, line)) > len(line) / 2]
+    return (words or lines)[0][:40] + "\n" if lines else default_prompt(corpus.tokenizer)

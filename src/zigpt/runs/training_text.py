@@ -9,6 +9,7 @@ from typing import Any
 from zigpt.data.files import printable
 from zigpt.data.source import Source, python_reference, read_texts
 from zigpt.errors import ModelFileError, TextMovedError
+from zigpt.language import tr
 from zigpt.storage import make_folder, write_file
 
 
@@ -36,9 +37,9 @@ def text_of(about: Any) -> Mapping[str, Any]:
         if isinstance(paths, list) and all(isinstance(path, str) for path in paths):
             return text
     raise ModelFileError(
-        "the model does not say what text it was trained on",
-        "its file was made or changed by something else",
-        "use the model.safetensors that a training run wrote",
+        tr("the model does not say what text it was trained on"),
+        tr("its file was made or changed by something else"),
+        tr("use the model.safetensors that a training run wrote"),
     )
 
 
@@ -65,10 +66,12 @@ def find_again(text: Mapping[str, Any]) -> Source:
     """
     paths = [Path(path) for path in text["paths"]]
     if gone := [path for path in paths if not os.path.exists(path)]:
-        more = f" and {len(gone) - 1:,} more" if len(gone) > 1 else ""
+        name, more = printable(gone[0]), len(gone) - 1
         raise TextMovedError(
-            f"cannot read {printable(gone[0])}{more}",
-            "the training text is no longer there",
-            "put it back there",
+            tr("cannot read {path} and {count:,} more", path=name, count=more)
+            if more
+            else tr("cannot read {path}", path=name),
+            tr("the training text is no longer there"),
+            tr("put it back there"),
         )
     return read_texts(paths) if paths else python_reference()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zigpt.errors import VocabularyError
+from zigpt.language import tr
 from zigpt.tokenizers.base import Ids, Unknown
 from zigpt.tokenizers.near_misses import unknown_characters
 
@@ -124,9 +125,9 @@ class CharTokenizer:
             if character in self:
                 return int(self._id_of[ord(character)])
         raise VocabularyError(
-            "cannot replace unknown characters",
-            "the vocabulary has no U+FFFD, question mark, box or space to write instead",
-            "set `unknown` to drop",
+            tr("cannot replace unknown characters"),
+            tr("the vocabulary has no U+FFFD, question mark, box or space to write instead"),
+            tr("set `unknown` to drop"),
         )
 
 

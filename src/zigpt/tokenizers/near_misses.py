@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zigpt.errors import VocabularyError
+from zigpt.language import tr
 from zigpt.tokenizers.base import Tokenizer
 
 _MOST_NAMED = 5
@@ -22,16 +23,25 @@ def unknown_characters(
     for position in positions:
         first.setdefault(text[position], int(position))
     named = list(first.items())[:_MOST_NAMED]
-    listed = ", ".join(f"{c!r} (U+{ord(c):04X}) at {start + place:,}" for c, place in named)
-    more = f" and {len(first) - len(named)} more" if len(first) > len(named) else ""
-    fix = "leave them out, or set `unknown` to drop or replace"
+    listed = ", ".join(
+        tr("{character!r} (U+{code:04X}) at {place:,}", character=c, code=ord(c), place=start + at)
+        for c, at in named
+    )
+    if unnamed := len(first) - len(named):
+        listed += tr(" and {count} more", count=unnamed)
+    fix = tr("leave them out, or set `unknown` to drop or replace")
     if near := [pair for _, place in named if (pair := _near_miss(tokenizer, text, place))]:
-        fix += "; near misses: " + ", ".join(f"{typed!r} -> {meant!r}" for typed, meant in near)
+        pairs = ", ".join(f"{typed!r} -> {meant!r}" for typed, meant in near)
+        fix += tr("; near misses: {pairs}", pairs=pairs)
     elif "\\" in first:
-        fix += "; in a shell, a line break is typed $'\\n'"
+        fix += tr("; in a shell, a line break is typed $'\\n'")
     return VocabularyError(
-        f"not in this model's {tokenizer.vocab_size} characters: {listed}{more}",
-        "the model never saw them in training, so they have no id",
+        tr(
+            "not in this model's {count} characters: {listed}",
+            count=tokenizer.vocab_size,
+            listed=listed,
+        ),
+        tr("the model never saw them in training, so they have no id"),
         fix,
     )
 

@@ -9,6 +9,7 @@ import torch
 
 from zigpt.data.batches import Corpus
 from zigpt.gpt.config import GPTConfig, Precision, PresetName, TrainConfig
+from zigpt.language import tr
 from zigpt.training.device import describe, pick_precision, precision_name
 
 _WITHOUT_BFLOAT16 = 0.6  # as many steps in the same time, about
@@ -43,14 +44,18 @@ def advise(
 ) -> Advice:
     """Choose a preset, and its settings, for a text, a device, a time budget and a precision."""
     length, vocab_size = len(corpus.train), corpus.tokenizer.vocab_size
-    why = f"{length:,} characters to learn from, {vocab_size:,} distinct"
+    why = tr(
+        "{count:,} characters to learn from, {distinct:,} distinct",
+        count=length,
+        distinct=vocab_size,
+    )
     if length < max(_SMALL_TEXT, _SMALL_SHARE * vocab_size):
         small = {**_SMALL_MODEL}
         if 0 < corpus.largest_block_size < small["block_size"]:
             small["block_size"] = corpus.largest_block_size
-        return Advice("tiny", small, f"{why}: too few for a larger model")
+        return Advice("tiny", small, tr("{why}: too few for a larger model", why=why))
     if device.type == "cuda":
-        return Advice("gpu", {}, f"{why}; a GPU")
+        return Advice("gpu", {}, tr("{why}; a GPU", why=why))
     if minutes is None:
         return Advice("laptop", {}, why)
     precision = pick_precision(device, wanted)
@@ -62,8 +67,14 @@ def advise(
         * (1 if precision == torch.bfloat16 else _WITHOUT_BFLOAT16)
     )
     _, preset, settings = max(choice for choice in _BY_MINUTES if choice[0] <= power)
-    time = f"{minutes:g} min of {describe(device)}, {precision_name(precision)}"
-    return Advice(preset, settings, f"{why}; {time}")
+    why = tr(
+        "{why}; {minutes:g} min of {device}, {precision}",
+        why=why,
+        minutes=minutes,
+        device=describe(device),
+        precision=precision_name(precision),
+    )
+    return Advice(preset, settings, why)
 
 
 def evaluate_often_enough(config: TrainConfig, corpus: Corpus, block_size: int) -> TrainConfig:

@@ -10,6 +10,7 @@ import torch
 
 from zigpt.errors import UsageError
 from zigpt.gpt.config import Precision
+from zigpt.language import tr
 
 # Activations of a micro-batch that still fit into a CPU's caches: B x T x C values.
 _CACHE_FRIENDLY = 1 << 21
@@ -30,9 +31,9 @@ def pick_device(name: str = "auto") -> torch.device:
         have[:0] = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if name != "auto" and name not in have:
         raise UsageError(
-            f"no device named {name!r} here",
-            f"this machine offers {', '.join(have)}",
-            f"use `device` {have[0]}, or leave it out",
+            tr("no device named {name!r} here", name=name),
+            tr("this machine offers {devices}", devices=", ".join(have)),
+            tr("use `device` {device}, or leave it out", device=have[0]),
         )
     return torch.device(have[0] if name == "auto" else name)
 
@@ -43,7 +44,7 @@ def describe(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
         threads = torch.get_num_threads()
-        return f"CPU, {threads} thread{'s' * (threads != 1)}"
+        return tr("CPU, 1 thread") if threads == 1 else tr("CPU, {count} threads", count=threads)
     return str(device)
 
 

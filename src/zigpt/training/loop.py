@@ -19,6 +19,7 @@ from zigpt.data.batches import Corpus, Split
 from zigpt.errors import DivergedError
 from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.gpt.model import GPT, next_character_loss
+from zigpt.language import tr
 from zigpt.training.device import autocast, micro_batch_size, pick_precision
 from zigpt.training.optim import build_optimizers, learning_rate_at
 
@@ -178,9 +179,17 @@ def train_step(
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip or math.inf)
     if not (math.isfinite(mean_loss) and math.isfinite(norm)):
         raise DivergedError(
-            f"diverged in step {state.step + 1}: loss {mean_loss:.3g}, gradient norm {norm:.3g}",
-            "the learning rate is too high; the weights are still those of the step before",
-            f"start again with a `learning_rate` of {config.learning_rate / 3:.2g}",
+            tr(
+                "diverged in step {step}: loss {loss:.3g}, gradient norm {norm:.3g}",
+                step=state.step + 1,
+                loss=mean_loss,
+                norm=norm,
+            ),
+            tr("the learning rate is too high; the weights are still those of the step before"),
+            tr(
+                "start again with a `learning_rate` of {rate:.2g}",
+                rate=config.learning_rate / 3,
+            ),
         )
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:

@@ -16,6 +16,7 @@ from zigpt.data.batches import Corpus
 from zigpt.errors import OutOfMemoryError
 from zigpt.gpt.attention import weights_kept
 from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.language import tr
 from zigpt.training.device import micro_batch_size, pick_precision
 from zigpt.training.loop import FINAL_CHARS, TrainState, train_step
 
@@ -126,11 +127,17 @@ def require_memory(model: GPTConfig, config: TrainConfig, device: torch.device) 
     """
     needed, available = memory_bytes(model, config, device), _total_memory(device)
     if needed > available:
-        size = f"{available / 2**30:.0f} GB"
         raise OutOfMemoryError(
-            f"{model.n_parameters:,} parameters do not fit into {size} of memory",
-            f"this run needs about {needed / 2**30:,.0f} GB",
-            "lower `n_embd`, `n_layer`, `block_size` or `batch_size`, or use the `preset` laptop",
+            tr(
+                "{parameters:,} parameters do not fit into {gigabytes:.0f} GB of memory",
+                parameters=model.n_parameters,
+                gigabytes=available / 2**30,
+            ),
+            tr("this run needs about {gigabytes:,.0f} GB", gigabytes=needed / 2**30),
+            tr(
+                "lower `n_embd`, `n_layer`, `block_size` or `batch_size`, or use the `preset` "
+                "laptop"
+            ),
         )
 
 

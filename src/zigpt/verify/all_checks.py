@@ -9,6 +9,7 @@ from zigpt.data.batches import Corpus
 from zigpt.errors import ModelFileError, TextError
 from zigpt.formats.safetensors import read_lazily
 from zigpt.gpt.config import TrainConfig
+from zigpt.language import joined, tr
 from zigpt.runs.training_text import find_again, text_of
 from zigpt.verify.causality import check_causality, take_windows
 from zigpt.verify.check import Check, sentence, unchecked
@@ -30,7 +31,7 @@ def check_all(path: Path, device: torch.device) -> Iterator[Check]:
     yield found.check
     if found.saved is None:
         for name in CHECKS[1:]:
-            yield unchecked(name, "The model file cannot be used.")
+            yield unchecked(name, tr("The model file cannot be used."))
         return
     saved = found.saved
     config = found.run.record.training if found.run else TrainConfig()
@@ -49,7 +50,8 @@ def _text(found: Found) -> tuple[Check, Corpus | None]:
         recorded = found.run.record.text if found.run else text_of(found.saved.about)
         source = find_again(recorded)
     except (TextError, ModelFileError) as error:
-        return unchecked("vocabulary", f"{sentence(error)} To have it checked, {error.fix}."), None
+        remedy = tr("To have it checked, {fix}.", fix=error.fix)
+        return unchecked("vocabulary", joined(sentence(error), remedy)), None
     check = check_vocabulary(source, recorded["sha256"], found.saved.tokenizer)
     if check.result != "passed":
         return check, None
@@ -58,7 +60,9 @@ def _text(found: Found) -> tuple[Check, Corpus | None]:
 
 def _resume(found: Found, corpus: Corpus | None, device: torch.device) -> Check:
     if found.run is None:
-        return unchecked("resume", "Without a run.json the settings of the training are unknown.")
+        return unchecked(
+            "resume", tr("Without a run.json the settings of the training are unknown.")
+        )
     if corpus is None:
-        return unchecked("resume", "Without its text there is nothing to train on.")
+        return unchecked("resume", tr("Without its text there is nothing to train on."))
     return check_resume(*found.run.record.configs, corpus, device)

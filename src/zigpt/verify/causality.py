@@ -12,6 +12,7 @@ from zigpt.data.batches import Corpus
 from zigpt.errors import ModelFileError
 from zigpt.formats.saved_model import SavedModel
 from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.language import joined, mark, tr
 from zigpt.tokenizers.base import Tokenizer
 from zigpt.training.device import micro_batch_size, pick_precision, precision_name
 from zigpt.verify.check import Check, Result, unchecked
@@ -19,13 +20,13 @@ from zigpt.verify.leaks import Search, search_by_change, search_by_gradient
 
 _SECONDS = 4.0  # for either search
 
-_STILL = "no score before the changed character moved, not even in the last bit."
-_MOVED = (
+_STILL = mark("no score before the changed character moved, not even in the last bit.")
+_MOVED = mark(
     "A LATER CHARACTER LEAKED. Changing {shown} at position {position} of window {window} moves "
     "the scores at the earlier position {prediction} by {amount:.3g}."
 )
-_FLAT = "every gradient is exactly 0."
-_STEEP = (
+_FLAT = mark("every gradient is exactly 0.")
+_STEEP = mark(
     "A LATER CHARACTER LEAKED. The loss at position {prediction} of window {window} depends on "
     "{shown} at the later position {position}: the gradient is {amount:.3g}."
 )
@@ -53,13 +54,13 @@ def take_windows(
     if corpus is None or corpus.largest_block_size < model.block_size:
         shape = (count, model.block_size + 1)
         drawn = torch.from_numpy(np.random.default_rng(0).integers(model.vocab_size, size=shape))
-        origin = "drawn at random, as there is no text to take them from"
+        origin = tr("drawn at random, as there is no text to take them from")
         return Windows(drawn[:, :-1].to(device), drawn[:, 1:].to(device), origin)
     inputs, targets = next(corpus.windows("validation", model.block_size, count, count))
     # A short text has fewer windows: they are repeated.
     shape = (count, model.block_size)
     first, second = (torch.from_numpy(np.resize(part, shape)) for part in (inputs, targets))
-    return Windows(first.to(device), second.to(device), "from the validation split")
+    return Windows(first.to(device), second.to(device), tr("from the validation split"))
 
 
 def check_causality(saved: SavedModel, config: TrainConfig, windows: Windows) -> Check:
@@ -70,7 +71,7 @@ def check_causality(saved: SavedModel, config: TrainConfig, windows: Windows) ->
     model, inputs = saved.model, windows.inputs
     if model.config.block_size < 2 or model.config.vocab_size < 2:
         return unchecked(
-            "causality", "With a block size or a vocabulary of 1, there is nothing to leak."
+            "causality", tr("With a block size or a vocabulary of 1, there is nothing to leak.")
         )
     precision = pick_precision(inputs.device, config.precision)
     try:
@@ -82,15 +83,26 @@ def check_causality(saved: SavedModel, config: TrainConfig, windows: Windows) ->
         "change": _numbers(change, inputs, saved.tokenizer),
         "gradient": _numbers(gradient, inputs, saved.tokenizer),
     }
-    in_float32 = _outcome(ways["change"], _MOVED, _STILL)
-    in_training = _outcome(ways["gradient"], _STEEP, _FLAT)
-    detail = (
-        f"Checked {len(inputs)} windows of {model.config.block_size} characters {windows.origin}. "
-        "In float32, as for evaluation, one character was changed at a time, at "
-        f"{_extent(change)}: {in_float32} "
-        f"In {precision_name(precision)} with dropout, as in training, the losses at "
-        f"{_extent(gradient)} were differentiated with respect to all later characters: "
-        f"{in_training}"
+    detail = joined(
+        tr(
+            "Checked {count} windows of {length} characters {origin}.",
+            count=len(inputs),
+            length=model.config.block_size,
+            origin=windows.origin,
+        ),
+        tr(
+            "In float32, as for evaluation, one character was changed at a time, at {extent}: "
+            "{outcome}",
+            extent=_extent(change),
+            outcome=_outcome(ways["change"], _MOVED, _STILL),
+        ),
+        tr(
+            "In {precision} with dropout, as in training, the losses at {extent} were "
+            "differentiated with respect to all later characters: {outcome}",
+            precision=precision_name(precision),
+            extent=_extent(gradient),
+            outcome=_outcome(ways["gradient"], _STEEP, _FLAT),
+        ),
     )
     numbers = {"block_size": model.config.block_size, "windows": len(inputs), **ways}
     result: Result = "failed" if change.leak or gradient.leak else "passed"
@@ -106,15 +118,21 @@ def _numbers(search: Search, inputs: Int[Tensor, "B T"], tokenizer: Tokenizer) -
 
 def _extent(search: Search) -> str:
     if search.tested == search.possible:
-        return f"all {search.possible:,} positions"
-    return f"{search.tested:,} of {search.possible:,} positions (chosen at random; time was up)"
+        return tr("all {count:,} positions", count=search.possible)
+    return tr(
+        "{tested:,} of {possible:,} positions (chosen at random; time was up)",
+        tested=search.tested,
+        possible=search.possible,
+    )
 
 
 def _outcome(found: Numbers, leaked: str, kept: str) -> str:
     """Describe the result of a search: its own sentence for a leak, another for none."""
     if not found["leak"]:
-        return kept
+        return tr(kept)
     character = found["leak"]["character"]
     shown = f"{character!r} (U+{ord(character):04X})"
-    words = leaked.format(**found["leak"], shown=shown)
-    return f"{words} The largest such amount anywhere is {found['largest']:.3g}."
+    return joined(
+        tr(leaked, **found["leak"], shown=shown),
+        tr("The largest such amount anywhere is {largest:.3g}.", largest=found["largest"]),
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zigpt.errors import ZigptError
+from zigpt.language import tr
 
 Result = Literal["passed", "failed", "unchecked"]
 
@@ -28,4 +29,4 @@ def unchecked(name: str, reason: str | ZigptError) -> Check:
 
 def sentence(error: ZigptError) -> str:
     """Join what happened and why into one sentence."""
-    return f"{error.what}: {error.why}."
+    return tr("{what}: {why}.", what=error.what, why=error.why)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from zigpt.errors import ModelFileError
 from zigpt.gpt.model import GPT
+from zigpt.language import tr
 from zigpt.training.device import autocast
 
 
@@ -140,8 +141,8 @@ def _chunks(start: int, end: int, size: int, seconds: float) -> Iterator[Tensor]
 def _finite(numbers: Tensor) -> Tensor:
     if not numbers.isfinite().all():
         raise ModelFileError(
-            "the model's scores are not finite",
-            "its weights are so large that a value overflowed",
-            "use another copy of the model, or train again",
+            tr("the model's scores are not finite"),
+            tr("its weights are so large that a value overflowed"),
+            tr("use another copy of the model, or train again"),
         )
     return numbers

@@ -10,6 +10,7 @@ from torch import Tensor
 from zigpt.data.batches import Corpus
 from zigpt.errors import DivergedError, ModelFileError, StorageError
 from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.language import joined, tr
 from zigpt.runs.checkpoint import COUNTERS, restore_newest, save_checkpoint
 from zigpt.training.loop import TrainState, train
 from zigpt.training.optim import named_state
@@ -58,16 +59,29 @@ def check_resume(
     try:
         difference, losses = compare(model, short, corpus, device)
     except ModelFileError as error:
-        return Check("resume", "failed", f"The checkpoint could not be loaded. {sentence(error)}")
+        why = joined(tr("The checkpoint could not be loaded."), sentence(error))
+        return Check("resume", "failed", why)
     except (DivergedError, StorageError) as error:
         return unchecked("resume", error)
     is_same = difference.is_none if device.type == "cpu" else difference.is_small
     result: Result = "passed" if is_same else "failed"
-    smaller = f" (not {config.batch_size}: a step would take {seconds:.1f} s)"
-    detail = (
-        f"This model was trained on this text from scratch for {_BEFORE + _AFTER} steps of {size} "
-        f"windows{smaller if size < config.batch_size else ''}: once without a break, once saved "
-        f"after {_BEFORE} steps and loaded into a new state. {_outcome(difference, device)}"
+    windows = tr("{count} windows", count=size)
+    if size < config.batch_size:
+        windows = tr(
+            "{windows} (not {count}: a step would take {seconds:.1f} s)",
+            windows=windows,
+            count=config.batch_size,
+            seconds=seconds,
+        )
+    detail = joined(
+        tr(
+            "This model was trained on this text from scratch for {steps} steps of {windows}: once "
+            "without a break, once saved after {saved} steps and loaded into a new state.",
+            steps=_BEFORE + _AFTER,
+            windows=windows,
+            saved=_BEFORE,
+        ),
+        _outcome(difference, device),
     )
     numbers = {"steps": _BEFORE + _AFTER, "saved_after": _BEFORE, "batch_size": size}
     return Check("resume", result, detail, {**numbers, "losses": losses, **asdict(difference)})
@@ -129,21 +143,31 @@ def _flat(state: TrainState) -> Tensor:
 
 def _outcome(difference: Difference, device: torch.device) -> str:
     if difference.is_none:
-        return "Losses, weights and optimizer state are equal, bit for bit."
+        return tr("Losses, weights and optimizer state are equal, bit for bit.")
     parts = [
-        f"losses differ by up to {difference.loss:.2g}",
-        f"{len(difference.tensors)} tensors of weights and optimizer state by up to "
-        f"{difference.largest:.2g}",
+        tr("losses differ by up to {loss:.2g}", loss=difference.loss),
+        tr(
+            "{count} tensors of weights and optimizer state by up to {largest:.2g}",
+            count=len(difference.tensors),
+            largest=difference.largest,
+        ),
     ]
     if difference.tensors:
-        parts[-1] += f", the first of them {difference.tensors[0]}"
+        parts[-1] += tr(", the first of them {tensor}", tensor=difference.tensors[0])
     if difference.counters:
-        parts.append(f"loading changed {', '.join(difference.counters)}")
-    words = f"The two are not equal: {'; '.join(parts)}."
+        parts.append(tr("loading changed {counters}", counters=", ".join(difference.counters)))
+    words = tr("The two are not equal: {differences}.", differences="; ".join(parts))
     if device.type == "cpu":
         return words
-    return (
-        f"{words} On {device.type}, sums are added in no fixed order, so they need only be close: "
-        f"losses within {_NEAR_LOSS}, weights within {_NEAR_WEIGHTS} of the distance they moved "
-        f"(here {difference.weights:.2g})."
+    return joined(
+        words,
+        tr(
+            "On {device}, sums are added in no fixed order, so they need only be close: "
+            "losses within {loss}, weights within {weights} of the distance they moved "
+            "(here {distance:.2g}).",
+            device=device.type,
+            loss=_NEAR_LOSS,
+            weights=_NEAR_WEIGHTS,
+            distance=difference.weights,
+        ),
     )

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from zigpt.errors import ModelFileError
+from zigpt.errors import ModelFileError, reason
 from zigpt.formats.safetensors import read_lazily
 from zigpt.formats.saved_model import SavedModel, load_model
+from zigpt.language import joined, mark, tr
 from zigpt.runs.checkpoint import FILES, list_checkpoints, read_checkpoint
 from zigpt.runs.folder import RunFolder
 from zigpt.verify.check import Check, sentence
@@ -35,10 +37,13 @@ def check_run_files(path: Path, device: torch.device) -> Found:
         _compare_with_log(run, faults)
     aside = sorted(bad.name for bad in (path / "checkpoints").glob("step-*.bad*"))
     if run and saved and run.record.model != saved.model.config:
-        faults.append("run.json and model.safetensors describe models of different shapes.")
+        faults.append(tr("run.json and model.safetensors describe models of different shapes."))
     if saved and (names := _not_finite(saved)):
         faults.append(
-            f"model.safetensors has values that are not finite, in {', '.join(names[:3])}."
+            tr(
+                "model.safetensors has values that are not finite, in {tensors}.",
+                tensors=", ".join(names[:3]),
+            )
         )
         saved = None
     numbers = {
@@ -47,12 +52,14 @@ def check_run_files(path: Path, device: torch.device) -> Found:
         "set_aside": aside,
         "faults": faults,
     }
-    detail = " ".join(faults)
+    sentences = faults.copy()
     if not faults:
         assert saved
-        detail = _detail(run, saved, numbers) + _unless_checksummed(path)
+        sentences = [*_describe(run, saved, numbers), _unless_checksummed(path)]
     if aside:
-        detail += f" Damaged checkpoints that were set aside: {', '.join(aside)}."
+        listed = ", ".join(aside)
+        sentences.append(tr("Damaged checkpoints that were set aside: {names}.", names=listed))
+    detail = joined(*sentences)
     return Found(Check("files", "failed" if faults else "passed", detail, numbers), run, saved)
 
 
@@ -94,16 +101,19 @@ def _compare_with_log(run: RunFolder, faults: list[str]) -> None:
     try:
         has_steps = any(row["step"] for row in run.log.rows())
     except OSError as error:
-        faults.append(f"metrics.jsonl cannot be read: {error.strerror}.")
+        faults.append(tr("metrics.jsonl cannot be read: {why}.", why=reason(error)))
         return
     # Listed again: a training run in progress may have pruned the ones that were listed before.
     if has_steps and not list_checkpoints(run.path / "checkpoints"):
-        faults.append(f"metrics.jsonl records training steps, but {run.path} has no checkpoint.")
+        no_checkpoint = mark("metrics.jsonl records training steps, but {run} has no checkpoint.")
+        faults.append(tr(no_checkpoint, run=run.path))
 
 
 def _unless_checksummed(path: Path) -> str:
     has_one = read_lazily(path).sha256 is not None
-    return "" if has_one else " The model file is an early one without a checksum of its weights."
+    if has_one:
+        return ""
+    return tr("The model file is an early one without a checksum of its weights.")
 
 
 def _is_run(path: Path) -> bool:
@@ -115,15 +125,18 @@ def _not_finite(saved: SavedModel) -> list[str]:
     return [name for name, weight in weights if not weight.isfinite().all()]
 
 
-def _detail(run: RunFolder | None, saved: SavedModel, numbers: dict[str, object]) -> str:
-    finite = f"All {saved.model.config.n_parameters:,} weights are finite."
+def _describe(run: RunFolder | None, saved: SavedModel, numbers: dict[str, Any]) -> list[str]:
+    finite = tr("All {count:,} weights are finite.", count=saved.model.config.n_parameters)
     if run is None:
-        return f"The model file is readable and its parts agree. {finite}"
+        return [tr("The model file is readable and its parts agree."), finite]
     checkpoints = (
-        f"All {numbers['checkpoint_files']} files of {numbers['checkpoints']} checkpoints have the "
-        "size and the SHA-256 recorded in their MANIFEST.json. "
+        tr(
+            "All {checkpoint_files} files of {checkpoints} checkpoints have the "
+            "size and the SHA-256 recorded in their MANIFEST.json.",
+            **numbers,
+        )
         if numbers["checkpoints"]
-        else "There is no checkpoint yet. "
+        else tr("There is no checkpoint yet.")
     )
-    same = "run.json and model.safetensors are readable and describe the same model."
-    return f"{checkpoints}{same} {finite}"
+    same = tr("run.json and model.safetensors are readable and describe the same model.")
+    return [checkpoints, same, finite]

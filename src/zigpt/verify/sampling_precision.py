@@ -9,6 +9,7 @@ from zigpt.errors import ModelFileError
 from zigpt.formats.onnx_int8 import Weights
 from zigpt.generate.quick import QuickDecoder
 from zigpt.gpt.model import GPT
+from zigpt.language import tr
 from zigpt.verify.check import Check, Result, unchecked
 
 _MOST = 256  # positions; the decoder takes them one by one
@@ -33,10 +34,14 @@ def check_sampling(model: GPT, weights: Weights, window: Int[Tensor, " T"]) -> C
     differences = (rounded - exact).abs().amax(-1)
     largest, position = float(differences.max()), int(differences.argmax())
     result: Result = "passed" if largest <= _NEAR else "failed"
-    detail = (
-        f"The 8-bit decoder read {len(differences):,} characters one by one, so that it cannot see "
+    detail = tr(
+        "The 8-bit decoder read {count:,} characters one by one, so that it cannot see "
         "the next, and the model read them at once: the largest difference between their "
-        f"probabilities is {largest:.2g}, at position {position} (allowed: {_NEAR})."
+        "probabilities is {largest:.2g}, at position {position} (allowed: {allowed}).",
+        count=len(differences),
+        largest=largest,
+        position=position,
+        allowed=_NEAR,
     )
     numbers = {"positions": len(differences), "largest_difference": largest, "position": position}
     return Check("sampling", result, detail, {**numbers, "most": _NEAR})

@@ -2,6 +2,7 @@
 
 from zigpt.data.source import Source
 from zigpt.data.stored import StoredText
+from zigpt.language import joined, tr
 from zigpt.tokenizers.base import Tokenizer
 from zigpt.tokenizers.char import CharTokenizer
 from zigpt.verify.check import Check
@@ -14,29 +15,39 @@ def check_vocabulary(source: Source, sha256: str, tokenizer: Tokenizer) -> Check
     text = source.text
     numbers = {"characters": len(text), "distinct": tokenizer.vocab_size, "sha256": source.sha256}
     if source.sha256 != sha256:
-        return _failed(
-            f"{source.origin} is not the text of this run: its SHA-256 starts with "
-            f"{source.sha256[:12]}, the recorded one with {sha256[:12]}.",
-            numbers,
+        detail = tr(
+            "{text} is not the text of this run: its SHA-256 starts with {found}, the recorded "
+            "one with {recorded}.",
+            text=source.origin,
+            found=source.sha256[:12],
+            recorded=sha256[:12],
         )
+        return _failed(detail, numbers)
     own = text.tokenizer if isinstance(text, StoredText) else CharTokenizer.from_text(text)
     if odd := sorted(set(own.vocabulary) ^ set(tokenizer.vocabulary)):
         named = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in odd[:5])
-        return _failed(f"Text and vocabulary differ in the characters {named}.", numbers)
+        detail = tr("Text and vocabulary differ in the characters {named}.", named=named)
+        return _failed(detail, numbers)
     for start in range(0, len(text), _PIECE):
         piece = text[start : start + _PIECE]
         if (again := tokenizer.decode(tokenizer.encode(piece))) != piece:
             pairs = enumerate(zip(piece, again, strict=False))
             same = next((i for i, (old, new) in pairs if old != new), len(again))
-            return _failed(
-                f"Encoded and decoded again, {source.origin} differs from character "
-                f"{start + same:,} on.",
-                numbers,
+            detail = tr(
+                "Encoded and decoded again, {text} differs from character {at:,} on.",
+                text=source.origin,
+                at=start + same,
             )
-    detail = (
-        f"{source.origin} has the recorded SHA-256 ({sha256[:12]}...) and exactly the model's "
-        f"{tokenizer.vocab_size:,} distinct characters. Encoded and decoded again, "
-        f"all {len(text):,} characters are unchanged."
+            return _failed(detail, numbers)
+    detail = joined(
+        tr(
+            "{text} has the recorded SHA-256 ({sha256}...) and exactly the model's "
+            "{distinct:,} distinct characters.",
+            text=source.origin,
+            sha256=sha256[:12],
+            distinct=tokenizer.vocab_size,
+        ),
+        tr("Encoded and decoded again, all {count:,} characters are unchanged.", count=len(text)),
     )
     return Check("vocabulary", "passed", detail, numbers)
 

@@ -14,6 +14,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from zigpt.language import Language, speak
+
 API = "/api/"
 MOST_BODY = 1 << 20  # bytes of JSON in one request
 MOST_TEXT = 16 << 20  # the same for a text to train on
@@ -63,8 +65,10 @@ class Guard:
         try:
             if scope["type"] != "http":
                 raise Refused(403, "this server only speaks HTTP")
-            self._check(scope, Headers(scope=scope))
-            await self._app(scope, _limited(receive, _most(scope)), answer)
+            headers = Headers(scope=scope)
+            self._check(scope, headers)
+            with speak(_language(headers)):
+                await self._app(scope, _limited(receive, _most(scope)), answer)
         except Refused as refusal:
             await refusal.response()(scope, receive, answer)
 
@@ -102,6 +106,10 @@ class Guard:
         except CookieError:
             return False
         return self.cookie in jar and self.is_token(jar[self.cookie].value)
+
+
+def _language(headers: Headers) -> Language:
+    return "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
 
 
 def _digits(length: str) -> str:

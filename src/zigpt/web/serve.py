@@ -11,7 +11,8 @@ from collections.abc import Callable
 import platformdirs
 import uvicorn
 
-from zigpt.errors import UsageError
+from zigpt.errors import UsageError, reason
+from zigpt.language import tr
 from zigpt.web.app import create_app
 from zigpt.web.app_state import AppState
 from zigpt.web.guard import MOST_HEADERS
@@ -35,9 +36,9 @@ def serve(
     """
     if host not in _LOOPBACK and not allow_remote:
         raise UsageError(
-            f"`host` {host or repr(host)} would let other machines in",
-            "anyone who has the token could then read the model and its text",
-            "leave out `host`, or add `allow_remote`",
+            tr("`host` {host} would let other machines in", host=host or repr(host)),
+            tr("anyone who has the token could then read the model and its text"),
+            tr("leave out `host`, or add `allow_remote`"),
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -48,9 +49,9 @@ def serve(
     except OSError as error:
         listening.close()
         raise UsageError(
-            f"cannot listen on {host}:{port}",
-            error.strerror or str(error),
-            f"try `port` {port + 1 if 0 < port < 65535 else 8765}",
+            tr("cannot listen on {host}:{port}", host=host, port=port),
+            reason(error),
+            tr("try `port` {port}", port=port + 1 if 0 < port < 65535 else 8765),
         ) from error
     port = listening.getsockname()[1]
     token = read_token()

@@ -5,6 +5,7 @@ no matter who started it, also by a server that was started later.
 """
 
 import contextlib
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from zigpt.data.source import name_of
+from zigpt.language import VARIABLE, language
 from zigpt.runs.control import Request, send_request
 from zigpt.runs.lock import waits_at
 from zigpt.runs.paths import RUN_FILE, free_path
@@ -125,6 +127,7 @@ class Trainer:
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
             start_new_session=True,  # Ctrl-C in our terminal is not meant for it
+            env={**os.environ, VARIABLE: language()},  # what it refuses, the page shows
         )
         self._run, self._is_starting = request.run, True
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import TypeVar
 
 from zigpt.web.guard import Refused
@@ -30,7 +32,9 @@ class Worker:
         if self._waiting >= MOST_WAITING and not continues:
             raise Refused(429, "too many requests at once", {"Retry-After": "1"})
         self._waiting += 1
-        future = asyncio.get_running_loop().run_in_executor(self._thread, job)
+        # In a copy of the context, which knows in which language to refuse.
+        in_context = partial(copy_context().run, job)
+        future = asyncio.get_running_loop().run_in_executor(self._thread, in_context)
         # Counted until it is done, even if nobody waits for it any longer.
         future.add_done_callback(self._count_down)
         return await future

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from zigpt import untrusted_json
 from zigpt.gpt.config import SampleConfig
+from zigpt.language import tr
 from zigpt.runs.request import Preset
 from zigpt.web.guard import Refused
 
@@ -221,7 +222,13 @@ def require_index(name: str, number: int, length: int) -> None:
         Refused: it is not.
     """
     if not 0 <= number < length:
-        raise Refused(422, f"{name} must be from 0 to {length - 1:,}, not {number}")
+        sentence = tr(
+            "{name} must be from 0 to {most:,}, not {number}",
+            name=name,
+            most=length - 1,
+            number=number,
+        )
+        raise Refused(422, sentence)
 
 
 def require_at_most(name: str, text: str, most: int = MOST_CHARACTERS) -> None:
@@ -231,4 +238,10 @@ def require_at_most(name: str, text: str, most: int = MOST_CHARACTERS) -> None:
         Refused: it is.
     """
     if len(text) > most:
-        raise Refused(422, f"{name} can have {most:,} characters at most, not {len(text):,}")
+        sentence = tr(
+            "{name} can have {most:,} characters at most, not {count:,}",
+            name=name,
+            most=most,
+            count=len(text),
+        )
+        raise Refused(422, sentence)

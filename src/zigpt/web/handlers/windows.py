@@ -10,6 +10,7 @@ from zigpt.anatomy.activations import Activations, inspect
 from zigpt.anatomy.layers import Label, lens, score_parts
 from zigpt.anatomy.predictions import judge
 from zigpt.formats.saved_model import SavedModel
+from zigpt.language import tr
 from zigpt.web.guard import Refused
 from zigpt.web.handlers.requests import (
     PartsRequest,
@@ -58,7 +59,12 @@ class WindowCache:
         """
         saved, longest = model.saved, model.saved.model.config.block_size
         if not 0 < len(text) <= longest:
-            raise Refused(422, f"the model reads 1 to {longest:,} characters, not {len(text):,}")
+            sentence = tr(
+                "the model reads 1 to {longest:,} characters, not {count:,}",
+                longest=longest,
+                count=len(text),
+            )
+            raise Refused(422, sentence)
         key = (model.version, text)
         window = self._kept.pop(key, None)
         if window is None:
@@ -125,7 +131,8 @@ def _last_target(window: Window, request: TargetRequest) -> torch.Tensor:
     if target is None:
         return window.activations.logits[-1:].argmax(-1)
     if len(target) != 1:
-        raise Refused(422, f"the target has to be one character, not {len(target):,}")
+        sentence = tr("the target has to be one character, not {count:,}", count=len(target))
+        raise Refused(422, sentence)
     return window.saved.ids(target)
 
 

@@ -1,6 +1,6 @@
 // How the page talks to the server it came from: JSON there, JSON or lines of JSON back.
 
-import { say } from "./i18n.js";
+import { language, say } from "./i18n.js";
 /** @import { Answers, Attempt, Letter, ServerEvent, State } from "./types.js" */
 
 /** A refusal by the server, in its own words. */
@@ -38,7 +38,9 @@ const reached = (coming) => coming.catch((error) => {
 
 /** @param {string} path @param {RequestInit} [options] */
 async function request(path, options) {
-  const response = await reached(fetch(path, options));
+  // A refusal comes in the language of the page.
+  const headers = { ...options?.headers, "Accept-Language": language() };
+  const response = await reached(fetch(path, { ...options, headers }));
   if (response.ok) return response;
   const answer = await response.json().catch(() => ({}));
   throw new Refusal(response.status, answer.error ?? response.statusText);
