@@ -5,6 +5,7 @@ PYTHON ?= python3
 # is compiled ahead: most of it is never imported.
 PIP := PIP_CONSTRAINT=requirements.lock PIP_BUILD_CONSTRAINT=requirements.lock \
 	.venv/bin/python -m pip --quiet --disable-pip-version-check install --no-compile
+ZH := $(filter zh%,$(firstword $(ZIGPT_LANG) $(LC_ALL) $(LC_MESSAGES) $(LANG)))
 PYTEST := OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses 2 --dist worksteal
 
 MINUTES ?= 30
@@ -12,7 +13,7 @@ SEED ?= 1
 TYPESCRIPT := 5.9.3
 TSC := .venv/typescript-$(TYPESCRIPT)/node_modules/.bin/tsc
 
-.PHONY: help train test test-web check types bench torture clean
+.PHONY: help train test test-web check types catalogue bench torture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,14 +27,18 @@ test: .venv/dev ## run the tests, but for the page
 test-web: .venv/dev ## run those of the page, in a real browser (ZIGPT_BROWSER, or chromium in the path)
 	$(PYTEST) tests/test_web_*.py
 
-check: .venv/dev ## check format, lint, imports, types
+check: .venv/dev ## check format, lint, imports, types, translations
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/lint-imports --no-logo
 	.venv/bin/mypy
+	.venv/bin/python -m tests.catalogue --check
 
 types: $(TSC) ## check the types of the page's JavaScript (needs npm; the only one that asks its registry)
 	$(TSC)
+
+catalogue: .venv/dev ## collect the sentences that are to be translated, and compile their translations
+	.venv/bin/python -m tests.catalogue
 
 bench: .venv/run ## measure speed against a plain reference and the machine's own limit
 	.venv/bin/zigpt bench
@@ -48,9 +53,11 @@ clean: ## remove the environment
 .venv/run: EXTRA := web
 .venv/dev: EXTRA := dev
 .venv/run .venv/dev: pyproject.toml requirements.lock
-	@echo "installing into .venv (once)"
+	@echo "$(if $(ZH),安装到 .venv（只需一次）,installing into .venv (once))"
 	@[ -e .venv/run ] || $(PYTHON) -m venv --clear .venv
 	@$(PIP) pip # the one Python came with may need twice the time
+	@index=$$(.venv/bin/python torch_index.py); [ -z "$$index" ] || \
+		$(PIP) --no-deps --index-url "$$index" torch || echo "$(if $(ZH),改用默认的源,trying the usual index instead)"
 	@$(PIP) --editable '.[$(EXTRA)]'
 	@touch .venv/run $@
 
