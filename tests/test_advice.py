@@ -13,7 +13,7 @@ from zigpt.data.batches import Corpus
 from zigpt.gpt.config import GPTConfig, TrainConfig, configure
 from zigpt.tokenizers.char import CharTokenizer
 from zigpt.training import advice
-from zigpt.training.advice import advise, be_patient, drop_out, evaluate_often_enough
+from zigpt.training.advice import advise, be_patient, drop_out, evaluate_often_enough, forget
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 
@@ -137,6 +137,29 @@ def test_the_patience_of_a_run_follows_its_text_unless_a_person_chose_it(
     small = ["--n-layer=1", "--n-head=1", "--n-embd=4", "--max-steps=20", "--eval-interval=1"]
     assert main(["train", str(book), *small, *chosen, "--run", str(run)]) == 0
     assert json.loads((run / "run.json").read_text())["training"]["patience"] == patience
+
+
+@pytest.mark.parametrize(
+    ("length", "decay"),
+    [
+        (10**7, 0.3),  # as in the preset
+        (10**6, 0.38),  # 0.6 passes of 439 steps
+        (250_000, 1.52),
+        (20_000, 2.5),  # 40 steps
+    ],
+)
+def test_the_smaller_a_text_the_faster_weights_decay(length, decay):
+    config = TrainConfig(batch_size=8, learning_rate=1e-2, weight_decay=0.3)
+    assert forget(config, corpus_of(length), 256).weight_decay == decay
+
+
+@pytest.mark.parametrize(("chosen", "decay"), [([], 1.56), (["--weight-decay=0.2"], 0.2)])
+def test_the_decay_of_a_run_follows_its_text_unless_a_person_chose_it(tmp_path, chosen, decay):
+    book, run = tmp_path / "book.txt", tmp_path / "run"
+    book.write_text(story(8000), encoding="utf-8")
+    small = ["--n-layer=1", "--n-head=1", "--n-embd=4", "--max-steps=2"]
+    assert main(["train", str(book), *small, *chosen, "--run", str(run)]) == 0
+    assert json.loads((run / "run.json").read_text())["training"]["weight_decay"] == decay
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -541,6 +542,13 @@ def test_stopped_and_resumed_a_run_ends_bit_equal_to_an_uninterrupted_one(uninte
     weights = "checkpoints/step-00000250/weights.safetensors"
     for name in ("model.safetensors", weights, "samples.txt"):
         assert (tmp_path / "parts" / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_resuming_a_run_that_has_made_its_steps_says_so(trained, tmp_path, capsys):
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    assert main(["train", "--resume", "--run", str(run), "--max-steps", "1"]) == 0
+    steps = json.loads(lines_of((run / "metrics.jsonl").read_text())[-1])["step"]
+    assert f"no step is left to make: {steps} are made, 1 wanted\n" in capsys.readouterr().out
 
 
 def test_resuming_refuses_other_settings_and_another_text(trained, refused, tmp_path):

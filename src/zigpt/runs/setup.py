@@ -19,7 +19,14 @@ from zigpt.runs.reading import Reading, find_text, read
 from zigpt.runs.record import RunRecord
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.training_text import find_again, fingerprint
-from zigpt.training.advice import Advice, advise, be_patient, drop_out, evaluate_often_enough
+from zigpt.training.advice import (
+    Advice,
+    advise,
+    be_patient,
+    drop_out,
+    evaluate_often_enough,
+    forget,
+)
 from zigpt.training.device import pick_device
 from zigpt.training.loop import TrainState
 from zigpt.training.plan import FEWEST_STEPS, fit_to_seconds, make_plan, require_memory
@@ -126,6 +133,8 @@ def _choose(
     model, training = configure(corpus.tokenizer.vocab_size, advice.preset, settings)
     corpus.require(model.block_size)
     require_memory(model, training, device)
+    if request.preset == "auto" and "weight_decay" not in given:
+        training = forget(training, corpus, model.block_size)
     if advice.preset != "seed" and "eval_interval" not in given:
         training = evaluate_often_enough(training, corpus, model.block_size)
     return advice.preset, advice.why, model, training

@@ -30,6 +30,9 @@ _PATIENT_PASSES = 8
 _DROPOUT_BY_PASSES = ((0, 0.0), (7, 0.1), (15, 0.2), (35, 0.3))
 
 
+_PASSES_TO_FORGET, _FEWEST_TO_FORGET = 0.6, 40  # passes, steps (docs/record.md)
+
+
 @dataclass(frozen=True)
 class Advice:
     """A preset, the settings that differ from it, and what decided."""
@@ -87,6 +90,13 @@ def drop_out(model: GPTConfig, passes: float) -> GPTConfig:
     """Drop more, the more often the text is read: what is read often is learned by heart."""
     _, dropout = max(choice for choice in _DROPOUT_BY_PASSES if choice[0] <= passes)
     return replace(model, dropout=max(model.dropout, dropout))
+
+
+def forget(config: TrainConfig, corpus: Corpus, block_size: int) -> TrainConfig:
+    """Let weights decay so fast that what one passage taught fades before it is read again."""
+    steps = max(_FEWEST_TO_FORGET, _PASSES_TO_FORGET * _steps_in_pass(config, corpus, block_size))
+    decay = 1 / (config.learning_rate * steps)  # a weight falls to 1 / e in so many steps
+    return replace(config, weight_decay=max(config.weight_decay, round(decay, 2)))
 
 
 def be_patient(config: TrainConfig, corpus: Corpus, block_size: int) -> TrainConfig:
