@@ -1,10 +1,9 @@
 """Chinese and English: which is spoken, that nothing is left untranslated, and what stays."""
 
+import contextlib
+import io
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -130,27 +129,27 @@ def spoken(tmp_path_factory):
     """All that a first evening with zigpt shows, by command, in Chinese."""
     folder = tmp_path_factory.mktemp("chinese")
     (folder / "text.txt").write_text(story(20_000))
-    environment = {**os.environ, "ZIGPT_LANG": "zh", "OMP_NUM_THREADS": "1"}
 
     def zigpt(*arguments):
-        command = [sys.executable, "-m", "zigpt", *arguments]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            assert main(["--lang", "zh", *arguments]) == 0
+        return out.getvalue()
 
-    train = ("train", "text.txt", *SMALL, "--max-steps", "20", "--eval-interval", "5", "--run", "r")
-    shown = {"train": zigpt(*train), "plan": zigpt("plan", "text.txt", *SMALL)}
-    shown |= {name: zigpt(name, "r") for name in ("eval", "verify")}
-    shown |= {topic: zigpt("explain", topic, "r") for topic in ("model", "window", "mask")}
-    shown |= {topic: zigpt("explain", topic, "r") for topic in ("batch", "characters")}
-    shown["json"] = zigpt("verify", "r", "--json")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        short = [*SMALL, "--max-steps", "20", "--eval-interval", "5"]
+        shown = {"train": zigpt("train", "text.txt", *short, "--run", "r")}
+        shown["plan"] = zigpt("plan", "text.txt", *short)
+        shown |= {name: zigpt(name, "r") for name in ("eval", "verify")}
+        for topic in ("model", "window", "mask", "batch", "characters"):
+            shown[topic] = zigpt("explain", topic, "r")
     return shown
 
 
 def test_nothing_that_a_run_shows_is_english(spoken):
     before, _, after = spoken["train"].partition("训练之前")
     shown = {**spoken, "train": before + after[after.index("接下来") :]}
-    del shown["json"]
     for name, text in shown.items():
         lines = [line for line in text.splitlines() if "续写" not in line]
         assert any(map(CHINESE.search, lines)), name
@@ -165,10 +164,16 @@ def test_columns_stay_aligned_where_characters_take_two_cells(spoken):
     assert {line[2:6] for line in labels} == {"    "}
 
 
-def test_what_a_program_reads_is_the_same_in_both(spoken):
-    checks = json.loads(spoken["json"])["checks"]
-    assert {check["result"] for check in checks} == {"passed"}
-    assert not CHINESE.search(spoken["json"])
+def test_what_a_program_reads_is_the_same_in_both(tmp_path, chinese, capsys):
+    book = tmp_path / "book.txt"
+    book.write_text(story(3000), encoding="utf-8")
+    assert main(["plan", str(book), *SMALL, "--json"]) == 0
+    shown = capsys.readouterr().out
+    assert json.loads(shown)["advice"]
+    assert not CHINESE.search(shown)
+
+
+def test_the_loss_comes_first_in_both(spoken):
     assert spoken["eval"].split()[0].replace(".", "").isdigit()
 
 
