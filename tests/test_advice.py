@@ -130,13 +130,11 @@ def test_a_training_goes_on_without_a_lower_loss_for_eight_passes_or_a_third_of_
     ("chosen", "patience"), [([], 7), (["--patience=2"], 2), (["--preset=seed"], 10)]
 )
 def test_the_patience_of_a_run_follows_its_text_unless_a_person_chose_it(
-    tmp_path, chosen, patience
+    tmp_path, capsys, chosen, patience
 ):
-    book, run = tmp_path / "book.txt", tmp_path / "run"
-    book.write_text(story(8000), encoding="utf-8")
     small = ["--n-layer=1", "--n-head=1", "--n-embd=4", "--max-steps=20", "--eval-interval=1"]
-    assert main(["train", str(book), *small, *chosen, "--run", str(run)]) == 0
-    assert json.loads((run / "run.json").read_text())["training"]["patience"] == patience
+    plan = planned(story(8000), tmp_path, capsys, *small, *chosen)
+    assert plan["training"]["patience"] == patience
 
 
 @pytest.mark.parametrize(
@@ -154,12 +152,12 @@ def test_the_smaller_a_text_the_faster_weights_decay(length, decay):
 
 
 @pytest.mark.parametrize(("chosen", "decay"), [([], 1.56), (["--weight-decay=0.2"], 0.2)])
-def test_the_decay_of_a_run_follows_its_text_unless_a_person_chose_it(tmp_path, chosen, decay):
-    book, run = tmp_path / "book.txt", tmp_path / "run"
-    book.write_text(story(8000), encoding="utf-8")
+def test_the_decay_of_a_run_follows_its_text_unless_a_person_chose_it(
+    tmp_path, capsys, chosen, decay
+):
     small = ["--n-layer=1", "--n-head=1", "--n-embd=4", "--max-steps=2"]
-    assert main(["train", str(book), *small, *chosen, "--run", str(run)]) == 0
-    assert json.loads((run / "run.json").read_text())["training"]["weight_decay"] == decay
+    plan = planned(story(8000), tmp_path, capsys, *small, *chosen)
+    assert plan["training"]["weight_decay"] == decay
 
 
 @pytest.mark.parametrize(
@@ -175,13 +173,10 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped(passes, dropout):
     ("chosen", "dropout"),
     [([], 0.3), (["--dropout=0.05"], 0.05), (["--preset=tiny"], 0.0)],
 )
-def test_only_auto_chooses_the_dropout_and_only_where_nobody_has(tmp_path, chosen, dropout):
-    book, run = tmp_path / "book.txt", tmp_path / "run"
-    book.write_text(story(60_000), encoding="utf-8")
+def test_only_auto_chooses_the_dropout_and_only_where_nobody_has(tmp_path, capsys, chosen, dropout):
     small = ["--n-layer=1", "--n-head=1", "--n-embd=4", "--block-size=32", "--max-steps=1"]
     small += ["--batch-size=64000"]  # 37 passes over the text in one step
-    assert main(["train", str(book), *small, *chosen, "--run", str(run)]) == 0
-    assert json.loads((run / "run.json").read_text())["model"]["dropout"] == dropout
+    assert planned(story(60_000), tmp_path, capsys, *small, *chosen)["model"]["dropout"] == dropout
 
 
 def test_auto_tells_why_and_a_person_has_the_last_word(tmp_path, capsys):
