@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from stress.settings import shortened
+from zigpt.data.batches import Corpus
 from zigpt.errors import RunBusyError, StorageError
 from zigpt.runs import session
 from zigpt.runs.control import Request, send_request
@@ -28,6 +29,7 @@ from zigpt.runs.folder import RunFolder
 from zigpt.runs.lock import require_unlocked
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.session import train_run
+from zigpt.runs.setup import _prompt
 
 TEXT = "a stone in the river, a lamp on the old bridge\n" * 40
 SETTINGS = {"n_layer": 1, "n_embd": 16, "block_size": 16, "batch_size": 4, "max_steps": 4,
@@ -201,3 +203,21 @@ def test_a_request_that_is_refused_makes_nothing(request_of, tmp_path):
     with pytest.raises(ValueError, match="divisible"):
         list(train_run(request_of(settings={"n_head": 3})))
     assert [path.name for path in tmp_path.iterdir()] == ["book.txt"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "prompt"),
+    [
+        (["         [", "the lamp is on the bridge"], "the lamp is on the bridge\n"),
+        (
+            ["the example above shows part of the implementation"],
+            "the example above shows part of the\n",
+        ),
+        (["床前明月光，疑是地上霜。" * 5], ("床前明月光，疑是地上霜。" * 5)[:40] + "\n"),
+        (["* * *", "- - -"], "* * *\n"),
+    ],
+)
+def test_samples_continue_a_line_of_whole_words(lines, prompt):
+    validation = "\n".join(["the end of another line", *lines, "more"])
+    corpus = Corpus.from_text("x" * 9 * len(validation) + validation)
+    assert _prompt(corpus) == prompt

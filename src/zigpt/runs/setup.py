@@ -31,6 +31,8 @@ from zigpt.training.device import pick_device
 from zigpt.training.loop import TrainState
 from zigpt.training.plan import FEWEST_STEPS, fit_to_seconds, make_plan, require_memory
 
+_LONGEST_PROMPT = 40  # characters
+
 
 def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Event, None, Opened]:
     """Read the text, unless it has been, decide the settings and their cost, make the folder.
@@ -145,4 +147,9 @@ def _prompt(corpus: Corpus) -> str:
     text = corpus.tokenizer.decode(corpus.validation[:2000])
     lines = [line.strip() for line in text.split("\n")[1:-1] if line.strip()]
     words = [line for line in lines if sum(map(str.isalpha, line)) > len(line) / 2]
-    return (words or lines)[0][:40] + "\n" if lines else default_prompt(corpus.tokenizer)
+    if not lines:
+        return default_prompt(corpus.tokenizer)
+    line = (words or lines)[0]
+    if len(line) > _LONGEST_PROMPT:
+        line = line[:_LONGEST_PROMPT].rpartition(" ")[0] or line[:_LONGEST_PROMPT]
+    return line + "\n"
