@@ -18,8 +18,8 @@ TSC := .venv/typescript-$(TYPESCRIPT)/node_modules/.bin/tsc
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-train: .venv/run ## read input.txt (or a default text), train the laptop preset, show what it writes
-	.venv/bin/zigpt train
+train: .venv/run ## learn input.txt (or a default text) for three minutes, show what it writes
+	.venv/bin/zigpt train --minutes 3
 
 test: .venv/dev ## run the tests, but for the page
 	$(PYTEST) --ignore-glob='*/test_web_*'

@@ -242,8 +242,9 @@ class TestTheCommand:
         assert printed == json.loads((tmp_path / "b" / "bench.json").read_text())
         assert printed["growth"] is None
         sides = printed["comparisons"][0]["sides"]
-        assert list(sides) == ["float32", "bfloat16"]
-        assert sides["bfloat16"]["median"] == sides["bfloat16"]["values"][0] > 0
+        in_hardware = {precision_name(pick_precision(torch.device("cpu")))}
+        assert set(sides) == {"float32"} | in_hardware  # others would take minutes
+        assert sides["float32"]["median"] == sides["float32"]["values"][0] > 0
         assert "matrix products, GFLOP/s" in captured.err
 
     def test_plots_the_growth(self, tmp_path, capsys, monkeypatch):

@@ -8,19 +8,18 @@ from typing import Any
 import torch
 
 from zigpt.data.batches import Corpus
-from zigpt.gpt.config import GPTConfig, Precision, PresetName, TrainConfig
+from zigpt.gpt.config import GPTConfig, Precision, PresetName, TrainConfig, configure
 from zigpt.language import tr
-from zigpt.training.device import describe, pick_precision, precision_name
+from zigpt.training.plan import time_step
 
-_WITHOUT_BFLOAT16 = 0.6  # as many steps in the same time, about
-# Minutes of two cores with bfloat16 from which each choice is taken; measured at 0.15, 1, 3
-# and 15 (docs/record.md), so the limits in between are estimates.
-_BY_MINUTES: tuple[tuple[float, PresetName, Mapping[str, Any]], ...] = (
-    (0.0, "tiny", {"n_layer": 1, "block_size": 64}),
-    (0.3, "tiny", {"block_size": 256, "batch_size": 8}),
-    (1.5, "laptop", {}),
-    (8.0, "laptop", {"n_layer": 5, "n_head": 5, "n_embd": 160}),
-    (30.0, "laptop", {"n_layer": 6, "n_head": 6, "n_embd": 192}),
+# What `auto` chooses from, smallest first, and from how many steps on each ends lower than the one
+# before (docs/record.md: measured at 1, 3 and 15 minutes, so the limits are estimates).
+_BY_STEPS: tuple[tuple[int, PresetName, Mapping[str, Any]], ...] = (
+    (0, "tiny", {"n_layer": 1, "block_size": 64}),
+    (440, "tiny", {"block_size": 256, "batch_size": 8}),
+    (1100, "laptop", {}),
+    (3500, "laptop", {"n_layer": 5, "n_head": 5, "n_embd": 160}),
+    (8000, "laptop", {"n_layer": 6, "n_head": 6, "n_embd": 192}),
 )
 _SMALL_TEXT = 20_000  # characters, or
 _SMALL_SHARE = 50  # of them for each distinct one: fewer are learned by heart at once
@@ -28,8 +27,6 @@ _SMALL_MODEL = {"n_embd": 64, "block_size": 32, "weight_decay": 0.3}
 _PATIENT_PASSES = 8
 # Passes over the text from which so much dropout pays (docs/record.md).
 _DROPOUT_BY_PASSES = ((0, 0.0), (7, 0.1), (15, 0.2), (35, 0.3))
-
-
 _PASSES_TO_FORGET, _FEWEST_TO_FORGET = 0.6, 40  # passes, steps (docs/record.md)
 
 
@@ -43,9 +40,9 @@ class Advice:
 
 
 def advise(
-    corpus: Corpus, device: torch.device, minutes: float | None, wanted: Precision = "auto"
+    corpus: Corpus, device: torch.device, minutes: float | None, precision: Precision = "auto"
 ) -> Advice:
-    """Choose a preset, and its settings, for a text, a device, a time budget and a precision."""
+    """Choose a preset and its settings for a text and a time, by timing steps on this device."""
     length, vocab_size = len(corpus.train), corpus.tokenizer.vocab_size
     why = tr(
         "{count:,} characters to learn from, {distinct:,} distinct",
@@ -61,22 +58,16 @@ def advise(
         return Advice("gpu", {}, tr("{why}; a GPU", why=why))
     if minutes is None:
         return Advice("laptop", {}, why)
-    precision = pick_precision(device, wanted)
-    # In minutes of two cores with bfloat16.
-    power = (
-        minutes
-        * torch.get_num_threads()
-        / 2
-        * (1 if precision == torch.bfloat16 else _WITHOUT_BFLOAT16)
-    )
-    _, preset, settings = max(choice for choice in _BY_MINUTES if choice[0] <= power)
     why = tr(
-        "{why}; {minutes:g} min of {device}, {precision}",
-        why=why,
-        minutes=minutes,
-        device=describe(device),
-        precision=precision_name(precision),
+        "{why}; the largest that makes enough steps in {minutes:g} min", why=why, minutes=minutes
     )
+    choices = iter(_BY_STEPS)
+    _, preset, settings = next(choices)
+    for fewest, larger, of_larger in choices:
+        shape = configure(vocab_size, larger, {**of_larger, "precision": precision})
+        if 60 * minutes < fewest * time_step(*shape, corpus, device):
+            break
+        preset, settings = larger, of_larger
     return Advice(preset, settings, why)
 
 
