@@ -48,7 +48,7 @@ def losses(part: dict, language: str) -> list[str]:
         [row[language], *(f"{row[rung]:.2f}" for rung in RUNGS), each(row["after"], language)]
         for row in part["rows"]
     ]
-    return table([part[language], *RUNGS, {"en": "after", "zh": "用时"}[language]], rows)
+    return table([part[language], *RUNGS, {"en": "after", "zh": "训练量"}[language]], rows)
 
 
 def samples(part: list[dict], language: str) -> list[str]:
