@@ -81,12 +81,20 @@ def test_without_a_time_the_steps_of_laptop_are_made_by_its_model(machine, times
 
 def test_a_quicker_machine_takes_a_larger_model_for_the_same_time(machine):
     corpus, chosen = corpus_of(1_000_000), []
-    for times in (10.0, 3.0, 1.0, 0.2, 0.05):
+    for times in (10.0, 6.0, 3.0, 1.0, 0.2, 0.05):
         machine(times)
         advised = advise(corpus, CPU, 3.0)
         assert advised.why.endswith("the largest that makes enough steps in 3 min")
-        chosen.append((advised.preset, advised.settings.get("n_layer")))
-    assert chosen == [("tiny", 1), ("tiny", None), ("laptop", None), ("laptop", 5), ("laptop", 6)]
+        model, training = configure(65, advised.preset, advised.settings)
+        chosen.append((model.n_layer, model.n_embd, training.batch_size, model.block_size))
+    assert chosen == [
+        (1, 128, 32, 64),
+        (2, 128, 16, 128),
+        (2, 128, 8, 256),
+        (4, 128, 8, 256),
+        (5, 160, 8, 256),
+        (6, 192, 8, 256),
+    ]
 
 
 def test_the_precision_asked_for_is_timed(machine):

@@ -295,6 +295,13 @@ def test_the_window_table_has_one_row_for_each_position_of_the_text_given(traine
     ]  # fmt: skip
 
 
+def test_a_text_with_unknown_characters_cannot_be_explained(refused, trained):
+    run, _, _ = trained
+    code, what, _, fix = refused("explain", "mask", run, "--text", "日本")
+    assert (code, fix) == (3, "fix: give a --text without them")
+    assert "'日' (U+65E5)" in what
+
+
 def test_bad_texts_are_refused_each_for_its_own_reason(refused, tmp_path):
     def file(name, data):
         (tmp_path / name).write_bytes(data)
@@ -444,6 +451,7 @@ def test_a_folder_that_exists_is_never_overwritten(refused, trained):
     assert "exists already" in what
     assert "--resume" in fix
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert refused("train", text, *SMALL, "--run", text)[3] == "fix: choose another name as --run"
 
 
 def test_a_damaged_or_missing_model_is_refused(refused, tmp_path):

@@ -6,12 +6,13 @@ import json
 import re
 
 import pytest
+from rich.cells import cell_len
 
 from tests.catalogue import collect, faults, stale
 from tests.texts import story
 from zigpt.cli.commands import command_line
+from zigpt.cli.layout import folded, side_by_side
 from zigpt.cli.main import main
-from zigpt.cli.screen import folded, side_by_side
 from zigpt.errors import TextError
 from zigpt.language import language, mark, speak, tr
 
@@ -51,6 +52,7 @@ def test_a_sentence_that_is_not_translated_or_lost_a_value_is_found():
         ({"LANG": "en_US.UTF-8", "LC_ALL": "zh_CN"}, "zh"),
         ({"LC_ALL": "zh_CN.UTF-8", "ZIGPT_LANG": "en"}, "en"),
         ({"LC_ALL": "C", "ZIGPT_LANG": "zh"}, "zh"),
+        ({"LC_ALL": "zh_CN.UTF-8", "ZIGPT_LANG": "fr"}, "zh"),
     ],
 )
 def test_the_variable_counts_more_than_the_locale(monkeypatch, variables, spoken):
@@ -95,6 +97,15 @@ def test_help_is_all_chinese(chinese, capsys, name):
     assert not ENGLISH.search(out)
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_no_line_of_help_is_wider_than_the_terminal(chinese, monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name in command_line().commands:
+        assert main([name, "--help"]) == 0
+        options, _, _ = capsys.readouterr().out.partition("没有写明的设置")  # then a table
+        assert max(map(cell_len, options.splitlines())) <= columns
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -112,6 +123,7 @@ def test_help_is_all_chinese(chinese, capsys, name):
         ["eval", "nowhere", "a", "b"],
         ["explain", "windw"],
         ["bench", "--rounds", "0"],
+        ["web", "--port", "65536"],
     ],
 )
 def test_what_is_refused_is_refused_in_chinese(tmp_path, monkeypatch, chinese, capsys, arguments):
@@ -171,6 +183,8 @@ def test_what_a_program_reads_is_the_same_in_both(tmp_path, chinese, capsys):
     shown = capsys.readouterr().out
     assert json.loads(shown)["advice"]
     assert not CHINESE.search(shown)
+    assert main(["--lang", "zh", "plan", str(book), *SMALL, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["advice"] == json.loads(shown)["advice"]
 
 
 def test_the_loss_comes_first_in_both(spoken):

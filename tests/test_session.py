@@ -214,6 +214,8 @@ def test_a_request_that_is_refused_makes_nothing(request_of, tmp_path):
             "the example above shows part of the\n",
         ),
         (["床前明月光，疑是地上霜。" * 5], ("床前明月光，疑是地上霜。" * 5)[:40] + "\n"),
+        (["| a | lamp |", "* * *", "the lamp"], "the lamp\n"),
+        (["| " * 19 + "the bridge over the river", "a lamp"], "a lamp\n"),
         (["* * *", "- - -"], "* * *\n"),
     ],
 )

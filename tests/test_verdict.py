@@ -62,7 +62,7 @@ def test_not_beating_the_trigram_is_underfit(loss, passed):
     assert verdict == Verdict(
         "underfit",
         f"the validation loss of {loss:.3f} {passed}",
-        "Train longer with a higher `max_steps`, or raise `learning_rate`",
+        "Train longer (`minutes` or `max_steps`), or raise `learning_rate`",
     )
 
 

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Language = Literal["en", "zh"]
 VARIABLE = "ZIGPT_LANG"
 DOMAIN, FOLDER = "zigpt", Path(__file__).with_name("locale")  # gettext's name, and its layout
-_LOCALE = (VARIABLE, "LC_ALL", "LC_MESSAGES", "LANG")  # as POSIX orders them
+_LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")  # as POSIX orders them
 _spoken: ContextVar[Language | None] = ContextVar("spoken", default=None)
 
 
@@ -43,8 +43,11 @@ def language() -> Language:
     if spoken := _spoken.get():
         return spoken
     # Windows has no such variables, and a name of its own for a locale: Chinese (Simplified)_China.
-    wanted = next(filter(None, map(os.environ.get, _LOCALE)), None) or locale.getlocale()[0] or ""
-    return "zh" if wanted.lower().startswith(("zh", "chinese")) else "en"
+    wanted = os.environ.get(VARIABLE, "").lower()
+    if not wanted.startswith(get_args(Language)):  # unset, or a language that zigpt does not speak
+        named = next(filter(None, map(os.environ.get, _LOCALE)), None)
+        wanted = (named or locale.getlocale()[0] or "").lower()
+    return "zh" if wanted.startswith(("zh", "chinese")) else "en"
 
 
 @contextmanager

@@ -209,7 +209,9 @@ def _web() -> Command:
         [shown],
         {
             tr("Options"): [
-                option("--port", tr("0: any that is free"), default=8765),
+                option(
+                    "--port", tr("0: any that is free"), type=click.IntRange(0, 65535), default=8765
+                ),
                 option("--host", host, metavar="ADDRESS", default="127.0.0.1"),
                 option("--allow-remote", remote, is_flag=True),
                 option("--no-browser", tr("only print the address"), is_flag=True),

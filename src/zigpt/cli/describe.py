@@ -2,7 +2,8 @@
 
 import torch
 
-from zigpt.cli.screen import duration, labelled, one_line
+from zigpt.cli.layout import labelled, one_line
+from zigpt.cli.screen import duration
 from zigpt.data.baselines import Ladder, extent
 from zigpt.data.batches import Corpus
 from zigpt.data.source import Source
@@ -40,10 +41,11 @@ def describe_text(source: Source, corpus: Corpus) -> list[str]:
 def describe_plan(planned: Planned) -> list[str]:
     """Describe what will be trained, where, and for how long."""
     model, config, plan = planned.model, planned.training, planned.plan
+    adapted = tr("{preset}, adapted to text and time", preset=planned.preset)
     preset = tr(
         "{name}: layers {model.n_layer}, heads {model.n_head}, width {model.n_embd}, "
         "block {model.block_size}, batch {batch}: {predictions:,} predictions per step",
-        name=planned.preset,
+        name=adapted if planned.why else planned.preset,
         model=model,
         batch=config.batch_size,
         predictions=config.batch_size * model.block_size,

@@ -7,11 +7,11 @@ import torch
 
 from zigpt.anatomy.activations import inspect
 from zigpt.anatomy.predictions import influence, predict
-from zigpt.cli.screen import column
+from zigpt.cli.layout import column
 from zigpt.cli.terminal import harmless
 from zigpt.data.batches import Corpus
 from zigpt.data.pieces import MOST_CHARACTERS, merge_pairs
-from zigpt.errors import TextError
+from zigpt.errors import TextError, VocabularyError
 from zigpt.formats.saved_model import SavedModel, load_model
 from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.language import mark, tr
@@ -49,7 +49,10 @@ def _text(saved: SavedModel, text: str) -> str:
 
 
 def _ids(saved: SavedModel, text: str, most: int) -> torch.Tensor:
-    ids = saved.ids(_text(saved, text))[:most]
+    try:
+        ids = saved.ids(_text(saved, text))[:most]
+    except VocabularyError as error:
+        raise VocabularyError(error.what, error.why, tr("give a --text without them")) from error
     if len(ids) < 2:
         raise TextError(
             tr("{count} characters are too few to show anything", count=len(ids)),

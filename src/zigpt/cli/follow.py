@@ -8,8 +8,9 @@ from functools import singledispatchmethod
 from rich.cells import cell_len
 
 from zigpt.cli.describe import describe_ladder, describe_plan, describe_text
+from zigpt.cli.layout import column, labelled, one_line, side_by_side
 from zigpt.cli.retry import with_command
-from zigpt.cli.screen import Screen, column, duration, labelled, one_line, side_by_side
+from zigpt.cli.screen import Screen, duration
 from zigpt.cli.spelling import command, with_options
 from zigpt.cli.terminal import harmless
 from zigpt.errors import DivergedError, TextMovedError

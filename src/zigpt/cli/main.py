@@ -26,7 +26,8 @@ def run_and_exit() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+            encoding = stream.encoding if os.environ.get("PYTHONIOENCODING") else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="replace")
     code = main(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # reported already, if anyone can read it
@@ -84,10 +85,12 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _language(arguments: Sequence[str]) -> Language:
     """Find the language before the first word; what a program reads is in English."""
+    if "--json" in arguments:
+        return "en"
     given = re.search(r"\0--lang[=\0](en|zh)\0", "\0".join(["", *arguments, ""]))
     if given:
         return "zh" if given[1] == "zh" else "en"
-    return "en" if "--json" in arguments else language()
+    return language()
 
 
 def _translate(error: Exception) -> ZigptError:

@@ -8,8 +8,11 @@ from typing import Any, get_args
 
 import click
 
+from zigpt.cli.layout import folded
 from zigpt.errors import UsageError
 from zigpt.language import Language, joined, mark, tr
+
+_AS_IT_IS = "\b"  # tells click to leave the lines of this paragraph
 
 
 class Choice(click.Choice[str]):
@@ -49,7 +52,36 @@ def lang_option() -> click.Option:
     return click.Option(["--lang"], type=Choice(get_args(Language)), expose_value=False, help=help)
 
 
+class _HelpFormatter(click.HelpFormatter):
+    """click's, for a terminal where a Chinese character takes two cells."""
+
+    def write_heading(self, heading: str) -> None:
+        self.write(" " * self.current_indent + tr("{heading}:", heading=heading) + "\n")
+
+    def write_text(self, text: str) -> None:
+        is_laid_out = text.startswith(_AS_IT_IS)
+        super().write_text(text if is_laid_out else self._folded(text, self.width))
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        rows = list(rows)
+        terms = min(max(len(term) for term, _ in rows), col_max)
+        room = self.width - self.current_indent - terms - col_spacing
+        folded_rows = [(term, self._folded(help, room)) for term, help in rows]
+        super().write_dl(folded_rows, col_max, col_spacing)
+
+    def _folded(self, text: str, width: int) -> str:
+        return "\n".join([_AS_IT_IS, *folded(text, width)])
+
+
+class _Context(click.Context):
+    formatter_class = _HelpFormatter
+
+
 class _Parser(click.Command):
+    context_class = _Context
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
@@ -113,6 +145,7 @@ _CLICKS = (
     mark("Show the version and exit."),
     mark("default: {default}"),
     mark("{value!r} is not a valid {number_type}."),
+    mark("{value} is not in the range {range}."),
     mark("Option {name!r} requires an argument.", "Option {name!r} requires {nargs} arguments."),
     mark("Option {name!r} does not take a value."),
     mark("Got unexpected extra argument ({args})", "Got unexpected extra arguments ({args})"),

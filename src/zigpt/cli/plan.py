@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from zigpt.cli.describe import describe_device, describe_text, sooner
+from zigpt.cli.layout import column, labelled
 from zigpt.cli.options import given
-from zigpt.cli.screen import column, duration, labelled
+from zigpt.cli.screen import duration
 from zigpt.cli.spelling import command, train_words
 from zigpt.cli.terminal import harmless
 from zigpt.data.batches import Corpus

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from zigpt import __version__
-from zigpt.cli.screen import column
+from zigpt.cli.layout import column
 from zigpt.cli.spelling import command
 from zigpt.cli.terminal import harmless
 from zigpt.errors import ModelFileError

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from zigpt.cli.layout import labelled
 from zigpt.cli.options import given
-from zigpt.cli.screen import labelled
 from zigpt.language import tr
 from zigpt.runs.lock import require_unlocked
 from zigpt.runs.paths import newest_path

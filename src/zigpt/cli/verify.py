@@ -8,7 +8,7 @@ With `--json` it prints one object: `run`; `passed`, which is false where a chec
 import json
 from pathlib import Path
 
-from zigpt.cli.screen import folded
+from zigpt.cli.layout import column, folded
 from zigpt.cli.terminal import harmless
 from zigpt.language import mark, tr
 from zigpt.training.device import keep_freed_memory, pick_device
@@ -19,6 +19,18 @@ _WORDS: dict[Result, str] = {
     "passed": mark("passed"),
     "failed": mark("FAILED"),
     "unchecked": mark("could not be checked"),
+}
+_COUNTS: dict[Result, str] = {
+    "passed": mark("{count} passed"),
+    "failed": mark("{count} FAILED: {names}"),
+    "unchecked": mark("{count} could not be checked: {names}"),
+}
+_NAMES = {
+    "files": mark("files"),
+    "vocabulary": mark("vocabulary"),
+    "causality": mark("causality"),
+    "sampling": mark("sampling"),
+    "resume": mark("resume"),
 }
 _WIDTH = 98
 _FAILED = 3  # the exit code of a run or model that is refused
@@ -31,7 +43,7 @@ def run(path: Path, device: str, as_json: bool) -> int:
     for check in check_all(path, pick_device(device)):
         checks.append(check)
         if not as_json:
-            print(f"{check.name:<12}{tr(_WORDS[check.result])}")
+            print(column(tr(_NAMES[check.name]), 12) + tr(_WORDS[check.result]))
             detail = harmless(check.detail)  # a path may hold control characters
             print(*(f"  {line}" for line in folded(detail, _WIDTH)), sep="\n")
             print(flush=True)
@@ -49,10 +61,9 @@ def run(path: Path, device: str, as_json: bool) -> int:
 
 def _summary(checks: list[Check]) -> str:
     """Count the results in one line."""
-    names = {kind: [c.name for c in checks if c.result == kind] for kind in _WORDS}
-    parts = [tr("{count} passed", count=len(names["passed"]))]
-    for kind in ("failed", "unchecked"):
-        if those := names[kind]:
-            word = tr(_WORDS[kind])
-            parts.append(f"{len(those)} {word}: {', '.join(those)}")
-    return "; ".join(parts)
+    parts = []
+    for result, sentence in _COUNTS.items():
+        those = [tr(_NAMES[check.name]) for check in checks if check.result == result]
+        if those or result == "passed":
+            parts.append(tr(sentence, count=len(those), names=tr(", ").join(those)))
+    return tr("; ").join(parts)

@@ -223,7 +223,9 @@ def require_format(path: Path, number: Any) -> None:
 def _first_line(error: Exception) -> str:
     if isinstance(error, ConfigError):
         return error.why[:200]
-    return str(error).splitlines()[0][:200] if str(error) else ""
+    line = str(error).splitlines()[0][:200] if str(error) else ""
+    is_foreign = isinstance(error, SafetensorError)
+    return tr("the safetensors library says: {line}", line=line) if is_foreign else line
 
 
 def _pickled(path: Path) -> ModelFileError:

@@ -9,6 +9,7 @@ from zigpt.language import tr
 from zigpt.runs.control import CONTROL_FILE
 from zigpt.runs.lock import LOCK_FILE
 from zigpt.runs.metrics import sample_steps
+from zigpt.runs.paths import RUN_FILE
 from zigpt.storage import free_bytes, is_leftover
 
 
@@ -27,10 +28,11 @@ def require_free(path: Path) -> None:
         RunBusyError: something is there already; it is never overwritten.
     """
     if path.exists() and (not path.is_dir() or not is_blank(path)):
+        fix = tr("choose another name as `run`")
+        if (path / RUN_FILE).exists():
+            fix = tr("choose another name as `run`, or continue that run with `resume`")
         raise RunBusyError(
-            tr("{path} exists already", path=path),
-            tr("zigpt never overwrites what is there"),
-            tr("choose another name as `run`, or continue that run with `resume`"),
+            tr("{path} exists already", path=path), tr("zigpt never overwrites what is there"), fix
         )
 
 

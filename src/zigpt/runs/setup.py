@@ -146,10 +146,13 @@ def _prompt(corpus: Corpus) -> str:
     """Take the first whole line of words in the validation split: every sample continues it."""
     text = corpus.tokenizer.decode(corpus.validation[:2000])
     lines = [line.strip() for line in text.split("\n")[1:-1] if line.strip()]
+    lines = [_shortened(line) for line in lines]
     words = [line for line in lines if sum(map(str.isalpha, line)) > len(line) / 2]
-    if not lines:
-        return default_prompt(corpus.tokenizer)
-    line = (words or lines)[0]
-    if len(line) > _LONGEST_PROMPT:
-        line = line[:_LONGEST_PROMPT].rpartition(" ")[0] or line[:_LONGEST_PROMPT]
-    return line + "\n"
+    return (words or lines)[0] + "\n" if lines else default_prompt(corpus.tokenizer)
+
+
+def _shortened(line: str) -> str:
+    """Cut a long line at the end of a word, where it has words."""
+    if len(line) <= _LONGEST_PROMPT:
+        return line
+    return line[:_LONGEST_PROMPT].rpartition(" ")[0] or line[:_LONGEST_PROMPT]

@@ -96,7 +96,7 @@ def _underfit(best: Point, beaten: Rung | None, rose: bool) -> Verdict:
             loss=best.val_loss,
             rung=beaten.name,
         )
-    longer = tr("Train longer with a higher `max_steps`, or raise `learning_rate`")
+    longer = tr("Train longer (`minutes` or `max_steps`), or raise `learning_rate`")
     return Verdict(tr("underfit"), why, tr("Lower `learning_rate`") if rose else longer)
 
 
