@@ -100,8 +100,8 @@ def test_a_quicker_machine_takes_a_larger_model_for_the_same_time(machine):
 def test_the_precision_asked_for_is_timed(machine):
     corpus = corpus_of(1_000_000)
     machine(1.0, in_float32=2.0)
-    assert advise(corpus, CPU, 2.0, "bfloat16").preset == "laptop"
-    assert advise(corpus, CPU, 2.0, "float32").preset == "tiny"
+    assert advise(corpus, CPU, 3.0, "bfloat16").preset == "laptop"
+    assert advise(corpus, CPU, 3.0, "float32").preset == "tiny"
 
 
 def test_a_real_step_is_timed(monkeypatch):

@@ -18,7 +18,7 @@ _BY_STEPS: tuple[tuple[int, PresetName, Mapping[str, Any]], ...] = (
     (0, "tiny", {"n_layer": 1, "block_size": 64}),
     (440, "tiny", {"block_size": 128, "batch_size": 16}),
     (1100, "tiny", {"block_size": 256, "batch_size": 8}),
-    (1100, "laptop", {}),
+    (1500, "laptop", {}),
     (3500, "laptop", {"n_layer": 5, "n_head": 5, "n_embd": 160}),
     (8000, "laptop", {"n_layer": 6, "n_head": 6, "n_embd": 192}),
 )
