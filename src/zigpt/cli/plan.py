@@ -41,7 +41,9 @@ def run(
     found = survey(source.text, len(corpus.train))
     planned = decide(request, corpus, place)
     model, training, plan = planned.model, planned.training, planned.plan
-    advised = advise(corpus, place, minutes, training.precision)
+    advised = Advice(planned.preset, {}, planned.why)
+    if preset != "auto":
+        advised = advise(corpus, place, minutes, training.precision)
     if as_json:
         text = {"origin": source.origin, "encoding": source.encoding, "notices": source.notices}
         everything = {

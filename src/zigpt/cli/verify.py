@@ -25,13 +25,6 @@ _COUNTS: dict[Result, str] = {
     "failed": mark("{count} FAILED: {names}"),
     "unchecked": mark("{count} could not be checked: {names}"),
 }
-_NAMES = {
-    "files": mark("files"),
-    "vocabulary": mark("vocabulary"),
-    "causality": mark("causality"),
-    "sampling": mark("sampling"),
-    "resume": mark("resume"),
-}
 _WIDTH = 98
 _FAILED = 3  # the exit code of a run or model that is refused
 
@@ -43,7 +36,7 @@ def run(path: Path, device: str, as_json: bool) -> int:
     for check in check_all(path, pick_device(device)):
         checks.append(check)
         if not as_json:
-            print(column(tr(_NAMES[check.name]), 12) + tr(_WORDS[check.result]))
+            print(column(tr(check.name), 12) + tr(_WORDS[check.result]))
             detail = harmless(check.detail)  # a path may hold control characters
             print(*(f"  {line}" for line in folded(detail, _WIDTH)), sep="\n")
             print(flush=True)
@@ -63,7 +56,7 @@ def _summary(checks: list[Check]) -> str:
     """Count the results in one line."""
     parts = []
     for result, sentence in _COUNTS.items():
-        those = [tr(_NAMES[check.name]) for check in checks if check.result == result]
+        those = [tr(check.name) for check in checks if check.result == result]
         if those or result == "passed":
             parts.append(tr(sentence, count=len(those), names=tr(", ").join(those)))
     return tr("; ").join(parts)

@@ -9,7 +9,7 @@ from zigpt.data.batches import Corpus
 from zigpt.errors import ModelFileError, TextError
 from zigpt.formats.safetensors import read_lazily
 from zigpt.gpt.config import TrainConfig
-from zigpt.language import joined, tr
+from zigpt.language import joined, mark, tr
 from zigpt.runs.training_text import find_again, text_of
 from zigpt.verify.causality import check_causality, take_windows
 from zigpt.verify.check import Check, sentence, unchecked
@@ -18,7 +18,13 @@ from zigpt.verify.run_files import Found, check_run_files
 from zigpt.verify.sampling_precision import check_sampling
 from zigpt.verify.vocabulary import check_vocabulary
 
-CHECKS = ("files", "vocabulary", "causality", "sampling", "resume")
+CHECKS = (
+    mark("files"),
+    mark("vocabulary"),
+    mark("causality"),
+    mark("sampling"),
+    mark("resume"),
+)
 
 
 def check_all(path: Path, device: torch.device) -> Iterator[Check]:
