@@ -7,7 +7,7 @@ import torch
 from zigpt.data.baselines import Ladder, Rung
 from zigpt.data.batches import Corpus
 from zigpt.data.source import Source
-from zigpt.gpt.config import GPTConfig, TrainConfig
+from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig
 from zigpt.runs.folder import RunFolder
 from zigpt.training.loop import Progress, TrainState
 from zigpt.training.plan import Plan
@@ -27,7 +27,7 @@ class TextRead:
 class Planned:
     """The settings are decided and their cost is measured."""
 
-    preset: str
+    preset: PresetName
     why: str  # it was chosen; empty if a person did
     model: GPTConfig
     training: TrainConfig
