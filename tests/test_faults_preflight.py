@@ -147,7 +147,7 @@ class TestLock:
         def late(descriptor, path):
             if not deleted:
                 deleted.append(path.unlink())
-            seize(descriptor, path)
+            return seize(descriptor, path)
 
         monkeypatch.setattr(lock, "_seize", late)
         with locked(tmp_path) as held:

@@ -95,7 +95,7 @@ def test_a_training_shows_its_text_file_folder_and_samples_as_letters(tmp_path, 
     monkeypatch.setattr(
         "zigpt.training.plan.time_step", lambda *arguments: 0.001
     )  # only takes time
-    monkeypatch.setattr("zigpt.runs.loss_plot.draw_losses", lambda *arguments: b"")
+    monkeypatch.setattr("zigpt.runs.metrics.draw_losses", lambda *arguments: b"")
     text = tmp_path / "a\x1b[2Jb\u202e.txt"
     text.write_text(PLAIN + "now \x1b[2J, then \x9b, at last \u202e\n" + PLAIN)
     run = tmp_path / "run\x1b]0;owned\x07\u202e"

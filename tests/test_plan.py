@@ -22,6 +22,7 @@ from zigpt.training.loop import TrainState, train
 from zigpt.training.optim import learning_rate_at
 from zigpt.training.plan import (
     Plan,
+    activation_bytes,
     fit_to_seconds,
     make_plan,
     memory_bytes,
@@ -52,7 +53,7 @@ def test_a_plan_is_arithmetic_over_the_measured_step(measured):
     measured(0.75)
     plan = make_plan(MODEL, TRAINING, TEXT, CPU)
     assert plan.parameters == sum(p.numel() for p in GPT(MODEL).parameters())
-    assert plan.memory_bytes == memory_bytes(MODEL, TRAINING, CPU)
+    assert plan.memory_bytes == memory_bytes(MODEL, TRAINING, CPU, TEXT.length)
     assert plan.steps == 100
     assert plan.seconds_per_step == 0.75
     assert plan.epochs == 100 * 4 * 16 / 1800
@@ -197,6 +198,18 @@ def test_weights_gradient_and_two_moments_are_sixteen_bytes_a_parameter():
     assert grown == 16 * (large.n_parameters - small.n_parameters)
 
 
+def test_a_checkpoint_is_packed_in_memory_and_may_need_more_than_a_step():
+    wide = replace(MODEL, n_embd=512, block_size=16)
+    step, whole = activation_bytes(wide, TRAINING, CPU), memory_bytes(wide, TRAINING, CPU)
+    assert whole - memory_bytes(wide, TRAINING, CUDA) == 20 * wide.n_parameters - step > 0
+
+
+def test_a_text_counts_until_it_is_so_large_that_its_ids_are_on_disk():
+    of = [memory_bytes(MODEL, TRAINING, CPU, n) for n in (0, 10**6, 10**8, 10**9)]
+    assert of[1] - of[0] == 4 * 10**6
+    assert of[0] < of[1] < of[2] == of[3]
+
+
 def test_even_the_smallest_model_needs_the_memory_of_python_and_torch():
     smallest = GPTConfig(vocab_size=2, block_size=1, n_layer=1, n_head=1, n_embd=1)
     assert 200 << 20 < memory_bytes(smallest, TRAINING, CPU) < 1 << 30
@@ -206,7 +219,7 @@ def test_on_a_cpu_only_one_micro_batch_is_in_memory_at_a_time():
     model = replace(MODEL, block_size=128, n_embd=1024)
     assert micro_batch_size(64, 128, 1024, CPU) == 16
     of = {b: replace(TRAINING, batch_size=b) for b in (16, 64)}
-    grown = memory_bytes(model, of[64], CPU) - memory_bytes(model, of[16], CPU)
+    grown = activation_bytes(model, of[64], CPU) - activation_bytes(model, of[16], CPU)
     assert grown == 16 * 48 * 128  # the windows themselves: ids, and their positions in the text
     assert memory_bytes(model, of[64], CUDA) > memory_bytes(model, of[16], CUDA)
 
@@ -235,7 +248,7 @@ def test_activations_are_estimated_close_to_what_autograd_keeps(
     real = sum(size for place, size in kept.items() if place not in weights)
     assert loss.requires_grad
     config = replace(TRAINING, batch_size=batch_size, precision=precision)
-    estimate = memory_bytes(model, config, CPU) - without_activations(model)
+    estimate = activation_bytes(model, config, CPU)
     # Never much less; more where logits are large, whose gradients the backward pass needs as well.
     assert 0.9 * real < estimate < 2.7 * real
 
@@ -257,7 +270,7 @@ def test_a_training_that_does_not_fit_is_refused_word_for_word(monkeypatch):
         require_memory(model, TRAINING, CPU)
     assert str(refusal.value) == (
         f"{model.n_parameters:,} parameters do not fit into 8 GB of memory\n"
-        f"why: this run needs about {needed:,.0f} GB\n"
+        f"why: this run needs about {needed:,.3g} GB\n"
         "fix: lower `n_embd`, `n_layer`, `block_size` or `batch_size`, or use the `preset` laptop"
     )
     assert refusal.value.exit_code == 7

@@ -20,7 +20,7 @@ from tests.runs import SMALL
 from tests.texts import story
 from zigpt import storage
 from zigpt.cli.main import main
-from zigpt.data import encodings
+from zigpt.data import recognition
 from zigpt.data import source as source_module
 from zigpt.data import stored as stored_module
 from zigpt.data import survey as survey_module
@@ -49,7 +49,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def use_blocks(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(encodings, "BLOCK", size)
+    monkeypatch.setattr(recognition, "BLOCK", size)
     monkeypatch.setattr(sys.modules["zigpt.data.decode"], "BLOCK", size)
 
 
@@ -287,8 +287,9 @@ def test_invalid_bytes_deep_in_a_large_text_are_refused(
     assert main(["plan", str(path)]) == 3
     assert capsys.readouterr().err.splitlines() == [
         f"error: {path} is damaged: it looks like UTF-8 but is not quite",
-        f"why: byte 0xFF at offset {len(CHINESE.encode()) * 3000:,} (line 3,001) does not fit",
-        "fix: repair that line in an editor, or save the text again as UTF-8",
+        f"why: these do not fit: byte 0xFF at offset {len(CHINESE.encode()) * 3000:,} (line 3,001)",
+        "fix: repair it in an editor, or read on with --damaged replace or drop; in another "
+        "encoding, name it as --encoding",
     ]
     path.write_bytes(CHINESE.encode() * 3000 + b"\0")
     assert main(["plan", str(path)]) == 3

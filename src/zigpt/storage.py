@@ -6,6 +6,7 @@ reader, or the next start after a crash at any instant, finds the old content or
 
 import contextlib
 import errno
+import math
 import os
 import shutil
 import time
@@ -18,10 +19,13 @@ from zigpt.language import mark, tr
 _WINDOWS = os.name == "nt"
 _BESIDE = ".zigpt-tmp"  # suffix of a name that does not count yet, or no longer
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+# What a file system says that lacks a feature, such as locks or waiting for the names of a folder.
+UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 _FIX = mark(
     "free some space, or choose a folder you may write to as `run`; what was saved before is intact"
 )
-_PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds: on Windows a file may be held for a moment
+# Seconds: on Windows, and on its shares elsewhere, a file may be held for a moment.
+_PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 class Disk:
@@ -39,12 +43,18 @@ class Disk:
             file.write(data)
 
     def sync(self, path: Path) -> None:
-        """Wait until a file's content, or a folder's names, would survive a loss of power."""
+        """Wait until a file's content, or a folder's names, would survive a loss of power.
+
+        Where the file system cannot tell, there is nothing to wait for.
+        """
         if _WINDOWS and path.is_dir():  # Windows needs none after a rename
             return
         descriptor = os.open(path, os.O_RDWR if _WINDOWS else os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
         finally:
             os.close(descriptor)
 
@@ -53,8 +63,9 @@ class Disk:
         for pause in _PATIENCE:
             try:
                 return os.replace(old, new)
-            except PermissionError:
-                if not _WINDOWS:
+            except OSError as error:
+                is_held = error.errno == errno.EBUSY or (_WINDOWS and error.errno == errno.EACCES)
+                if not is_held:
                     raise
                 time.sleep(pause)
         return os.replace(old, new)
@@ -89,11 +100,17 @@ def storage_errors(path: Path, size: int = 0, fix: str = _FIX) -> Iterator[None]
         raise StorageError(tr("cannot write {path}", path=path), why, tr(fix)) from error
 
 
-def free_bytes(path: Path) -> int:
-    """How much room there is where `path` is or would be."""
+def free_bytes(path: Path) -> float:
+    """How much room there is where `path` is or would be; infinite where nobody can say."""
     while not path.exists() and path != path.parent:
         path = path.parent
-    return shutil.disk_usage(path).free
+    try:
+        room = shutil.disk_usage(path)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        return math.inf
+    return float(room.free) if room.total else math.inf  # some shares of a network say 0 of 0
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -206,6 +223,12 @@ def remove_folder(path: Path) -> None:
         _remove_all(beside)
 
 
+def remove_empty_folder(path: Path) -> None:
+    """Delete a folder that holds nothing; any other stays."""
+    with contextlib.suppress(OSError):
+        disk.remove(path)
+
+
 def clear_leftovers(folder: Path, keep: str = "") -> None:
     """Delete what was being written, or deleted, when a training run was stopped; best effort.
 
@@ -241,5 +264,5 @@ def _remove_all(path: Path) -> None:
             disk.remove(path)
 
 
-def _megabytes(size: int) -> str:
+def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.1f} MB"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zigpt.api.model import Model, as_html, load
+from zigpt.data.encodings import Decoding
 from zigpt.errors import UsageError
 from zigpt.language import tr
 from zigpt.runs.events import Evaluated, Finished, Opened, Stepped, Stopped, Trained
@@ -66,7 +67,8 @@ def train(
 
     `text` is the path of a file or folder, a list of such paths, or the text itself: a string with
     a line break, or of more than 255 characters, which is kept in `texts/` for a resume. `settings`
-    are fields of GPTConfig and TrainConfig. `on_progress` is called after every step and every
+    are fields of GPTConfig and TrainConfig, or `encoding` and `damaged`, which say how files are
+    read, as on the command line. `on_progress` is called after every step and every
     evaluation; an exception from it ends the training, and the last checkpoint remains. `resume`
     continues `run`, which knows its text. Calls from several threads are carried out one by one:
     PyTorch has one random generator for all of them.
@@ -86,7 +88,8 @@ def train(
     if not (texts or resume):
         raise _no_text(text)
     where = None if run is None else Path(run)
-    request = TrainRequest(texts, preset, settings, where, minutes, device, resume)
+    how = Decoding(settings.pop("encoding", None), settings.pop("damaged", "error"))
+    request = TrainRequest(texts, preset, settings, where, minutes, device, resume, how)
     with (
         _ONE_AT_A_TIME,
         listening() as signals,

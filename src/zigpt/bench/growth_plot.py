@@ -1,11 +1,7 @@
 """The plot of the growth benchmark: step time against the cost formula, a panel for each sweep."""
 
-import io
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from zigpt.bench.growth import Growth
+from zigpt.runs.figure import as_png, new_figure
 
 _MEASURED, _FORMULA = "#4477aa", "#cc6677"
 _AXES = {
@@ -17,8 +13,7 @@ _AXES = {
 
 def draw_growth(growth: Growth) -> bytes:
     """Draw measured steps as dots with their spread and the formula as a line, as a PNG."""
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11.0, 4.0)
     panels = figure.subplots(1, len(_AXES), sharey=True)
     for axes, (sweep, label) in zip(panels, _AXES.items(), strict=True):
         rows = [row for row in zip(growth.cases, growth.steps, growth.values, strict=True)
@@ -36,6 +31,4 @@ def draw_growth(growth: Growth) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("seconds per training step")
     panels[0].legend(loc="upper left", framealpha=1, edgecolor="none")
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    return image.getvalue()
+    return as_png(figure)

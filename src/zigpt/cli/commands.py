@@ -8,6 +8,7 @@ import click
 from zigpt import __version__
 from zigpt.cli.options import argument, choice, option, preset_settings, preset_table, settings
 from zigpt.cli.parser import Choice, Command, Group, lang_option
+from zigpt.data.encodings import Damaged
 from zigpt.gpt.config import GPTConfig, SampleConfig, TrainConfig
 from zigpt.language import tr
 from zigpt.runs.request import Preset
@@ -60,6 +61,7 @@ def _train() -> Command:
     run = _folder(tr("run folder; none: runs/<text>-<preset>"))
     resume = tr("resume the run given by --run, or the newest")
     options = [_preset(), run, _minutes(), _device(), option("--resume", resume, is_flag=True)]
+    options += _decoding()
     return Command(
         "train",
         tr("Train a model on a text and watch it learn."),
@@ -104,7 +106,7 @@ def _eval() -> Command:
         "eval",
         tr("Measure the exact loss over a whole split, or over another text."),
         [_path(), other],
-        {tr("Options"): [_unknown(), _device(), _json()]},
+        {tr("Options"): [_unknown(), *_decoding(), _device(), _json()]},
     )
 
 
@@ -122,7 +124,7 @@ def _plan() -> Command:
         "plan",
         tr("Describe a text and estimate what training on it costs."),
         [_texts()],
-        {tr("Options"): [_preset(), _minutes(), _device(), _json()], **_settings()},
+        {tr("Options"): [_preset(), _minutes(), _device(), *_decoding(), _json()], **_settings()},
         epilog=preset_table(),
     )
 
@@ -253,6 +255,15 @@ def _device() -> click.Option:
 
 def _unknown() -> click.Option:
     return choice("--unknown", tr("what to do with unseen characters"), UNKNOWN)
+
+
+def _decoding() -> list[click.Option]:
+    help = tr("encoding of the texts, such as cp1250; none: recognised")
+    damaged = tr("what to do with bytes that do not fit the encoding")
+    return [
+        option("--encoding", help, metavar="NAME"),
+        choice("--damaged", damaged, get_args(Damaged)),
+    ]
 
 
 def _json() -> click.Option:

@@ -4,9 +4,12 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
+from zigpt.cli.options import take_decoding
 from zigpt.cli.spelling import command
 from zigpt.data.batches import Corpus
+from zigpt.data.encodings import Decoding
 from zigpt.data.source import Source, read_texts
 from zigpt.data.stored import encode
 from zigpt.errors import ModelFileError, TextError, TextMovedError
@@ -18,14 +21,16 @@ from zigpt.training.device import pick_device
 from zigpt.training.loop import split_loss
 
 
-def run(path: Path, text: Path | None, unknown: Unknown, device: str, as_json: bool) -> int:
+def run(
+    path: Path, text: Path | None, unknown: Unknown, device: str, as_json: bool, **options: Any
+) -> int:
     """Print the loss. Returns the exit code.
 
     Raises:
         ModelFileError: the loss is not finite.
     """
     saved = load_model(path, pick_device(device))
-    corpus, what = _corpus(saved, path, text, unknown)
+    corpus, what = _corpus(saved, path, text, unknown, take_decoding(options))
     loss = split_loss(saved.model, corpus, "validation")
     if not math.isfinite(loss):
         raise ModelFileError(
@@ -58,12 +63,12 @@ def run(path: Path, text: Path | None, unknown: Unknown, device: str, as_json: b
 
 
 def _corpus(
-    saved: SavedModel, path: Path, text: Path | None, unknown: Unknown
+    saved: SavedModel, path: Path, text: Path | None, unknown: Unknown, how: Decoding
 ) -> tuple[Corpus, str]:
     """The validation split of the model's own text, or the whole of another."""
     own = text_of(saved.about)
     if text:
-        source: Source = read_texts([text])
+        source: Source = read_texts([text], how)
     else:
         try:
             source = find_again(own)

@@ -16,7 +16,13 @@ from zigpt.cli.spelling import program, with_options
 from zigpt.cli.terminal import harmless
 from zigpt.errors import OutOfMemoryError, StorageError, ZigptError, reason
 from zigpt.language import DOMAIN, FOLDER, Language, language, speak, tr
+from zigpt.machine import granted_processors
 from zigpt.runs.signals import Interrupted
+
+# How libraries say that memory has ended; the last, that they cannot even be loaded.
+_MEMORY = re.compile(
+    r"allocat|out of memory|MemoryError|failed to map segment|start new thread", re.IGNORECASE
+)
 
 
 def run_and_exit() -> None:
@@ -58,7 +64,9 @@ def guarded(action: Callable[[], int | None]) -> int:
         return 0
     except ZigptError as error:
         return _refuse(error)
-    except Exception as error:
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # what libraries written in Rust raise is no Exception
         if os.environ.get("ZIGPT_DEBUG"):
             raise
         return _refuse(_translate(error))
@@ -69,6 +77,8 @@ def _run(arguments: Sequence[str]) -> int:
     # it keeps the very thread it waits for from running. So it spins briefly, then sleeps
     # (docs/experiments.md, "Waiting threads"). OpenMP reads this once, when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    if processors := granted_processors():  # torch and NumPy count those of the machine
+        os.environ.setdefault("OMP_NUM_THREADS", str(processors))
     # click looks its own sentences up where gettext does by default, and gettext asks LANGUAGE.
     os.environ["LANGUAGE"] = language()
     gettext.bindtextdomain(DOMAIN, str(FOLDER))
@@ -93,7 +103,7 @@ def _language(arguments: Sequence[str]) -> Language:
     return language()
 
 
-def _translate(error: Exception) -> ZigptError:
+def _translate(error: BaseException) -> ZigptError:
     """Tell a refusal of the machine from an error of ours."""
     message = str(error).splitlines()[0] if str(error) else ""
     if isinstance(error, OSError):
@@ -103,8 +113,7 @@ def _translate(error: Exception) -> ZigptError:
             tr("check the path, its permissions and the free space"),
         )
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    # The last is how a library says that it cannot even be loaded.
-    if memory or re.search(r"allocate|out of memory|failed to map segment", message, re.IGNORECASE):
+    if memory or _MEMORY.search(message):
         return OutOfMemoryError(
             tr("out of memory"),
             message[:200] or tr("the settings need more than this machine has"),

@@ -9,6 +9,7 @@ import click
 
 from zigpt.cli import spelling
 from zigpt.cli.parser import Choice
+from zigpt.data.encodings import Decoding
 from zigpt.gpt.config import PRESETS, GPTConfig, configure
 from zigpt.language import tr
 
@@ -46,6 +47,11 @@ def preset_settings(config: type) -> Iterator[click.Option]:
 def given(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Collect the settings that were not left out."""
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def take_decoding(settings: dict[str, Any]) -> Decoding:
+    """Take the options about the bytes of texts out of those that were given."""
+    return Decoding(settings.pop("encoding"), settings.pop("damaged"))
 
 
 def preset_table() -> str:

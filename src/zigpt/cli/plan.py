@@ -9,7 +9,7 @@ import torch
 
 from zigpt.cli.describe import describe_device, describe_text, sooner
 from zigpt.cli.layout import column, labelled
-from zigpt.cli.options import given
+from zigpt.cli.options import given, take_decoding
 from zigpt.cli.screen import duration
 from zigpt.cli.spelling import command, train_words
 from zigpt.cli.terminal import harmless
@@ -34,9 +34,10 @@ def run(
 ) -> int:
     """Print the plan. Returns the exit code."""
     place = pick_device(device)
-    request = TrainRequest(texts, preset, given(settings), minutes=minutes, device=device)
+    how = take_decoding(settings)
+    request = TrainRequest(texts, preset, given(settings), None, minutes, device, how=how)
     require_possible(preset, request.settings)
-    source = find_text(texts)
+    source = find_text(request)
     corpus = Corpus.from_text(source.text)
     found = survey(source.text, len(corpus.train))
     planned = decide(request, corpus, place)

@@ -30,6 +30,8 @@ def with_command(
         settings["final_learning_rate"] = min(settings["final_learning_rate"], rate)
     if state.device != pick_device("auto"):
         settings["device"] = state.device
+    how = folder.record.text.get("how", {})
+    settings |= {name: value for name, value in how.items() if value is not None}
     # Absolute paths: they hold in any folder, and none begins like an option.
     words = [os.path.abspath(path) for path in texts or folder.record.text["paths"]]
     if len(words) > _MOST_SPELLED:

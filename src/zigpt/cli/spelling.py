@@ -6,9 +6,11 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from zigpt.data.encodings import AS_IT_IS
 from zigpt.runs.request import TrainRequest
 
 _QUOTED_NAME = re.compile(r"`([a-z]\w*)`")
@@ -56,6 +58,8 @@ def train_words(request: TrainRequest) -> list[str]:
     more: Mapping[str, Any] = {"minutes": request.minutes, **request.settings, "run": request.run}
     if request.device != "auto":
         more = {**more, "device": request.device}
+    if request.how != AS_IT_IS:
+        more = {**more, **asdict(request.how)}
     for name, value in more.items():
         if value is not None:
             words += [option(name), str(value)]

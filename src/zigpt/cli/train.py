@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from zigpt.cli.layout import labelled
-from zigpt.cli.options import given
+from zigpt.cli.options import given, take_decoding
 from zigpt.language import tr
 from zigpt.runs.lock import require_unlocked
 from zigpt.runs.paths import newest_path
@@ -29,7 +29,8 @@ def run(
         RunBusyError: another training run uses this folder.
         Interrupted: a signal was obeyed at once.
     """
-    request = TrainRequest(texts, preset, given(settings), folder, minutes, device, resume)
+    how = take_decoding(settings)
+    request = TrainRequest(texts, preset, given(settings), folder, minutes, device, resume, how)
     if request.run or request.resume:
         require_unlocked(request.run or newest_path())
     with listening() as signals:

@@ -61,6 +61,11 @@ class Corpus:
         return cls(tokenizer, ids[:n_train], ids[n_train:])
 
     @property
+    def length(self) -> int:
+        """Number of characters in both splits."""
+        return len(self.train) + len(self.validation)
+
+    @property
     def largest_block_size(self) -> int:
         """The longest window, in characters, for which both splits have inputs and targets."""
         return min(len(self.train), len(self.validation)) - 1
@@ -80,7 +85,6 @@ class Corpus:
             TextError: naming the largest possible block size.
         """
         if block_size > self.largest_block_size:
-            length = len(self.train) + len(self.validation)
             largest = self.largest_block_size
             fix = mark("give a text of at least {least} characters")
             if largest > 0:
@@ -91,7 +95,7 @@ class Corpus:
             raise TextError(
                 tr(
                     "{count} characters are too few for block size {block}",
-                    count=length,
+                    count=self.length,
                     block=block_size,
                 ),
                 tr(

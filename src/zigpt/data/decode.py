@@ -6,16 +6,23 @@ from one block to the next. This module opens no file.
 
 import codecs
 import io
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
 
-from zigpt.data.encodings import BLOCK, LATIN_1, recognise
+from zigpt.data.encodings import AS_IT_IS, MARKED, UTF_8, Decoding, Encoding, named
+from zigpt.data.recognition import BLOCK, recognise
 from zigpt.errors import TextError
 from zigpt.language import tr
 
+_MOST_TOLD = 10  # damaged places
+_MOST_COUNTED = 10_000  # of them; then it is no damage, but another encoding
+_ONE_BYTE_EACH = Encoding("Latin-1", "latin-1")  # it has a character for every byte
+# What decoders say of a file that ends within a character.
+_CUT = ("unexpected end of data", "incomplete multibyte sequence", "truncated data")
 # Every byte that a text in UTF-8 may have, except control characters.
 _HARMLESS = bytes(c for c in range(256) if c not in {*range(9), *range(0x0E, 0x20), 0x7F})
 
@@ -38,6 +45,9 @@ class Changes:
     is_marked: bool  # by a byte order mark, so not guessed
     crlf: int
     cr: int
+    damaged: int = 0  # places: replaced or dropped
+    places: tuple[str, ...] = ()  # the first of them
+    is_cut: bool = False  # within its last character
 
     def notices(self, name: str) -> tuple[str, ...]:
         """Report the changes to the file of this name, one line each."""
@@ -48,6 +58,20 @@ class Changes:
             found.append(
                 tr("{name} is {encoding}, not UTF-8: check that it reads correctly", **given)
             )
+        if self.damaged:
+            places = ", ".join(self.places)
+            if len(self.places) < self.damaged:
+                places += ", …"
+            found.append(
+                tr(
+                    "{name}: damaged places replaced or left out: {count:,} ({places})",
+                    name=name,
+                    count=self.damaged,
+                    places=places,
+                )
+            )
+        if self.is_cut:
+            found.append(tr("{name} ends within a character, which is left out", name=name))
         counts = ((self.crlf, "CRLF"), (self.cr, "CR"))
         if changed := [f"{count:,} {kind}" for count, kind in counts if count]:
             endings = tr(" and ").join(changed)
@@ -57,13 +81,13 @@ class Changes:
         return tuple(found)
 
 
-def decode(data: bytes, name: str) -> Decoded:
+def decode(data: bytes, name: str, how: Decoding = AS_IT_IS) -> Decoded:
     """Read `data` as text, which messages call `name`.
 
     Raises:
         TextError: it is empty, binary, damaged or in an encoding that is not recognised.
     """
-    reader = TextReader(io.BytesIO(data), name)
+    reader = TextReader(io.BytesIO(data), name, how)
     text = "".join(reader)
     return Decoded(text, reader.encoding.label, reader.changes.notices(name))
 
@@ -77,11 +101,17 @@ class TextReader:
         TextError: the encoding is not recognised; while reading: empty, binary or damaged.
     """
 
-    def __init__(self, file: io.BufferedIOBase, name: str) -> None:
-        self._file, self._name = file, name
+    def __init__(self, file: io.BufferedIOBase, name: str, how: Decoding = AS_IT_IS) -> None:
+        self._file, self._name, self._how = file, name, how
         self._length = self._lf = self._crlf = self._cr = self._controls = 0
         self._first_control = (0, 0)  # its code, and its byte offset
-        self.encoding = recognise(file) or self._refuse_unrecognised()
+        self._damaged = 0
+        self._places: list[str] = []
+        self._repairs: list[tuple[int, int]] = []  # in this block: where, and how much shorter
+        self._is_cut = False
+        self._offset = 0  # of the first byte that no piece of text has yet
+        codecs.register_error(_HANDLER, _handle)
+        self.encoding = _find(file, how) or self._refuse_unrecognised()
 
     def __iter__(self) -> Iterator[str]:
         for offset, text in self._pieces():
@@ -102,18 +132,29 @@ class TextReader:
         # Old texts contain a stray control character or two; binary files are full of them.
         if self._controls > self._length / 100:
             self._refuse_binary()
+        if self._damaged and self._how.damaged == "error":
+            self._refuse_damaged()
 
     @property
     def changes(self) -> Changes:
         """What was changed in the text so far."""
-        label, codec, mark = self.encoding
-        return Changes(label, codec == "utf-8", bool(mark), self._crlf, self._cr)
+        label, codec, byte_mark = self.encoding
+        return Changes(
+            label,
+            is_utf_8=codec == UTF_8.codec,
+            is_marked=bool(byte_mark) or self._how.encoding is not None,
+            crlf=self._crlf,
+            cr=self._cr,
+            damaged=self._damaged,
+            places=tuple(self._places),
+            is_cut=self._is_cut,
+        )
 
     def _pieces(self) -> Iterator[tuple[int, str]]:
         """Decode block by block, and give each piece of text with the byte offset of its start."""
-        decoder = codecs.getincrementaldecoder(self.encoding.codec)()
-        offset = len(self.encoding.mark)  # of the first byte that no piece has yet
-        self._file.seek(offset)
+        decoder = codecs.getincrementaldecoder(self.encoding.codec)(_HANDLER)
+        self._offset = len(self.encoding.mark)
+        self._file.seek(self._offset)
         held = ""  # a CR at the end of a block: its LF may be the first of the next
         more = True
         while more:
@@ -121,16 +162,35 @@ class TextReader:
             more = bool(block)
             pending = len(decoder.getstate()[0])  # bytes of a character that the last block cut
             size_held = len(held.encode(self.encoding.codec))
-            try:
-                text = held + decoder.decode(block, final=not more)
-            except UnicodeDecodeError as error:
-                good = error.object[: error.start].decode(self.encoding.codec, "replace")
-                yield offset - size_held, held + good  # a NUL in it is reported first
-                raise self._damaged(error, offset) from None
-            next_held = "\r" if more and text.endswith("\r") else ""
-            yield offset - size_held, text.removesuffix(next_held)
-            held = next_held
-            offset += pending + len(block) - len(decoder.getstate()[0])
+            _decoding.reader = self
+            self._repairs.clear()
+            text = held + decoder.decode(block, final=not more)
+            held = "\r" if more and text.endswith("\r") else ""
+            yield self._offset - size_held, text.removesuffix(held)
+            self._offset += pending + len(block) - len(decoder.getstate()[0])
+
+    def handle(self, error: UnicodeDecodeError) -> str:
+        """Note a damaged place, and give what stands there instead."""
+        if error.end == len(error.object) and error.reason in _CUT:
+            self._is_cut = True
+            return ""
+        self._damaged += 1
+        if self._damaged > _MOST_COUNTED:
+            self._refuse_damaged()
+        if len(self._places) < _MOST_TOLD:
+            before = error.object[: error.start].decode(self.encoding.codec, "ignore")
+            lines = before.replace("\r\n", "\n").replace("\r", "\n").count("\n")
+            place = tr(
+                "byte 0x{byte:02X} at offset {at:,} (line {line:,})",
+                byte=error.object[error.start],
+                at=self._offset + error.start,
+                line=1 + self._lf + self._cr + lines,
+            )
+            self._places.append(place)
+        repair = "" if self._how.damaged == "drop" else "\ufffd"
+        size = len(repair.encode(self.encoding.codec, "replace"))
+        self._repairs.append((self._offset + error.start, error.end - error.start - size))
+        return repair
 
     def _inspect(self, text: str, offset: int) -> None:
         """Count line endings and control characters; refuse a NUL at once."""
@@ -142,8 +202,11 @@ class TextReader:
             return
         control = 0 if 0 in controls else controls[0]
         if control == 0 or not self._controls:
-            before = text[: text.index(chr(control))].encode(self.encoding.codec)
-            self._first_control = control, offset + len(before)
+            before = text[: text.index(chr(control))].encode(self.encoding.codec, "replace")
+            at = offset + len(before)
+            for place, surplus in self._repairs:
+                at += surplus if place <= at else 0
+            self._first_control = control, at
         self._controls += len(controls)
         if control == 0:
             self._refuse_binary()
@@ -157,28 +220,56 @@ class TextReader:
         )
 
     def _refuse_unrecognised(self) -> NoReturn:
-        self.encoding = LATIN_1  # it has a character for every byte
+        self.encoding = _ONE_BYTE_EACH
         for _ in self:
             pass
         raise TextError(
             tr("the encoding of {name} is not recognised", name=self._name),
-            tr("it does not read like UTF-8, UTF-16, GB18030, Big5 or Latin-1"),
-            tr("open it in an editor that displays it correctly and save it as UTF-8"),
+            tr("in none of those that zigpt knows it reads like text in one language"),
+            tr(
+                "name its `encoding`, such as cp1250, or open it in an editor that displays it "
+                "correctly and save it as UTF-8"
+            ),
         )
 
-    def _damaged(self, error: UnicodeDecodeError, offset: int) -> TextError:
-        """Name the byte and its line; the decoder's input begins at `offset`."""
-        return TextError(
+    def _refuse_damaged(self) -> NoReturn:
+        places = ", ".join(self._places)
+        hidden = self._damaged - len(self._places)
+        if self._damaged > _MOST_COUNTED:
+            places = tr("{places} and many more", places=places)
+        elif hidden:
+            places = tr("{places} and {count:,} more", places=places, count=hidden)
+        raise TextError(
             tr(
                 "{name} is damaged: it looks like {encoding} but is not quite",
                 name=self._name,
                 encoding=self.encoding.label,
             ),
+            tr("these do not fit: {places}", places=places),
             tr(
-                "byte 0x{byte:02X} at offset {at:,} (line {line:,}) does not fit",
-                byte=error.object[error.start],
-                at=offset + error.start,
-                line=1 + self._lf + self._cr,
+                "repair it in an editor, or read on with `damaged` replace or drop; in another "
+                "encoding, name it as `encoding`"
             ),
-            tr("repair that line in an editor, or save the text again as UTF-8"),
         )
+
+
+def _find(file: io.BufferedIOBase, how: Decoding) -> Encoding | None:
+    if how.encoding is None:
+        return recognise(file)
+    given = named(how.encoding)
+    file.seek(0)
+    head = file.read(4)
+    for encoding in MARKED:  # the mark is no part of the text
+        if head.startswith(encoding.mark) and encoding.codec == given.codec:
+            return encoding
+    return given
+
+
+_HANDLER = "zigpt"
+_decoding = threading.local()  # the reader that decodes now
+
+
+def _handle(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    reader: TextReader = _decoding.reader
+    return reader.handle(error), error.end

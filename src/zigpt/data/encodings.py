@@ -1,19 +1,13 @@
-"""Which encoding a text is in.
-
-A byte order mark decides; otherwise the text is UTF-8 if its bytes are valid UTF-8. What remains is
-a guess, and a guess is judged by its result: read correctly, nearly every character beyond ASCII is
-a common one. Files are read in blocks, because they may be larger than memory.
-"""
+"""Encodings by name, and what a person decides about the bytes of a text."""
 
 import codecs
-import re
-from collections.abc import Iterator
-from functools import cache
-from io import BufferedIOBase
-from itertools import product
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
-BLOCK = 1 << 16  # bytes read at once: they fit the second-level cache; even, for UTF-16
+from zigpt.errors import UsageError
+from zigpt.language import tr
+
+Damaged = Literal["error", "replace", "drop"]
 
 
 class Encoding(NamedTuple):
@@ -24,11 +18,8 @@ class Encoding(NamedTuple):
     mark: bytes = b""
 
 
-_UTF_8 = Encoding("UTF-8", "utf-8")
-LATIN_1 = Encoding("Latin-1", "latin-1")
-_WINDOWS_1252 = Encoding("Windows-1252", "cp1252")
-
-_MARKED = (
+UTF_8 = Encoding("UTF-8", "utf-8")
+MARKED = (
     Encoding("UTF-8 with BOM", "utf-8", codecs.BOM_UTF8),
     # Before UTF-16: its little-endian mark begins with that of UTF-16.
     Encoding("UTF-32", "utf-32-le", codecs.BOM_UTF32_LE),
@@ -37,112 +28,47 @@ _MARKED = (
     Encoding("UTF-16", "utf-16-be", codecs.BOM_UTF16_BE),
     Encoding("GB18030", "gb18030", "\ufeff".encode("gb18030")),
 )
-_WIDE = (Encoding("UTF-16", "utf-16-le"), Encoding("UTF-16", "utf-16-be"))
-_CHINESE = (
-    Encoding("GB18030", "gb18030"),
-    Encoding("Big5", "cp950"),  # as Windows writes it
-    Encoding("Big5", "big5hkscs"),  # with the characters of Hong Kong
-)
-
-# Bytes that a guess is based on. In passages of 60 characters, modern prose read correctly scored
-# 1.0 and old verse at least 0.87; Chinese read in a wrong encoding scored at most 0.77.
-_EXCERPT = 1 << 16
-_FAMILIAR_ENOUGH = 0.85
 
 
-def recognise(file: BufferedIOBase) -> Encoding | None:
-    """Find the encoding of a file; None if it reads like none of those listed here.
+@dataclass(frozen=True)
+class Decoding:
+    """How bytes become text: in a named encoding, or else a recognised one, and what of damage.
 
-    A file that is mostly UTF-8 counts as UTF-8; its damage is found when it is decoded.
+    Raises:
+        UsageError: there is no encoding of this name, or no such way to treat damage.
     """
-    file.seek(0)
-    head = file.read(4)
-    for encoding in _MARKED:
-        if head.startswith(encoding.mark):
-            return encoding
-    excerpt, is_cut = _excerpt(file)
-    # A text in UTF-8 has no NUL; one in UTF-16 has them wherever it has ASCII.
-    if b"\0" not in excerpt and (_is_utf_8(excerpt, is_cut) or _mostly_utf_8(excerpt)):
-        return _UTF_8
-    return _guess(file, excerpt)
+
+    encoding: str | None = None
+    damaged: Damaged = "error"  # replace: by U+FFFD; drop: leave out
+
+    def __post_init__(self) -> None:
+        if self.encoding is not None:
+            named(self.encoding)
+        if self.damaged not in get_args(Damaged):
+            raise UsageError(
+                tr("`{name}` cannot be {value!r:.40}", name="damaged", value=self.damaged),
+                tr("it must be one of {choices}", choices=", ".join(get_args(Damaged))),
+                tr("try `{name}` {value}", name="damaged", value="replace"),
+            )
 
 
-def blocks(file: BufferedIOBase, start: int = 0) -> Iterator[bytes]:
-    """Read a file from `start` to its end, block by block."""
-    file.seek(start)
-    while block := file.read(BLOCK):
-        yield block
+AS_IT_IS = Decoding()
 
 
-def _excerpt(file: BufferedIOBase) -> tuple[bytes, bool]:
-    """Read from where the encodings begin to differ, and report whether the file continues."""
-    start = 0
-    for number, block in enumerate(blocks(file)):
-        # Whether there is a differing byte is found much faster than where it is.
-        if block.isascii() and b"\0" not in block:
-            continue
-        if differing := re.search(rb"[^\x01-\x7f]", block):
-            # At an even offset, so that no unit of UTF-16 is cut in half.
-            start = number * BLOCK + (differing.start() & ~1)
-            break
-    file.seek(start)
-    excerpt = file.read(_EXCERPT)
-    return excerpt, bool(file.read(1))
+def named(name: str) -> Encoding:
+    """Find the encoding that a person names as Python does: cp1250, euc-kr, shift_jis.
 
-
-def _is_utf_8(excerpt: bytes, is_cut: bool) -> bool:
+    Raises:
+        UsageError: there is none of this name.
+    """
     try:
-        # A cut excerpt may end within a character.
-        codecs.getincrementaldecoder("utf-8")().decode(excerpt, final=not is_cut)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _mostly_utf_8(excerpt: bytes) -> bool:
-    # Text in another encoding is almost never valid UTF-8, so each valid character is evidence.
-    text = excerpt.decode("utf-8", "replace")
-    invalid = text.count("\ufffd")
-    return _beyond_ascii(text) - invalid >= invalid
-
-
-def _guess(file: BufferedIOBase, excerpt: bytes) -> Encoding | None:
-    """Choose the encoding that yields the largest share of familiar characters."""
-    # Where Latin-1 has control codes, Windows-1252 has curly quotes.
-    curly = any(re.search(rb"[\x80-\x9f]", block) for block in blocks(file))
-    # Western first, for ties: an accented letter and the next letter can also be one hanzi.
-    guesses = (_WINDOWS_1252 if curly else LATIN_1, *_CHINESE, *_WIDE)
-    scores = {guess: _familiar_share(excerpt.decode(guess.codec, "replace")) for guess in guesses}
-    best = max(guesses, key=lambda guess: scores[guess])
-    return best if scores[best] >= _FAMILIAR_ENOUGH else None
-
-
-def _familiar_share(text: str) -> float:
-    # Bytes that are invalid in this encoding count twice.
-    unfamiliar = len(_familiar().sub("", text)) + text.count("\ufffd")
-    return 1 - unfamiliar / max(_beyond_ascii(text), 1)
-
-
-def _beyond_ascii(text: str) -> int:
-    return len(text) - len(text.encode("ascii", "ignore"))
-
-
-@cache
-def _familiar() -> re.Pattern[str]:
-    """Match common hanzi, punctuation, and accented letters among plain ones."""
-    # Level 1 of GB2312 and of Big5: the hanzi in everyday use (Big5's are followed by some kana).
-    simplified = _double_bytes(range(0xB0, 0xD8), range(0xA1, 0xFF)).decode("gb2312", "ignore")
-    big5_trails = (*range(0x40, 0x7F), *range(0xA1, 0xFF))
-    traditional = _double_bytes(range(0xA4, 0xC7), big5_trails).decode("big5", "ignore")
-    hanzi = "".join(sorted({*simplified, *traditional}))
-    ascii_and_marks = "\t\n\f\r -~\xa0¡£§©ª«®°±²³µ·º»¼½¾¿×–—‘’“”„•…€™"
-    chinese_marks = "\u3000-\u301f！-～"
-    # Chinese read as Latin-1 is long runs of accented letters; in prose they are scattered.
-    accented = "[À-ÖØ-öø-ÿŒœŠšŽžŸ]"
-    return re.compile(
-        f"[{ascii_and_marks}{chinese_marks}{hanzi}]+|(?<!{accented}){accented}{{1,2}}(?!{accented})"
-    )
-
-
-def _double_bytes(leads: range, trails: range | tuple[int, ...]) -> bytes:
-    return b"".join(bytes(pair) for pair in product(leads, trails))
+        "".encode(name)  # codecs that are no encodings of text, such as gzip, are refused
+        codec = codecs.lookup(name).name
+        codecs.getincrementaldecoder(codec)
+    except (LookupError, ValueError):
+        raise UsageError(
+            tr("there is no `encoding` called {name!r:.40}", name=name),
+            tr("it must be a name that Python knows"),
+            tr("try one such as `encoding` cp1250, euc-kr, shift_jis or koi8-r"),
+        ) from None
+    return Encoding(name, codec)

@@ -17,6 +17,7 @@ from threading import Thread
 import platformdirs
 
 from zigpt.data.decode import Decoded, decode
+from zigpt.data.encodings import AS_IT_IS, Decoding
 from zigpt.data.files import printable, refuse, require_regular, text_files
 from zigpt.data.stored import StoredText, Text, store_texts
 from zigpt.errors import TextError
@@ -50,6 +51,7 @@ class Source:
     text: Text
     encoding: str
     notices: tuple[str, ...]
+    how: Decoding = AS_IT_IS
 
     @cached_property
     def sha256(self) -> str:
@@ -59,7 +61,7 @@ class Source:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def read_texts(paths: Sequence[Path]) -> Source:
+def read_texts(paths: Sequence[Path], how: Decoding = AS_IT_IS) -> Source:
     """Read files and folders as one text, in the order given.
 
     A folder stands for all *.txt files in it and its subfolders, sorted by path; if there are none,
@@ -74,7 +76,7 @@ def read_texts(paths: Sequence[Path]) -> Source:
             tr("no text was given"), tr("there is nothing to learn from"), tr("give a text file")
         )
     files = tuple(file for path in paths for file in text_files(path))
-    text, encodings, notices = _large(files) if _is_large(files) else _small(files)
+    text, encodings, notices = (_large if _is_large(files) else _small)(files, how)
     if len(notices) > _MOST_NOTICES:
         hidden = len(notices) - _MOST_NOTICES
         notices[_MOST_NOTICES:] = [tr("... and {count:,} more notices like these", count=hidden)]
@@ -85,6 +87,7 @@ def read_texts(paths: Sequence[Path]) -> Source:
         text=text,
         encoding=", ".join(dict.fromkeys(encodings)),
         notices=tuple(notices),
+        how=how,
     )
 
 
@@ -93,6 +96,7 @@ def default_text(
     url: str = TINY_SHAKESPEARE,
     sha256: str = TINY_SHAKESPEARE_SHA256,
     notify: Callable[[str], object] = lambda sentence: None,
+    how: Decoding = AS_IT_IS,
 ) -> Source:
     """Find a text when none is given: input.txt, Tiny Shakespeare, or Python's own reference.
 
@@ -103,7 +107,7 @@ def default_text(
     """
     given = folder / "input.txt"
     if os.path.lexists(given):
-        source = read_texts([given])
+        source = read_texts([given], how)
         return replace(source, notices=(tr("no text given: using input.txt"), *source.notices))
     try:
         file = _download(url, sha256, notify)
@@ -194,16 +198,16 @@ def _is_large(files: Sequence[Path]) -> bool:
     return sum(os.path.getsize(f) for f in files if os.path.isfile(f)) > LARGEST_IN_MEMORY
 
 
-def _small(files: Sequence[Path]) -> tuple[str, list[str], list[str]]:
+def _small(files: Sequence[Path], how: Decoding) -> tuple[str, list[str], list[str]]:
     """The text, each file's encoding, all notices."""
-    parts = [_read(file) for file in files]
+    parts = [_read(file, how) for file in files]
     notices = [notice for part in parts for notice in part.notices]
     return _joined([part.text for part in parts]), [part.encoding for part in parts], notices
 
 
-def _large(files: Sequence[Path]) -> tuple[StoredText, list[str], list[str]]:
+def _large(files: Sequence[Path], how: Decoding) -> tuple[StoredText, list[str], list[str]]:
     """The same for files that are read in blocks, or not at all if their ids are stored."""
-    text = store_texts(files)
+    text = store_texts(files, how)
     notices = [
         notice
         for file, changes in zip(files, text.changes, strict=True)
@@ -212,13 +216,13 @@ def _large(files: Sequence[Path]) -> tuple[StoredText, list[str], list[str]]:
     return text, [changes.encoding for changes in text.changes], notices
 
 
-def _read(file: Path) -> Decoded:
+def _read(file: Path, how: Decoding) -> Decoded:
     require_regular(file)
     try:
         data = file.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: the path has a NUL in it
         refuse(error, file)
-    return decode(data, printable(file))
+    return decode(data, printable(file), how)
 
 
 def _joined(texts: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 import platformdirs
 
 from zigpt.data.decode import Changes, TextReader
+from zigpt.data.encodings import AS_IT_IS, Decoding
 from zigpt.data.files import open_text, printable, refuse
 from zigpt.errors import TextError, VocabularyError
 from zigpt.language import mark, tr
@@ -27,7 +28,7 @@ from zigpt.storage import is_leftover, storage_errors, write_stream
 from zigpt.tokenizers.base import Ids, Tokenizer, Unknown
 from zigpt.tokenizers.char import CharacterSet, CharTokenizer
 
-_FORMAT = 2  # part of every name, so that files of another format are never found
+_FORMAT = 3  # part of every name, so that files of another format are never found
 _KEPT = 3  # texts; each takes once or twice the space of the text itself
 _ABANDONED = 24 * 60 * 60  # seconds
 _PIECE = 1 << 20  # characters
@@ -78,7 +79,7 @@ def encode(text: Text, tokenizer: Tokenizer, unknown: Unknown = "error") -> Ids:
         return _mapped(file, tokenizer, count) if count else np.empty(0, tokenizer.dtype)
 
 
-def store_texts(files: Sequence[Path]) -> StoredText:
+def store_texts(files: Sequence[Path], how: Decoding = AS_IT_IS) -> StoredText:
     """Join these files into one text: look its ids up, or read the files and store them.
 
     Only the three most recently used texts are kept.
@@ -88,14 +89,14 @@ def store_texts(files: Sequence[Path]) -> StoredText:
         StorageError: there is no room for the ids.
     """
     folder = platformdirs.user_cache_path("zigpt")
-    key = _key(files)
+    key = _key(files, how)
     path = folder / f"text-{key}.ids"
     if found := _load(path):
         return found
     with storage_errors(folder, fix=_FIX):
         folder.mkdir(parents=True, exist_ok=True)
-        info = _encode_files(files, path)
-        if _key(files) != key:
+        info = _encode_files(files, path, how)
+        if _key(files, how) != key:
             path.unlink()
             raise _changed(files)
         # Written last: ids without a description are incomplete.
@@ -106,8 +107,8 @@ def store_texts(files: Sequence[Path]) -> StoredText:
     return stored
 
 
-def _key(files: Sequence[Path]) -> str:
-    described: list[Any] = [_FORMAT]
+def _key(files: Sequence[Path], how: Decoding) -> str:
+    described: list[Any] = [_FORMAT, *astuple(how)]
     for file in files:
         try:
             status = os.stat(file)
@@ -129,7 +130,9 @@ def _load(path: Path) -> StoredText | None:
             ids = _mapped(file, tokenizer, info["characters"])
         with suppress(OSError):  # a read-only folder can still be used
             os.utime(path)  # the most recently used texts are kept
-        changes = tuple(Changes(**part) for part in info["files"])
+        changes = tuple(
+            Changes(**{**part, "places": tuple(part["places"])}) for part in info["files"]
+        )
         return StoredText(tokenizer, ids, info["sha256"], changes, path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -140,16 +143,16 @@ def _mapped(file: Any, tokenizer: Tokenizer, count: int) -> Ids:
     return np.asarray(np.memmap(file, tokenizer.dtype, "r", shape=(count,)))
 
 
-def _encode_files(files: Sequence[Path], path: Path) -> dict[str, Any]:
+def _encode_files(files: Sequence[Path], path: Path, how: Decoding) -> dict[str, Any]:
     """Store the ids of all files; return their description."""
     sha256, characters, length = hashlib.sha256(), CharacterSet(), 0
     parts: list[dict[str, Any]] = []
-    for text in _pieces(files, parts):
+    for text in _pieces(files, how, parts):
         sha256.update(text.encode())
         characters.add(text)
         length += len(text)
     tokenizer = CharTokenizer(characters.vocabulary)
-    write_stream(path, _encoded(files, tokenizer, length))
+    write_stream(path, _encoded(files, how, tokenizer, length))
     return {
         "vocabulary": tokenizer.vocabulary,
         "characters": length,
@@ -158,9 +161,11 @@ def _encode_files(files: Sequence[Path], path: Path) -> dict[str, Any]:
     }
 
 
-def _encoded(files: Sequence[Path], tokenizer: CharTokenizer, length: int) -> Iterator[bytes]:
+def _encoded(
+    files: Sequence[Path], how: Decoding, tokenizer: CharTokenizer, length: int
+) -> Iterator[bytes]:
     """Read the files once more, and check that they are still the same text."""
-    for text in _pieces(files, []):
+    for text in _pieces(files, how, []):
         try:
             yield tokenizer.encode(text).tobytes()
         except VocabularyError:
@@ -170,13 +175,13 @@ def _encoded(files: Sequence[Path], tokenizer: CharTokenizer, length: int) -> It
         raise _changed(files)
 
 
-def _pieces(files: Sequence[Path], parts: list[dict[str, Any]]) -> Iterator[str]:
+def _pieces(files: Sequence[Path], how: Decoding, parts: list[dict[str, Any]]) -> Iterator[str]:
     """Read all files, each starting on a line of its own; describe each in `parts`."""
     for number, file in enumerate(files, 1):
         last = ""
         with open_text(file) as opened:
             try:
-                reader = TextReader(opened, printable(file))
+                reader = TextReader(opened, printable(file), how)
                 for text in reader:
                     yield text
                     last = text[-1:] or last

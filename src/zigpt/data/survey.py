@@ -188,13 +188,24 @@ def _repeated_shares(text: str, n_train: int) -> tuple[float, float]:
     """Measure `repeated` and `overlap` exactly."""
     if len(text) < SPAN:
         return 0.0, 0.0
-    _, debuts, kinds = np.unique(_fingerprints(text), return_index=True, return_inverse=True)
-    first = debuts[kinds]  # where the span at each position occurred for the first time
-    starts = np.arange(len(first))
+    first = _first_places(_fingerprints(text))
+    starts = np.arange(len(first), dtype=np.int32)
     repeated = starts[first < starts]
     # Each copy lies entirely in its split: a span across the border counts for neither.
     overlap = starts[(starts >= n_train) & (first <= n_train - SPAN)]
     return _share(repeated, len(text)), _share(overlap - n_train, len(text) - n_train)
+
+
+def _first_places(hashes: UInt[np.ndarray, " spans"]) -> Int[np.ndarray, " spans"]:
+    """Say where the span at each position occurred for the first time."""
+    # Stable: of equal spans the first comes first. np.unique would take twice the memory.
+    order = np.argsort(hashes, kind="stable").astype(np.int32)
+    hashes = hashes[order]
+    is_new = np.append(True, hashes[1:] != hashes[:-1])
+    newest = np.maximum.accumulate(np.where(is_new, np.arange(len(order), dtype=np.int32), 0))
+    first = np.empty_like(order)
+    first[order] = order[newest]
+    return first
 
 
 def _fingerprints(text: str) -> UInt[np.ndarray, " spans"]:
@@ -206,7 +217,9 @@ def _fingerprints(text: str) -> UInt[np.ndarray, " spans"]:
     hashes = _codes(text).astype(np.uint64)
     width = 1
     while width < SPAN:
-        hashes = hashes[:-width] * odd + hashes[width:]
+        wider = hashes[:-width] * odd
+        wider += hashes[width:]
+        hashes = wider
         hashes ^= hashes >> np.uint64(29)
         hashes *= odd
         width *= 2

@@ -32,6 +32,7 @@ from zigpt.tokenizers.base import Tokenizer
 MODEL_FILE = "model.safetensors"
 _KEY = "zigpt"
 FORMAT = 2
+_PACKED_COPIES = 2  # of all tensors: what the library is given, and what it makes of it
 _FLOAT32 = np.dtype("<f4")  # as safetensors lays them out
 # What reading a damaged file may raise.
 _DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -86,7 +87,7 @@ def pack(content: ModelFile) -> bytes:
         "sha256": _checksum(content.weights),
     }
     # One key, because safetensors writes several in random order: equal models, equal files.
-    data = save(dict(content.weights), {_KEY: json.dumps(header)})
+    data = pack_tensors(content.weights, {_KEY: json.dumps(header)})
     try:
         untrusted_json.require_modest(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except ValueError as error:
@@ -96,6 +97,19 @@ def pack(content: ModelFile) -> bytes:
             tr("join the files of the text into fewer, or use fewer layers"),
         ) from None
     return data
+
+
+def pack_tensors(
+    tensors: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None
+) -> bytes:
+    """Lay out named tensors as a safetensors file.
+
+    Raises:
+        MemoryError: there is no room for a copy.
+    """
+    # Where memory ends within the library, it ends the whole process. So the room is tried first.
+    np.empty(_PACKED_COPIES * sum(tensor.nbytes for tensor in tensors.values()), np.uint8)
+    return save(dict(tensors), metadata)
 
 
 def write(path: Path, content: ModelFile) -> None:

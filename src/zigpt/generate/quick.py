@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from zigpt.formats.onnx_int8 import Weights, build_graph, empty_cache
 from zigpt.generate.loop import context_start
 from zigpt.gpt.config import GPTConfig
+from zigpt.machine import granted_processors
 
 _ONLY_ERRORS = 3
 
@@ -27,6 +28,7 @@ class QuickDecoder:
         onnxruntime = _load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ONLY_ERRORS
+        options.intra_op_num_threads = granted_processors() or 0  # 0: one for each core
         graph = build_graph(config, weights).SerializeToString()
         self._session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
         self._binding = self._session.io_binding()

@@ -11,13 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from zigpt import untrusted_json
 from zigpt.errors import ModelFileError, StorageError
 from zigpt.formats.format_1 import upgrade, upgrade_state
+from zigpt.formats.safetensors import pack_tensors
 from zigpt.gpt.config import GPTConfig, TrainConfig, restore
 from zigpt.language import tr
 from zigpt.storage import remove_folder, set_aside, sync, write_folder
@@ -61,8 +63,8 @@ def save_checkpoint(folder: Path, state: TrainState, logged: Mapping[str, Any]) 
         settings = {"model": asdict(state.model.config), "training": asdict(state.config)}
         counters = {name: getattr(state, name) for name in COUNTERS}
         contents = (
-            save(_on_cpu(state.model.state_dict())),
-            save(_on_cpu(_optimizer_state(state))),
+            pack_tensors(_as_arrays(state.model.state_dict())),
+            pack_tensors(_as_arrays(_optimizer_state(state))),
             _json({**settings, "logged": logged, **counters}),
         )
         files = dict(zip(FILES, contents, strict=True))
@@ -232,8 +234,8 @@ def _load_into(tensors: dict[str, torch.Tensor], saved: dict[str, torch.Tensor])
         tensor.copy_(saved[name])
 
 
-def _on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def _as_arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
 
 
 def _json(value: Any) -> bytes:

@@ -22,7 +22,7 @@ from zigpt.runs.metrics import RunLog
 from zigpt.runs.paths import RUN_FILE, snapshot_path
 from zigpt.runs.preflight import require_free, require_no_way_out, require_room
 from zigpt.runs.record import RunRecord, read_record, write_record
-from zigpt.storage import clear_leftovers, make_folder, write_file
+from zigpt.storage import clear_leftovers, make_folder, remove_empty_folder, write_file
 from zigpt.tokenizers.base import Tokenizer
 from zigpt.training.loop import TrainState
 
@@ -48,15 +48,18 @@ class RunFolder:
         """
         require_free(path)
         require_room(path, *record.configs)
+        is_new = not path.exists()
         make_folder(path)
         run = cls(path, record)
-        run.lock()
         try:
+            run.lock()
             require_free(path)  # again: another training run may have come and gone
             clear_leftovers(path, keep=CONTROL_FILE)
             write_record(path, record)
         except BaseException:
             run.close()
+            if is_new:
+                remove_empty_folder(path)
             raise
         return run
 
@@ -83,6 +86,11 @@ class RunFolder:
             RunBusyError: there is one; it is named.
         """
         self._lock = self._unlock.enter_context(locked(self.path))
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether other training runs are kept out; not every file system can."""
+        return self._lock is not None and self._lock.protects
 
     def close(self) -> None:
         """Let others in."""

@@ -1,28 +1,35 @@
 """One training run at a time in a run folder. Loads in milliseconds: no torch here."""
 
+import errno
 import os
 import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zigpt.errors import RunBusyError, StorageError
 from zigpt.language import mark, tr
-from zigpt.storage import storage_errors
+from zigpt.storage import UNSUPPORTED, storage_errors
 
 LOCK_FILE = "train.lock"
 _TRIES = 10
 _PAUSE = 0.005  # seconds between two tries
 _HOLDER = mark("pid {pid} on {host} since {since}")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a link would lead us to write into another file
+_TAKEN = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)  # the last two on Windows
+_NO_LOCKS = (*UNSUPPORTED, errno.ENOLCK)
 
 
 class Lock:
-    """Holds a folder by the descriptor of its lock file, whose content names the holder."""
+    """Holds a folder by the descriptor of its lock file, whose content names the holder.
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    Where the file system has no locks, `protects` is False: it names the holder and no more.
+    """
+
+    def __init__(self, path: Path, descriptor: int, protects: bool) -> None:
+        self.protects = protects
         self._path, self._descriptor = path, descriptor
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
         os.ftruncate(descriptor, 0)
@@ -46,7 +53,7 @@ class Lock:
         Raises:
             StorageError: it was moved or replaced meanwhile.
         """
-        if not _is_at(self._descriptor, self._path):
+        if self.protects and not _is_at(self._descriptor, self._path):
             raise StorageError(
                 tr("{run} is no longer the folder that this run started in", run=self._path.parent),
                 tr("it was moved, replaced or removed during the training"),
@@ -64,13 +71,14 @@ def locked(folder: Path) -> Iterator[Lock]:
     """
     path = folder / LOCK_FILE
     with storage_errors(path):
-        descriptor = _open(path)
+        descriptor, protects = _open(path)
     try:
-        yield Lock(path, descriptor)
+        yield Lock(path, descriptor, protects)
     finally:
-        if _is_at(descriptor, path):  # else it belongs to another training run
-            path.unlink(missing_ok=True)  # while it is still held
+        is_left = _is_at(descriptor, path) and not _delete(path)  # while it is still held
         os.close(descriptor)
+        if is_left:  # some systems delete no file that is open
+            _delete(path)
 
 
 def require_unlocked(folder: Path) -> None:
@@ -80,14 +88,9 @@ def require_unlocked(folder: Path) -> None:
         RunBusyError: another process holds it; it is named.
     """
     path = folder / LOCK_FILE
-    try:
-        descriptor = os.open(path, os.O_RDWR | _NO_LINK)
-    except OSError:  # nobody holds a missing file; one that cannot be opened is refused later
-        return
-    try:
-        _seize(descriptor, path, only_check=True)
-    finally:
-        os.close(descriptor)
+    # Nobody holds a missing file; one that cannot be opened is refused later.
+    with suppress(OSError), open(os.open(path, os.O_RDWR | _NO_LINK)) as file:
+        _seize(file.fileno(), path, only_check=True)
 
 
 def waits_at(folder: Path) -> int | None:
@@ -96,17 +99,28 @@ def waits_at(folder: Path) -> int | None:
     return int(step[1]) if step else None
 
 
-def _open(path: Path) -> int:
+def _open(path: Path) -> tuple[int, bool]:
+    """Open the lock file and take it; also report whether that keeps others out."""
+    tries_left = _TRIES
     while True:
+        tries_left -= 1
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)
         try:
-            _seize(descriptor, path)
-            if _is_at(descriptor, path):
-                return descriptor
+            # Without end only where the file system calls one file by changing numbers.
+            protects = _seize(descriptor, path) and tries_left > 0
+            if not protects or _is_at(descriptor, path):
+                return descriptor, protects
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)  # its holder deleted it between our two steps
+
+
+def _delete(path: Path) -> bool:
+    with suppress(OSError):
+        path.unlink()
+        return True
+    return False
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -116,11 +130,17 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _seize(descriptor: int, path: Path, only_check: bool = False) -> None:
+def _seize(descriptor: int, path: Path, only_check: bool = False) -> bool:
+    """Take the lock; False where the file system has none."""
     for tries_left in reversed(range(1 if only_check else _TRIES)):
         try:
-            return _take(descriptor, shared=only_check)
-        except OSError:
+            _take(descriptor, shared=only_check)
+            return True
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return False
+            if error.errno not in _TAKEN:
+                raise
             if tries_left:  # it may be a check, which is over in no time
                 time.sleep(_PAUSE)
     raise RunBusyError(

@@ -1,21 +1,17 @@
 """`loss.png`: both losses over the steps, the baseline ladder dashed, the best step marked."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from zigpt.data.baselines import Ladder
+from zigpt.runs.figure import as_png, new_figure
 
 _TRAIN, _VALIDATION, _RUNG = "#4477aa", "#cc6677", "#777777"  # also distinct to the colour-blind
 
 
 def draw_losses(rows: Sequence[dict[str, Any]], ladder: Ladder) -> bytes:
     """Draw the rows of metrics.jsonl as a PNG; losses in nats per character."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8.0, 5.0)
     axes = figure.add_subplot()
     steps = [row["step"] for row in rows]
     axes.plot(steps, [row["train_loss"] for row in rows], color=_TRAIN, label="train")
@@ -40,6 +36,4 @@ def draw_losses(rows: Sequence[dict[str, Any]], ladder: Ladder) -> bytes:
     axes.set(xlabel="step", ylabel="loss (nats per character)")
     axes.legend(loc="upper right", framealpha=1, edgecolor="none")
     axes.spines[["top", "right"]].set_visible(False)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    return image.getvalue()
+    return as_png(figure)

@@ -11,6 +11,7 @@ from zigpt.data.baselines import Ladder
 from zigpt.runs.growing_file import GrowingFile
 from zigpt.runs.loggers.base import Logger, Metrics
 from zigpt.runs.loggers.jsonl import METRICS_FILE, JsonlLogger, parse_metrics
+from zigpt.runs.loss_plot import draw_losses
 from zigpt.runs.paths import LOSS_PICTURE
 from zigpt.storage import sync, write_file
 from zigpt.training.loop import Progress
@@ -43,8 +44,6 @@ class RunLog:
 
     def draw(self, ladder: Ladder) -> None:
         """Draw loss.png from what metrics.jsonl holds, if it holds anything."""
-        from zigpt.runs.loss_plot import draw_losses  # only now: matplotlib takes 0.3 s
-
         if rows := self.evaluations():
             write_file(self._folder / LOSS_PICTURE, draw_losses(rows, ladder))
         self._drawn_at = time.monotonic()

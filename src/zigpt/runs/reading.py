@@ -33,20 +33,22 @@ def read(request: TrainRequest, notify: Notify = lambda sentence: None) -> Readi
         TextError: the text is missing, empty or not text.
     """
     require_possible(request.preset, request.settings)
-    source = find_text(request.texts, notify)
+    source = find_text(request, notify)
     corpus = Corpus.from_text(source.text)
     noticed = tuple(advice(survey(source.text, len(corpus.train))))
     ladder = build_ladder(corpus.train, corpus.validation, corpus.tokenizer.vocab_size)
     return Reading(source, corpus, noticed, ladder)
 
 
-def find_text(texts: tuple[Path, ...], notify: Notify = lambda sentence: None) -> Source:
+def find_text(request: TrainRequest, notify: Notify = lambda sentence: None) -> Source:
     """Read the texts that were named, or else the default; `notify` tells what takes time.
 
     Raises:
         TextError: one of them is missing, empty or not text.
     """
-    return read_texts(texts) if texts else default_text(Path.cwd(), notify=notify)
+    if request.texts:
+        return read_texts(request.texts, request.how)
+    return default_text(Path.cwd(), notify=notify, how=request.how)
 
 
 def require_possible(preset: str, settings: Mapping[str, Any]) -> None:

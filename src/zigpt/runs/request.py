@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from zigpt.data.encodings import AS_IT_IS, Decoding
 from zigpt.errors import UsageError
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig
 from zigpt.language import tr
@@ -35,6 +36,7 @@ class TrainRequest:
     minutes: float | None = None  # fit the number of steps to this time
     device: str = "auto"
     resume: bool = False
+    how: Decoding = AS_IT_IS  # how the texts' bytes are read
     began: float = field(default_factory=time.monotonic)  # a time budget counts from here
 
     def __post_init__(self) -> None:

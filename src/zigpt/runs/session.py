@@ -23,6 +23,7 @@ from zigpt.runs.events import (
     Evaluated,
     Event,
     Finished,
+    Notice,
     NotSaved,
     Opened,
     Sampled,
@@ -69,6 +70,13 @@ def train_run(
     opened = yield from (resume(request) if resumes else start(request, reading))
     with closing(opened.folder):
         yield opened
+        if not opened.folder.is_protected:
+            yield Notice(
+                tr(
+                    "this file system has no locks: start no other training run in {run}",
+                    run=opened.folder.path,
+                )
+            )
         yield from train_opened(opened, should_stop)
 
 

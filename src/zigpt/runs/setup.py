@@ -32,6 +32,7 @@ from zigpt.training.loop import TrainState
 from zigpt.training.plan import FEWEST_STEPS, fit_to_seconds, make_plan, require_memory
 
 _LONGEST_PROMPT = 40  # characters
+_TRIES = 100  # to find a free folder, where other training runs start at the same time
 
 
 def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Event, None, Opened]:
@@ -59,13 +60,14 @@ def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Ev
     model, training, preset = planned.model, planned.training, planned.preset
     record = RunRecord(model, training, text, ladder, prompt, preset, str(device), request.minutes)
     state = TrainState.initialise(model, training, device, corpus)
-    while True:
+    for tries_left in reversed(range(_TRIES)):
         try:
             return Opened(RunFolder.create(path, record), corpus, state, request.ends_at)
         except RunBusyError:
-            if request.run:
+            if request.run or not tries_left:
                 raise
             path = free_path(f"{source.name}-{preset}")  # another training run was quicker
+    raise AssertionError
 
 
 def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
@@ -76,7 +78,7 @@ def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
     """
     device = pick_device(request.device)
     folder = RunFolder.open(request.run or newest_path())
-    source = find_text(request.texts) if request.texts else find_again(folder.record.text)
+    source = find_text(request) if request.texts else find_again(folder.record.text)
     folder.require_text(source)
     with ExitStack() as on_failure:
         folder.lock()
@@ -134,7 +136,7 @@ def _choose(
         settings.pop("n_head", None)  # what auto takes need not divide a person's width
     model, training = configure(corpus.tokenizer.vocab_size, advice.preset, settings)
     corpus.require(model.block_size)
-    require_memory(model, training, device)
+    require_memory(model, training, device, corpus.length)
     if request.preset == "auto" and "weight_decay" not in given:
         training = forget(training, corpus, model.block_size)
     if advice.preset != "seed" and "eval_interval" not in given:

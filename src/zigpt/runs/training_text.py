@@ -3,18 +3,21 @@
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from zigpt.data.encodings import AS_IT_IS, Decoding
 from zigpt.data.files import printable
 from zigpt.data.source import Source, python_reference, read_texts
-from zigpt.errors import ModelFileError, TextMovedError
+from zigpt.errors import ModelFileError, TextMovedError, UsageError
 from zigpt.language import tr
 from zigpt.storage import make_folder, write_file
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
     """Describe a text so that it can be found again and distinguished from any other."""
+    how = {} if source.how == AS_IT_IS else {"how": asdict(source.how)}
     return {
         "name": source.name,
         "origin": source.origin,
@@ -22,6 +25,7 @@ def fingerprint(source: Source) -> dict[str, Any]:
         "sha256": source.sha256,
         "characters": len(source.text),
         "encoding": source.encoding,
+        **how,
     }
 
 
@@ -34,13 +38,21 @@ def text_of(about: Any) -> Mapping[str, Any]:
     text = about.get("text") if isinstance(about, dict) else None
     if isinstance(text, dict) and isinstance(text.get("sha256"), str):
         paths = text.get("paths")
-        if isinstance(paths, list) and all(isinstance(path, str) for path in paths):
+        is_list = isinstance(paths, list) and all(isinstance(path, str) for path in paths)
+        if is_list and _is_decoding(text.get("how", {})):
             return text
     raise ModelFileError(
         tr("the model does not say what text it was trained on"),
         tr("its file was made or changed by something else"),
         tr("use the model.safetensors that a training run wrote"),
     )
+
+
+def _is_decoding(how: Any) -> bool:
+    try:
+        return bool(Decoding(**how))
+    except (TypeError, UsageError):
+        return False
 
 
 def keep_text(text: str) -> Path:
@@ -74,4 +86,5 @@ def find_again(text: Mapping[str, Any]) -> Source:
             tr("the training text is no longer there"),
             tr("put it back there"),
         )
-    return read_texts(paths) if paths else python_reference()
+    how = Decoding(**text["how"]) if "how" in text else AS_IT_IS
+    return read_texts(paths, how) if paths else python_reference()

@@ -4,7 +4,6 @@ Time is not guessed but measured, on a few steps of the same model, which are th
 """
 
 import math
-import os
 import time
 from collections.abc import Container
 from dataclasses import dataclass, replace
@@ -13,15 +12,19 @@ from typing import Any
 import torch
 
 from zigpt.data.batches import Corpus
+from zigpt.data.source import LARGEST_IN_MEMORY
 from zigpt.errors import OutOfMemoryError
 from zigpt.gpt.attention import weights_kept
 from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.language import tr
+from zigpt.machine import usable_memory
 from zigpt.training.device import micro_batch_size, pick_precision
 from zigpt.training.loop import FINAL_CHARS, TrainState, train_step
 
 _PROGRAM_BYTES = 400 << 20  # Python and torch themselves
 _WINDOW_BYTES = 16  # for each character of a batch: its position in the text, and its id
+_CHARACTER_BYTES = 4  # of a text: itself, and its id
+_SAVED_BYTES = 20  # for each parameter, while a checkpoint is packed: weights and moments, twice
 _LAYER_COPIES = 20  # vectors of width C kept per position and layer for the backward pass
 _FORWARD_SHARE = 1 / 3  # of a step's arithmetic: the backward pass has twice as much
 PICTURE = 1.0  # seconds for loss.png, the last text and for leaving
@@ -66,7 +69,7 @@ def make_plan(model: GPTConfig, config: TrainConfig, corpus: Corpus, device: tor
     per_scored_char = per_step * _FORWARD_SHARE / chars_per_step
     return Plan(
         parameters=model.n_parameters,
-        memory_bytes=memory_bytes(model, config, device),
+        memory_bytes=memory_bytes(model, config, device, corpus.length),
         steps=config.max_steps,
         epochs=config.max_steps * chars_per_step / len(corpus.train),
         seconds_per_step=per_step,
@@ -107,33 +110,49 @@ def time_step(
     return min(times[1:]) * config.batch_size / size
 
 
-def memory_bytes(model: GPTConfig, config: TrainConfig, device: torch.device) -> int:
-    """Estimate the peak memory of training: weights, gradient, two moments and activations."""
+def memory_bytes(
+    model: GPTConfig, config: TrainConfig, device: torch.device, characters: int = 0
+) -> int:
+    """Estimate the peak memory of training on a text of so many characters.
+
+    Weights, gradient and two moments; and on top the activations of a step, or what saving takes.
+    """
+    working = activation_bytes(model, config, device)
+    if device.type == "cpu":
+        working = max(working, _SAVED_BYTES * model.n_parameters)
+    text = _CHARACTER_BYTES * min(characters, LARGEST_IN_MEMORY)
+    return 16 * model.n_parameters + working + text + _PROGRAM_BYTES
+
+
+def activation_bytes(model: GPTConfig, config: TrainConfig, device: torch.device) -> int:
+    """Estimate what one training step needs besides weights, gradient and moments."""
     size = micro_batch_size(config.batch_size, model.block_size, model.n_embd, device)
     precision = pick_precision(device, config.precision)
     weights = model.n_head * weights_kept(model.block_size, device, precision)
     per_layer = _LAYER_COPIES * model.n_embd + weights
     per_position = model.n_layer * per_layer + 3 * model.vocab_size
-    activations = 4 * size * model.block_size * per_position
     windows = _WINDOW_BYTES * config.batch_size * model.block_size
-    return 16 * model.n_parameters + activations + windows + _PROGRAM_BYTES
+    return 4 * size * model.block_size * per_position + windows
 
 
-def require_memory(model: GPTConfig, config: TrainConfig, device: torch.device) -> None:
+def require_memory(
+    model: GPTConfig, config: TrainConfig, device: torch.device, characters: int = 0
+) -> None:
     """Check that the training fits into the memory of this machine, before anything is built.
 
     Raises:
         OutOfMemoryError: it needs more than there is.
     """
-    needed, available = memory_bytes(model, config, device), _total_memory(device)
+    needed = memory_bytes(model, config, device, characters)
+    available = _total_memory(device)
     if needed > available:
         raise OutOfMemoryError(
             tr(
-                "{parameters:,} parameters do not fit into {gigabytes:.0f} GB of memory",
+                "{parameters:,} parameters do not fit into {gigabytes:.3g} GB of memory",
                 parameters=model.n_parameters,
                 gigabytes=available / 2**30,
             ),
-            tr("this run needs about {gigabytes:,.0f} GB", gigabytes=needed / 2**30),
+            tr("this run needs about {gigabytes:,.3g} GB", gigabytes=needed / 2**30),
             tr(
                 "lower `n_embd`, `n_layer`, `block_size` or `batch_size`, or use the `preset` "
                 "laptop"
@@ -144,9 +163,7 @@ def require_memory(model: GPTConfig, config: TrainConfig, device: torch.device) 
 def _total_memory(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory)
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return math.inf  # not reported on Windows
+    return usable_memory()
 
 
 def fit_to_seconds(
