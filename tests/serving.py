@@ -50,10 +50,10 @@ def have_written(page, prompt, length):
 class Server:
     """A real `zigpt web`, in a process of its own; killed in the end if it still runs."""
 
-    def __init__(self, *shown, port=0, **process):
+    def __init__(self, *shown, port=0, browser=False, **process):
         command = [sys.executable, "-m", "zigpt", "web", *map(str, shown)]
         self.process = subprocess.Popen(
-            [*command, "--no-browser", "--port", str(port)],
+            [*command, *([] if browser else ["--no-browser"]), "--port", str(port)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -61,9 +61,8 @@ class Server:
         )
         self.printed = [self.process.stdout.readline() for _ in range(3)]
         self.address = self.printed[1].strip()
-        match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/#([\w-]{32})", self.address)
-        self.port, self.token = int(match[1]), match[2]
-        self.host = f"127.0.0.1:{self.port}"
+        match = re.fullmatch(r"http://(\S+:(\d+))/#([\w-]{32})", self.address)
+        self.host, self.port, self.token = match[1], int(match[2]), match[3]
 
     def ask(self, method, path, body=None, **headers):
         """Send a request as `_ask`, again where it was refused and reset before its body was sent.

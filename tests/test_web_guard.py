@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import socket
 import threading
 import time
@@ -25,7 +27,7 @@ pytest_plugins = ["tests.browser"]
 def routes():
     """Every route there is: a new one cannot be forgotten here."""
     state = AppState(GOLDEN, torch.device("cpu"), spell_training)
-    app = create_app(state, ["x"], "t")._app
+    app = create_app(state, False, "t")._app
     found = [
         (method, route.path)
         for route in app.routes
@@ -76,11 +78,11 @@ def test_the_token_is_traded_for_a_cookie_that_no_script_can_read(server):
 
 
 HOSTS = [
-    "evil.example", "localhost.evil.example:{port}", "127.0.0.1.nip.io:{port}", "", "127.0.0.1",
-    "127.0.0.1:1", "localhost", "localhost:80", "127.0.0.1:{port}.evil.example", "0.0.0.0:{port}",
-    "[::]:{port}", "127.0.0.2:{port}", "2130706433:{port}", "127.1:{port}", "user@127.0.0.1:{port}",
-    " 127.0.0.1:{port}x", "127.0.0.1:0{port}", None, ["127.0.0.1:{port}", "evil.example"],
-    ["127.0.0.1:{port}", "127.0.0.1:{port}"],
+    "evil.example", "localhost.evil.example:{port}", "127.0.0.1.nip.io:{port}", "", ":{port}",
+    "box.local:{port}", "192.168.0.1:{port}", "127.0.0.1:{port}.evil.example", "0.0.0.0:{port}",
+    "[::]:{port}", "[::2]:{port}", "2130706433:{port}", "127.1:{port}", "user@127.0.0.1:{port}",
+    " 127.0.0.1:{port}x", "127.0.0.1:0{port}", "localhost:{port}:1", "::1:{port}", "[localhost",
+    None, ["127.0.0.1:{port}", "evil.example"], ["127.0.0.1:{port}", "127.0.0.1:{port}"],
 ]  # fmt: skip
 
 
@@ -93,8 +95,9 @@ def test_under_another_name_nothing_is_answered(server, method, path):
         assert status in (400, 421), host
         assert b"<html" not in body
         assert "access-control-allow-origin" not in headers
-    for ours in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]"):
-        named = f"{ours}:{server.port}"
+    own = ("127.0.0.1:{port}", "localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}")
+    for ours in (*own, "localhost.:{port}", "localhost:9000", "127.0.0.1:1", "[::1]", "localhost"):
+        named = ours.format(port=server.port)
         status, *_ = server.ask(method, path, PARAMETERS, Host=named, Origin=f"http://{named}")
         assert status not in (400, 421), ours
 
@@ -132,6 +135,7 @@ def test_every_answer_forbids_frames_other_sources_and_caches(server):
         assert "frame-ancestors 'none'" in policy
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
+        assert headers["x-accel-buffering"] == "no"
         assert "server" not in headers
 
 
@@ -155,9 +159,18 @@ def test_other_machines_are_let_in_only_if_allowed(capsys, options, sentence):
 
 def test_a_port_that_is_taken_is_reported_with_the_next_one(server, capsys):
     assert main(["web", str(GOLDEN), "--no-browser", "--port", str(server.port)]) == 2
-    what, _, fix = capsys.readouterr().err.splitlines()
+    what, why, fix = capsys.readouterr().err.splitlines()
     assert what == f"error: cannot listen on 127.0.0.1:{server.port}"
+    assert why == f"why: {os.strerror(errno.EADDRINUSE)}"
     assert fix == f"fix: try --port {server.port + 1}"
+
+
+@pytest.mark.parametrize("host", ["198.51.100.1", "nowhere.invalid", "a..b"])
+def test_an_address_that_this_machine_does_not_have_is_no_matter_of_the_port(capsys, host):
+    assert main(["web", str(GOLDEN), "--no-browser", "--allow-remote", "--host", host]) == 2
+    what, _, fix = capsys.readouterr().err.splitlines()
+    assert what == f"error: cannot listen on {host}:8765"
+    assert fix == "fix: give --host one of this machine's addresses, or 0.0.0.0 for all of them"
 
 
 class TestSizes:

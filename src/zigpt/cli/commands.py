@@ -204,7 +204,7 @@ def _web() -> Command:
         required=False,
     )
     host = tr("the address to listen on")
-    remote = tr("let --host be reached from other machines")
+    remote = tr("answer under any name: other machines with --host, or behind a proxy")
     return Command(
         "web",
         tr("Watch a model learn, write with it, look inside: in the browser."),

@@ -1,7 +1,9 @@
 """`zigpt web`: the page in the browser."""
 
+import contextlib
+import os
+import subprocess
 import sys
-import webbrowser
 from pathlib import Path
 
 from zigpt.cli.spelling import train_words
@@ -36,15 +38,34 @@ def run(
         ) from error
     state = AppState(path, pick_device(device), spell_training, text)
 
-    def report(address: str) -> None:
+    def report(addresses: list[str]) -> None:
         shown = path or text or tr("Start page")
-        print(f"{shown}:\n  {address}")
+        print(f"{shown}:", *addresses, sep="\n  ")
         print(tr("Press Ctrl-C to stop."), flush=True)
         if not no_browser:
-            webbrowser.open(address)
+            _open_browser(addresses[0])
 
     serve(state, host, port, allow_remote, report)
     return 0
+
+
+def _open_browser(address: str) -> None:
+    """Open the page in a browser with a window, if there is one.
+
+    In a process of its own: some browsers return only when they are closed, and all write to the
+    terminal, which is the server's. Python takes browsers that need a terminal only where it finds
+    TERM. Isolated, it does not take a module of the current folder for its own either.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "TERM"}
+    with contextlib.suppress(OSError):  # no room for a process: the address has been printed
+        subprocess.Popen(
+            [sys.executable, "-I", "-m", "webbrowser", address],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 def spell_training(request: TrainRequest) -> list[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from zigpt.errors import ConfigError, StorageError, ZigptError
 from zigpt.web.app_state import POLL_EVERY, AppState
-from zigpt.web.guard import API, Guard, Refused
+from zigpt.web.guard import API, Guard, Refused, cookie_name
 from zigpt.web.handlers import attention, tensors, windows
 from zigpt.web.handlers.drawing import redraw
 from zigpt.web.handlers.requests import (
@@ -55,14 +55,15 @@ _RETRY_AFTER = 1000  # milliseconds until a page that lost the connection tries 
 _MOST_WATCHING = 256
 
 
-def create_app(state: AppState, hosts: Iterable[str], token: str) -> Guard:
-    """Build the guarded application; `hosts` are the names under which it answers."""
+def create_app(state: AppState, allow_remote: bool, token: str) -> Guard:
+    """Build the guarded application; with `allow_remote` it answers under any name."""
 
     async def enter(request: Request) -> Response:
         if not guard.is_token((await _parse(request, EnterRequest)).token):
             raise Refused(401, "this is not the token that the terminal shows")
         response = JSONResponse({})
-        response.set_cookie(guard.cookie, token, httponly=True, samesite="strict", path="/")
+        name = cookie_name(request.headers)
+        response.set_cookie(name, token, httponly=True, samesite="strict", path="/")
         return response
 
     routes = _Routes(state)
@@ -82,7 +83,7 @@ def create_app(state: AppState, hosts: Iterable[str], token: str) -> Guard:
         ],
         exception_handlers={Refused: _refuse, ZigptError: _refuse},
     )
-    guard = Guard(app, hosts, token)
+    guard = Guard(app, allow_remote, token)
     return guard
 
 

@@ -1,20 +1,23 @@
 """Who is answered: every request is checked here before its route is looked up.
 
 A server on 127.0.0.1 can be reached by every page that is open in the same browser, and by any name
-that someone else's DNS points there. So every request must name us as its host, must not come from
-another origin, and, beyond the page's own files, must hold the token that only the terminal showed.
+that someone else's DNS points there. So every request must name a loopback host unless others are
+allowed, must not come from another origin, and, beyond the page's own files, must hold the token
+that only the terminal showed.
 """
 
 import asyncio
 import hmac
-from collections.abc import Iterable, Mapping
+import ipaddress
+import re
+from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zigpt.language import Language, speak
+from zigpt.language import Language, speak, tr
 
 API = "/api/"
 MOST_BODY = 1 << 20  # bytes of JSON in one request
@@ -22,6 +25,7 @@ MOST_TEXT = 16 << 20  # the same for a text to train on
 MOST_HEADERS = 16 << 10  # bytes of all headers together
 PATIENCE = 10.0  # seconds that a client may take to read a piece of an answer
 _SAFE = ("GET", "HEAD")
+_HOST = re.compile(r"(?P<name>\[[^][]+\]|[^][:]+)(:(?P<port>[1-9]\d*))?")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
     "form-action 'none'",
@@ -30,6 +34,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would keep events until it has some kilobytes of them
 }
 
 
@@ -48,14 +53,11 @@ class Refused(Exception):
 class Guard:
     """Passes on to `app` what comes from the owner of the terminal, and nothing else.
 
-    `hosts` are the values of the Host header that are ours, for example `127.0.0.1:8765`.
-    (Starlette's TrustedHostMiddleware ignores the port.)
+    With `allow_remote` any name is ours; without it, only those that no DNS can point elsewhere.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str) -> None:
-        self._app, self._hosts, self._token = app, frozenset(hosts), token
-        # Cookies know no port: two servers of one machine must not overwrite each other's.
-        self.cookie = f"zigpt-{min(self._hosts).rpartition(':')[2]}"
+    def __init__(self, app: ASGIApp, allow_remote: bool, token: str) -> None:
+        self._app, self._allow_remote, self._token = app, allow_remote, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request, limit its size and the time of its answer, and pass it on."""
@@ -66,8 +68,8 @@ class Guard:
             if scope["type"] != "http":
                 raise Refused(403, "this server only speaks HTTP")
             headers = Headers(scope=scope)
-            self._check(scope, headers)
             with speak(_language(headers)):
+                self._check(scope, headers)
                 await self._app(scope, _limited(receive, _most(scope)), answer)
         except Refused as refusal:
             await refusal.response()(scope, receive, answer)
@@ -80,15 +82,13 @@ class Guard:
         if sum(len(name) + len(value) for name, value in headers.raw) > MOST_HEADERS:
             raise Refused(431, f"more than {MOST_HEADERS:,} bytes of headers")
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            raise Refused(421, "this server does not have that name")
-        origins = headers.getlist("origin")
-        ours = {f"http://{host}" for host in hosts}
+        if len(hosts) != 1:
+            raise Refused(421, "a request must name one host")
+        if not self._allow_remote and not is_loopback(_split(hosts[0])[0]):
+            raise Refused(421, tr("the page opens under this name only with option allow-remote"))
+        if _is_foreign(scope, headers, self._allow_remote):
+            raise Refused(403, "this comes from another page")
         changes = scope["method"] not in _SAFE
-        if any(origin not in ours for origin in origins) or (changes and not origins):
-            raise Refused(403, "this comes from another page")
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            raise Refused(403, "this comes from another page")
         if changes and headers.get("content-type") != "application/json":
             raise Refused(415, "a request must be application/json")
         if int(_digits(headers.get("content-length", "0"))) > _most(scope):
@@ -105,7 +105,57 @@ class Guard:
             jar.load(headers.get("cookie", ""))
         except CookieError:
             return False
-        return self.cookie in jar and self.is_token(jar[self.cookie].value)
+        name = cookie_name(headers)
+        return name in jar and self.is_token(jar[name].value)
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name or address is this machine's for everyone, whatever a DNS says."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower().removesuffix(".") == "localhost"
+
+
+def cookie_name(headers: Headers) -> str:
+    """Name the cookie by the port in the browser's address.
+
+    Cookies know no port: two servers that one browser reaches under one name, perhaps through
+    forwarded ports, must not overwrite each other's.
+    """
+    return f"zigpt-{_split(headers['host'])[1]}"
+
+
+def _split(host: str) -> tuple[str, str]:
+    """Split a Host header into name and port; what is not one has an empty name."""
+    found = _HOST.fullmatch(host)
+    return (found["name"].strip("[]"), found["port"] or "80") if found else ("", "80")
+
+
+def _is_foreign(scope: Scope, headers: Headers, allow_remote: bool) -> bool:
+    """Whether another page of the same browser sends this.
+
+    Sec-Fetch-Site compares with the address that the browser shows. Origin has to be compared with
+    Host, which a proxy may have rewritten, so it counts only where there is nothing better and no
+    proxy is expected.
+    """
+    site, origins = headers.get("sec-fetch-site"), headers.getlist("origin")
+    if scope["method"] not in _SAFE and not origins:
+        return True
+    if site not in (None, "none", "same-origin"):
+        return not _is_followed_link(scope, headers)
+    is_known = site == "same-origin" or allow_remote
+    return not is_known and any(origin != f"http://{headers['host']}" for origin in origins)
+
+
+def _is_followed_link(scope: Scope, headers: Headers) -> bool:
+    """Whether the address was clicked somewhere, in a terminal in the browser for example.
+
+    The page then fills its tab, with nothing that a script of the other could read.
+    """
+    how = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
+    is_file = scope["method"] in _SAFE and not scope["path"].startswith(API)
+    return is_file and how == ("navigate", "document")
 
 
 def _language(headers: Headers) -> Language:

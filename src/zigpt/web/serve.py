@@ -1,6 +1,8 @@
-"""Start the server, report its address, and run until Ctrl-C."""
+"""Start the server, report its addresses, and run until Ctrl-C."""
 
 import asyncio
+import contextlib
+import errno
 import logging
 import os
 import re
@@ -15,11 +17,12 @@ from zigpt.errors import UsageError, reason
 from zigpt.language import tr
 from zigpt.web.app import create_app
 from zigpt.web.app_state import AppState
-from zigpt.web.guard import MOST_HEADERS
+from zigpt.web.guard import MOST_HEADERS, is_loopback
 from zigpt.web.protocol import PunctualProtocol
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# Addresses for examples, which nobody has: the way to them is the way to everyone else.
+_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 
 def serve(
@@ -27,38 +30,23 @@ def serve(
     host: str,
     port: int,
     allow_remote: bool,
-    report: Callable[[str], None],
+    report: Callable[[list[str]], None],
 ) -> None:
-    """Serve until interrupted; `report` is called with the address, once it can be opened.
+    """Serve until interrupted; `report` is called with the addresses, once requests are answered.
 
     Raises:
         UsageError: the host is not this machine's own and was not allowed, or the port is taken.
     """
-    if host not in _LOOPBACK and not allow_remote:
+    host = host.strip("[]")
+    if not (allow_remote or is_loopback(host)):
         raise UsageError(
             tr("`host` {host} would let other machines in", host=host or repr(host)),
             tr("anyone who has the token could then read the model and its text"),
             tr("leave out `host`, or add `allow_remote`"),
         )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen()  # from here on the address can be opened
-    except OSError as error:
-        listening.close()
-        raise UsageError(
-            tr("cannot listen on {host}:{port}", host=host, port=port),
-            reason(error),
-            tr("try `port` {port}", port=port + 1 if 0 < port < 65535 else 8765),
-        ) from error
-    port = listening.getsockname()[1]
     token = read_token()
-    named = f"[{host}]" if ":" in host else host
-    hosts = {f"{name}:{port}" for name in (*_LOOPBACK[:2], "[::1]", named)}
     config = uvicorn.Config(
-        create_app(state, hosts, token),
+        create_app(state, allow_remote, token),
         http=PunctualProtocol,
         ws="none",
         lifespan="off",
@@ -69,11 +57,79 @@ def serve(
     )
     for name in ("asyncio", "uvicorn.error"):
         logging.getLogger(name).addFilter(_is_worth_printing)
-    with listening:
-        report(f"http://{named}:{port}/#{token}")
-        uvicorn.Server(config).run(sockets=[listening])
+    with _listen(host, port) as listening:
+        addresses = [f"http://{place}/#{token}" for place in _places(host, listening)]
+        _Server(config, lambda: report(addresses)).run(sockets=[listening])
     state.worker.close()
     state.copy_worker.close()
+
+
+class _Server(uvicorn.Server):
+    """Calls `started` once it answers requests: what opens the page then need not wait."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._when_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._when_started()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return _bind(host, port)
+    except (OSError, UnicodeError) as error:
+        fix = tr("give `host` one of this machine's addresses, or 0.0.0.0 for all of them")
+        if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            free = port + 1 if 1024 <= port < 65535 else 8765  # those below 1024 are the system's
+            fix = tr("try `port` {port}", port=free)
+        raise UsageError(
+            tr("cannot listen on {host}:{port}", host=_spelled(host), port=port),
+            reason(error) if isinstance(error, OSError) else str(error),
+            fix,
+        ) from error
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    # A name may have addresses of both families: the smaller family is IPv4, which more can reach.
+    family, *_, address = min(
+        socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    )
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name != "nt":  # there it would share the port with the server that has it
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address[0] == "::":
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # IPv4 as well
+        listening.bind(address)
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _places(host: str, listening: socket.socket) -> list[str]:
+    """Host and port as a browser takes them: "every address" is none that could be opened."""
+    bound, port, *_ = listening.getsockname()
+    hosts = [host]
+    if bound in ("0.0.0.0", "::"):
+        families = [socket.AF_INET, socket.AF_INET6] if bound == "::" else [socket.AF_INET]
+        hosts = ["127.0.0.1", *filter(None, map(_own_address, families))]
+    return [f"{_spelled(each)}:{port}" for each in hosts]
+
+
+def _own_address(family: socket.AddressFamily) -> str | None:
+    """Ask the system from which address this machine would reach others; nothing is sent."""
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((_ELSEWHERE[family], 9))
+        return str(probe.getsockname()[0])
+    return None
+
+
+def _spelled(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _is_worth_printing(record: logging.LogRecord) -> bool:

@@ -36,7 +36,7 @@ const reached = (coming) => coming.catch((error) => {
   throw error instanceof TypeError ? new Unreachable() : error;
 });
 
-/** @param {string} path @param {RequestInit} [options] */
+/** @param {string} path relative: a proxy may serve the page in a folder of its own @param {RequestInit} [options] */
 async function request(path, options) {
   // A refusal comes in the language of the page.
   const headers = { ...options?.headers, "Accept-Language": language() };
@@ -56,23 +56,23 @@ export async function enter() {
   const token = location.hash.slice(1);
   if (!token || token.startsWith("/")) return;
   history.replaceState(null, "", location.pathname);
-  await post("/enter", { token });
+  await post("enter", { token });
 }
 
 /** @returns {Promise<Pick<State, "run" | "model" | "snapshots" | "text" | "presets" | "longest_minutes">>} */
-export const describe = async () => reached((await request("/api/run")).json());
+export const describe = async () => reached((await request("api/run")).json());
 
 /** @template {keyof Answers} Path @param {Path} path @param {object} body @returns {Promise<Answers[Path]>} */
-export const ask = async (path, body) => reached((await post(`/api/${path}`, body)).json());
+export const ask = async (path, body) => reached((await post(`api/${path}`, body)).json());
 
 /** Numbers about a window of text, all in one array.
  * @param {"heads" | "attention" | "influence" | "cells"} name @param {object} body */
 export const askNumbers = async (name, body) =>
-  new Float32Array(await reached((await post(`/api/window/${name}`, body)).arrayBuffer()));
+  new Float32Array(await reached((await post(`api/window/${name}`, body)).arrayBuffer()));
 
 /** Write character by character. @param {object} body @param {AbortSignal} signal @returns {AsyncGenerator<Letter>} */
 export async function* write(body, signal) {
-  const response = await post("/api/write", body, signal);
+  const response = await post("api/write", body, signal);
   if (!response.body) return;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -86,10 +86,10 @@ export async function* write(body, signal) {
 }
 
 /** Start a training run. @param {{preset: string, minutes: number | null, text: string | null}} settings */
-export const startTraining = async (settings) => void (await post("/api/train", settings));
+export const startTraining = async (settings) => void (await post("api/train", settings));
 
 /** Control the training that is shown. @param {"pause" | "step" | "resume" | "stop"} action */
-export const controlTraining = async (action) => void (await post("/api/control", { action }));
+export const controlTraining = async (action) => void (await post("api/control", { action }));
 
 const RETRY_AFTER = 5000; // milliseconds, for a page that was refused
 
@@ -101,7 +101,7 @@ export function watch(receive, changed) {
   /** @type {EventSource | undefined} */
   let source;
   const open = () => {
-    const opened = (source = new EventSource("/api/watch"));
+    const opened = (source = new EventSource("api/watch"));
     opened.onmessage = (message) => receive(JSON.parse(message.data));
     opened.onopen = () => changed(false);
     opened.onerror = () => {
