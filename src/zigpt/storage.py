@@ -18,9 +18,7 @@ from zigpt.language import mark, tr
 _WINDOWS = os.name == "nt"
 _BESIDE = ".zigpt-tmp"  # suffix of a name that does not count yet, or no longer
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
-_FIX = mark(
-    "free some space, or choose a folder you may write to as `run`; what was saved before is intact"
-)
+_FIX = mark("free some space, or choose a folder you may write to; what was saved before is intact")
 _PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds: on Windows a file may be held for a moment
 
 

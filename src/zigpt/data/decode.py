@@ -57,6 +57,11 @@ class Changes:
         return tuple(found)
 
 
+def with_lf(text: str) -> str:
+    """Make every line ending LF."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def decode(data: bytes, name: str) -> Decoded:
     """Read `data` as text, which messages call `name`.
 
@@ -91,8 +96,7 @@ class TextReader:
                 crlf = text.count("\r\n")
                 self._crlf += crlf
                 self._cr += text.count("\r") - crlf
-                text = text.replace("\r\n", "\n").replace("\r", "\n")
-            yield text
+            yield with_lf(text)
         if not self._length:
             raise TextError(
                 tr("{name} is empty", name=self._name),
