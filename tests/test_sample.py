@@ -242,13 +242,14 @@ class TestInteractive:
             assert terminal.end("\x04") == 0
 
     def test_the_model_is_loaded_once(self, monkeypatch, capsys, sampled):
-        alone = [sampled("--prompt", prompt).out for prompt in ("the", "a bridge", "the")]
+        few = ["--chars", 2]  # within a block: what is cached of one text would serve the next
+        alone = [sampled("--prompt", prompt, *few).out for prompt in ("the", "a bri", "the")]
         load, loads = command._load, []
         monkeypatch.setattr(command, "_load", lambda *given: loads.append(given) or load(*given))
         monkeypatch.setattr(command, "require_terminal", lambda: None)
-        typed = iter(["the", "a bridge", "the", ""])
+        typed = iter(["the", "a bri", "the", ""])
         monkeypatch.setattr(builtins, "input", lambda _: next(typed))
-        assert sampled("--interactive").out == "".join(alone)
+        assert sampled("--interactive", *few).out == "".join(alone)
         assert len(loads) == 1
 
     def test_without_a_terminal_it_is_refused(self, refused):
