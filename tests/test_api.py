@@ -79,10 +79,8 @@ class TestNames:
             ("load", "(path, device='auto')"),
             ("train", "(text=None, preset='auto', run=None, on_progress=None, minutes=None, "
                       "device='auto', resume=False, **settings)"),
-            ("Model.generate", "(self, prompt='', chars=500, temperature=1.0, top_k=0, top_p=1.0, "
-                               "seed=1337)"),
-            ("Model.stream", "(self, prompt='', chars=500, temperature=1.0, top_k=0, top_p=1.0, "
-                             "seed=1337)"),
+            ("Model.generate", "(self, prompt='', chars=500, **settings)"),
+            ("Model.stream", "(self, prompt='', chars=500, **settings)"),
             ("Model.loss", "(self, text)"),
             ("Model.predictions", "(self, text, n_guesses=5)"),
             ("Model.inspect", "(self, text)"),
@@ -133,9 +131,25 @@ class TestModel:
 
     def test_a_stream_is_the_text_without_the_prompt_one_character_at_a_time(self, model):
         settings = {"chars": 30, "temperature": 0.7, "top_k": 9, "top_p": 0.9, "seed": 5}
+        settings |= {"min_p": 0.05, "repetition_penalty": 1.2}
         pieces = list(model.stream("a ", **settings))
         assert [len(piece) for piece in pieces] == [1] * 30
         assert "a " + "".join(pieces) == model.generate("a ", **settings)
+
+    def test_it_samples_by_every_setting_that_the_command_line_has(self, model, capsys):
+        settings = {"temperature": 0.9, "min_p": 0.3, "repetition_penalty": 1.2}
+        words = [
+            "--chars=90",
+            *(f"--{name.replace('_', '-')}={value}" for name, value in settings.items()),
+        ]
+        settings["chars"] = 90
+        assert main(["sample", "runs/story", "--device=cpu", "--prompt=a", *words]) == 0
+        text = model.generate("a", **settings)
+        assert capsys.readouterr().out == text + "\n"
+        assert text != model.generate("a", **{**settings, "min_p": 0.0})
+        assert text != model.generate("a", **{**settings, "repetition_penalty": 1.0})
+        with pytest.raises(TypeError, match="unexpected keyword argument 'top'"):
+            model.generate("a", top=3)
 
     def test_its_loss_is_what_zigpt_eval_prints(self, model, capsys):
         assert main(["eval", "runs/story", "story.txt", "--json", "--device", "cpu"]) == 0

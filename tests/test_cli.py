@@ -24,6 +24,7 @@ from tests.texts import story
 from zigpt import __version__
 from zigpt.cli import commands, spelling
 from zigpt.cli.main import guarded, main
+from zigpt.cli.sample import SampleRequest
 from zigpt.cli.screen import Screen
 from zigpt.cli.spelling import option, program
 from zigpt.formats.saved_model import load_model, save_model
@@ -439,6 +440,8 @@ def test_each_command_takes_what_the_command_line_gives_it(name):
     settings = {
         field.name for config in (GPTConfig, TrainConfig, SampleConfig) for field in fields(config)
     }
+    if name == "sample":
+        settings |= {field.name for field in fields(SampleRequest)}
     assert named == given - settings
     assert get_args(Unknown) == commands.UNKNOWN
 

@@ -127,6 +127,26 @@ IMPOSSIBLE = [
         for value in (0.0, -0.1, 1.01, INF, NAN)
     ),
     *(
+        (
+            SampleConfig,
+            "min_p",
+            value,
+            f"min_p ({value}) must be from 0 to 1",
+            "try `min_p` 0.05",
+        )
+        for value in (-0.1, 1.01, INF, NAN)
+    ),
+    *(
+        (
+            SampleConfig,
+            "repetition_penalty",
+            value,
+            f"repetition_penalty ({value}) must be from 0.01 to 100",
+            "try `repetition_penalty` 1.2",
+        )
+        for value in (0.0, 0.009, 100.1, INF, NAN)
+    ),
+    *(
         (part, "seed", value, f"seed ({value}) must be from 0 to 2^63 - 1", "try `seed` 1337")
         for part in (TrainConfig, SampleConfig)
         for value in (-1, 2**63)
@@ -147,6 +167,8 @@ EDGES = [
     (TrainConfig, {"seed": 0}),
     (TrainConfig, {"seed": 2**63 - 1}),
     (SampleConfig, {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 0}),
+    (SampleConfig, {"min_p": 0.0, "repetition_penalty": 0.01}),
+    (SampleConfig, {"min_p": 1.0, "repetition_penalty": 100.0}),
     (SampleConfig, {"temperature": 1e6, "top_k": 10**9, "top_p": 1e-9, "seed": 2**63 - 1}),
 ]
 

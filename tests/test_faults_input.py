@@ -321,7 +321,8 @@ class TestUnicode:
             words = [f"--prompt={prompt}", "--unknown", unknown, "--chars", "2"]
             assert main(["sample", str(model), *words]) == 0
         kept = {"drop": "", "replace": "?"}[unknown]
-        expected = "".join(c if c in "\n ?abeé" else kept for c in prompt)
+        lines = prompt.replace("\r\n", "\n").replace("\r", "\n")
+        expected = "".join(c if c in "\n ?abeé" else kept for c in lines)
         assert out.getvalue()[:-3] == expected
 
 
@@ -329,6 +330,8 @@ WRONG = {
     "--temperature": ("-1", "-1e-300", "inf", "-inf", "nan", "1e999"),
     "--top-k": ("-1", "-99999999999999999999"),
     "--top-p": ("0", "-1", "1.0000001", "inf", "nan"),
+    "--min-p": ("-1", "-5e-324", "1.0000001", "inf", "nan"),
+    "--repetition-penalty": ("0", "-1", "0.0099", "100.01", "1e300", "inf", "nan"),
     "--seed": ("-1", "9223372036854775808", "18446744073709551616"),
     "--chars": ("-1", "1000000001", "99999999999999999999"),
     "--count": ("0", "-1", "10001", "99999999999999999999"),
@@ -337,6 +340,8 @@ RIGHT = {
     "--temperature": ("0", "-0.0", "5e-324", "1e-300", "0.5", "1e308"),
     "--top-k": ("0", "1", "7", "8", "99999999999999999999"),
     "--top-p": ("5e-324", "1e-9", "0.5", "0.9999999999999999", "1"),
+    "--min-p": ("0", "-0.0", "5e-324", "0.5", "1"),
+    "--repetition-penalty": ("0.01", "1", "1.2", "100"),
     "--seed": ("0", "9223372036854775807"),
     "--chars": ("0", "1", "12"),
     "--count": ("1", "3"),
@@ -345,6 +350,8 @@ RANGE = {
     "--temperature": "must be 0 or more, and finite",
     "--top-k": "must be 0 or more",
     "--top-p": "must be above 0 and at most 1",
+    "--min-p": "must be from 0 to 1",
+    "--repetition-penalty": "must be from 0.01 to 100",
     "--seed": "must be from 0 to 2^63 - 1",
     "--chars": "--chars from 0 to 1,000,000,000",
     "--count": "--count goes from 1 to 10,000",
@@ -394,20 +401,25 @@ class TestSampling:
     )
     def test_all_edges_together_give_probabilities(self, scores):
         table = itertools.product(
-            *(RIGHT[f"--{name}"] for name in ("temperature", "top-k", "top-p"))
+            *(RIGHT[f"--{name}"] for name in ("temperature", "top-k", "top-p")),
+            ("0", "5e-324", "1"),  # min-p
+            ("0.01", "100"),  # repetition-penalty
         )
-        for temperature, top_k, top_p in table:
-            config = SampleConfig(float(temperature), int(top_k), float(top_p))
-            found = next_probabilities(np.array(scores, np.float32), config)
+        context = np.array([[0, 2]])
+        for temperature, top_k, *others in table:
+            config = SampleConfig(float(temperature), int(top_k), *map(float, others))
+            found = next_probabilities(np.array(scores, np.float32), config, context)
             assert np.all((found >= 0) & (found <= 1))
             assert found.sum() == pytest.approx(1)
 
     def test_all_that_is_wrong_is_said_at_once(self, model):
         code, what, why, _ = refusal(
-            "sample", model, "--temperature=nan", "--top-k=-1", "--top-p=2", "--seed=-1"
+            *("sample", model, "--temperature=nan", "--top-k=-1", "--top-p=2"),
+            *("--min-p=2", "--repetition-penalty=0", "--seed=-1"),
         )
-        assert (code, what) == (2, "impossible settings: 4 problems")
-        assert re.findall(r"\w+(?= \()", why) == ["temperature", "top_k", "top_p", "seed"]
+        assert (code, what) == (2, "impossible settings: 6 problems")
+        names = ["temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed"]
+        assert re.findall(r"\w+(?= \()", why) == names
 
     @given(st.floats(), st.floats(), st.integers(), st.integers())
     @settings(max_examples=40)

@@ -184,7 +184,7 @@ class TestPlaces:
             assert code == 5
             assert what.startswith(f"error: cannot write {place}/run")
             assert why == "why: Permission denied"
-            assert "choose a folder you may write to as --run" in fix
+            assert "choose a folder you may write to; what was saved" in fix
             assert sorted(place.rglob("*")) == before
             for path in (place, *before):
                 path.chmod(0o755)

@@ -199,7 +199,8 @@ class TestSizes:
         odd += [json.dumps({**PARAMETERS, name: value}).encode() for name, value in (
             ("prompt", 7), ("prompt", "字"), ("prompt", "\ud83d"), ("length", -1), ("length", True),
             ("length", 10**9), ("length", 1.5), ("temperature", -1), ("temperature", "hot"),
-            ("top_k", -1), ("top_p", 0), ("top_p", 2), ("seed", -1), ("seed", 2**70),
+            ("top_k", -1), ("top_p", 0), ("top_p", 2), ("min_p", 2),
+            ("repetition_penalty", 0), ("seed", -1), ("seed", 2**70),
             ("seed", None),
         )]  # fmt: skip
         odd += [

@@ -20,7 +20,7 @@ from tests.serving import (
 )
 from tests.texts import story
 from zigpt.formats.saved_model import load_model, save_model
-from zigpt.generate.loop import generate_text
+from zigpt.generate.loop import context_start, generate_text
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import pick, stages
 from zigpt.gpt.config import SampleConfig
@@ -28,9 +28,12 @@ from zigpt.web.copy_finder import LARGEST, CopyFinder
 
 pytest_plugins = ["tests.browser"]
 PROMPT, LENGTH, SEED = "the ", 120, 5
-SETTINGS = {"temperature": 0.8, "top_k": 9, "top_p": 0.9}
+SETTINGS = {
+    "temperature": 0.4, "top_k": 9, "top_p": 0.9, "min_p": 0.6, "repetition_penalty": 1.3,
+}  # fmt: skip
 CONFIG = SampleConfig(seed=SEED, **SETTINGS)
 SAVED = load_model(GOLDEN)
+BLOCK = SAVED.model.config.block_size
 
 
 WRITTEN = "".join(
@@ -43,10 +46,11 @@ TEXT = f"one\ntwo\nso {WRITTEN[COPIED]} it sings\n{story(8000)}"
 
 def redraw(after, config=CONFIG):
     """The random number, the scores and the stages of what is drawn after some characters."""
-    ids = SAVED.tokenizer.encode(PROMPT + after)
-    scores = ReferenceDecoder(SAVED.model).next_logits(np.array([ids], np.int64))
+    ids = SAVED.tokenizer.encode(PROMPT + after).astype(np.int64)
+    scores = ReferenceDecoder(SAVED.model).next_logits(ids[None])
     number = np.random.default_rng(config.seed).random(len(after) + 1)[-1]
-    return number, scores[0], stages(scores, config)
+    context = np.array([ids[context_start(len(ids), BLOCK) :]])
+    return number, scores[0], stages(scores, config, context)
 
 
 def save_trained_on(path, text, **more):
@@ -100,19 +104,21 @@ def test_the_stages_shown_are_those_that_drew_the_character(page, at):
     draw, scores, found = redraw(WRITTEN[:at])
     expect(page.locator(".cdf b")).to_have_text(f"{draw:.4f}")
     rows = page.locator(".stages tbody tr")
-    best = (-scores).argsort(kind="stable")[:12].tolist()
+    best = (-found.penalised[0]).argsort(kind="stable")[:12].tolist()
     own = int(SAVED.tokenizer.encode(WRITTEN[at])[0])
     assert rows.count() == len({*best, own})
     for row in rows.all():
         i = int(SAVED.tokenizer.encode(row.get_attribute("data-character"))[0])
-        logit, scaled, softmax, share = row.locator("td").all_inner_texts()
+        logit, penalised, scaled, softmax, share = row.locator("td").all_inner_texts()
         assert number(logit) == pytest.approx(scores[i], abs=1e-3)
+        assert number(penalised) == pytest.approx(found.penalised[0, i], abs=1e-3)
         assert number(scaled) == pytest.approx(found.scaled[0, i], abs=1e-3)
         if np.isinf(found.top_k[0, i]):
             assert "%" not in softmax + share
             continue
         assert number(softmax) / 100 == pytest.approx(found.softmax[0, i], abs=1e-3)
-        if found.top_p[0, i] == 0:
+        if found.min_p[0, i] == 0:
+            assert ("top-p" if found.top_p[0, i] == 0 else "min-p") in share
             assert "%" not in share
             continue
         wanted = found.probabilities[0, i]
@@ -309,6 +315,47 @@ def test_without_a_choice_the_likeliest_is_drawn_and_the_rest_is_minus_infinity(
     assert found["parts"] == [[best["character"], 0, 1]]
 
 
+def test_every_stage_shown_follows_from_the_one_before_and_what_is_left_adds_up(server):
+    asked = {"prompt": PROMPT, "seed": SEED, "at": None, **SETTINGS}
+    dropped_by = set()
+    for at in range(0, LENGTH, 3):
+        body = {**asked, "after": WRITTEN[:at], "number": 0.5}
+        status, _, answer = server.ask("POST", "/api/redraw", body)
+        assert status == 200
+        rows = json.loads(answer)["candidates"]
+        window = (PROMPT + WRITTEN[:at])[context_start(len(PROMPT) + at, BLOCK) :]
+        largest = rows[0]
+        for row in rows:
+            is_repeated, penalty = row["character"] in window, SETTINGS["repetition_penalty"]
+            factor = (penalty if row["logit"] < 0 else 1 / penalty) if is_repeated else 1
+            assert row["penalised"] == pytest.approx(row["logit"] * factor)
+            relative = row["penalised"] - largest["penalised"]
+            assert row["scaled"] == pytest.approx(relative / SETTINGS["temperature"])
+            if row["dropped"] != "top_k":
+                share = row["softmax"] / largest["softmax"]
+                assert share == pytest.approx(np.exp(row["scaled"]))
+                assert row["dropped"] == "top_p" or (row["dropped"] is None) == (
+                    share >= SETTINGS["min_p"]
+                )
+            dropped_by.add(row["dropped"])
+        kept = [row for row in rows if not row["dropped"]]
+        assert len([row for row in rows if row["dropped"] != "top_k"]) == SETTINGS["top_k"]
+        assert sum(row["softmax"] for row in rows) == pytest.approx(1)
+        assert sum(row["drawn_with"] for row in kept) == pytest.approx(1)
+        for row in kept:
+            share = row["softmax"] / sum(each["softmax"] for each in kept)
+            assert row["drawn_with"] == pytest.approx(share)
+    assert dropped_by == {None, "top_k", "top_p", "min_p"}
+
+
+def test_settings_that_an_older_page_does_not_send_change_nothing(server):
+    answers = [
+        server.ask("POST", "/api/redraw", {**PARAMETERS, **more, "number": 0.5})[2]
+        for more in ({}, {"min_p": 0, "repetition_penalty": 1})
+    ]
+    assert answers[0] == answers[1]
+
+
 def test_a_text_that_is_not_there_any_more_is_left_out(tmp_path):
     path = tmp_path / "moved.safetensors"
     saved, finder = save_trained_on(path, TEXT), CopyFinder()
@@ -333,6 +380,7 @@ ODD = {
         ("number", 10**400), ("temperature", 10**400), ("top_p", -(10**400)),
         ("after", "字"), ("after", "a" * 10_001), ("prompt", None), ("prompt", "字"),
         ("temperature", -1), ("top_k", -1), ("top_p", 0), ("seed", "x"), ("at", -1),
+        ("min_p", -1), ("min_p", "x"), ("repetition_penalty", 0), ("repetition_penalty", None),
     ],
     "copies": [("text", None), ("text", 7), ("text", "a" * 10_001), ("at", -1), ("at", "x")],
     "write": [("after", 7), ("after", None), ("after", "字"), ("after", "a" * 10_001)],

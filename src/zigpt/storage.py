@@ -21,9 +21,7 @@ _BESIDE = ".zigpt-tmp"  # suffix of a name that does not count yet, or no longer
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 # What a file system says that lacks a feature, such as locks or waiting for the names of a folder.
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
-_FIX = mark(
-    "free some space, or choose a folder you may write to as `run`; what was saved before is intact"
-)
+_FIX = mark("free some space, or choose a folder you may write to; what was saved before is intact")
 # Seconds: on Windows, and on its shares elsewhere, a file may be held for a moment.
 _PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)
 

@@ -4,6 +4,7 @@ import base64
 import html
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from zigpt.anatomy.activations import Activations, inspect
 from zigpt.anatomy.predictions import Predictions, predict
@@ -71,18 +72,11 @@ class Model:
         """
         return self._saved.tokenizer
 
-    def generate(
-        self,
-        prompt: str = "",
-        chars: int = 500,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        seed: int = 1337,
-    ) -> str:
+    def generate(self, prompt: str = "", chars: int = 500, **settings: Any) -> str:
         """Continue `prompt` by `chars` characters and return both; no prompt is a line break.
 
-        The same seed gives the same text.
+        `settings` are fields of SampleConfig: temperature, top_k, top_p, min_p, repetition_penalty,
+        seed. The same seed gives the same text.
 
         >>> model.generate("a lamp", chars=20, seed=1) == model.generate("a lamp", chars=20, seed=1)
         True
@@ -91,27 +85,17 @@ class Model:
             UsageError: a value is out of its range.
             VocabularyError: the prompt holds characters that the model has never seen.
         """
-        return prompt + "".join(self.stream(prompt, chars, temperature, top_k, top_p, seed))
+        return prompt + "".join(self.stream(prompt, chars, **settings))
 
-    def stream(
-        self,
-        prompt: str = "",
-        chars: int = 500,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        seed: int = 1337,
-    ) -> Iterator[str]:
+    def stream(self, prompt: str = "", chars: int = 500, **settings: Any) -> Iterator[str]:
         """Continue `prompt` as `generate` does, one character at a time, without the prompt.
 
         >>> "".join(model.stream("a lamp", chars=3)) == model.generate("a lamp", chars=3)[-3:]
         True
         """
         _require_at_least(0, "chars", chars)
-        config = SampleConfig(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-        return generate_text(
-            ReferenceDecoder(self._saved.model), self.tokenizer, prompt, chars, config
-        )
+        decoder, config = ReferenceDecoder(self._saved.model), SampleConfig(**settings)
+        return generate_text(decoder, self.tokenizer, prompt, chars, config)
 
     def loss(self, text: str) -> float:
         """Compute the exact mean loss over a whole text, in nats per character.

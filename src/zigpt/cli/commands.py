@@ -72,13 +72,18 @@ def _train() -> Command:
 
 
 def _sample() -> Command:
+    file = tr("continue this file, less a line break at its end; -: standard input")
     text = [
-        option(
-            "--prompt", tr("what to continue; none: a new line"), default="", show_default=False
-        ),
+        option("--prompt", tr("what to continue (- is a dash); none: a new line"), type=str),
+        option("--prompt-file", file, type=Path, metavar="PATH"),
+        option("--interactive", tr("ask for prompt after prompt, at a terminal"), is_flag=True),
         option("--chars", tr("characters to write"), default=500),
         option("--count", tr("how many continuations; the i-th uses seed + i"), default=1),
-        option("--stop", tr("end before this text; may be given several times"), multiple=True),
+        option(
+            "--stop",
+            tr("end before this text; for several, repeat it: --stop A --stop B"),
+            multiple=True,
+        ),
         _unknown(),
         option(
             "--device",

@@ -158,6 +158,9 @@ def usage_error(error: click.UsageError) -> UsageError:
     assert ctx
     path = ctx.command_path
     what = error.message[:1].lower() + error.message[1:].removesuffix(".").removesuffix("。")
+    see = tr("see {command} --help", command=path)
+    near = getattr(error, "possibilities", None)
+    fix = joined(tr("did you mean {word}?", word=near[0]), see) if near else see
     usage = f"{path} {' '.join(ctx.command.collect_usage_pieces(ctx))}"
     why = tr("usage: {usage}", usage=usage)
     match error:
@@ -168,7 +171,12 @@ def usage_error(error: click.UsageError) -> UsageError:
             why = tr("its commands are {names}", names=", ".join(ctx.command.commands))
         case click.BadOptionUsage():
             params = {name: param for param in ctx.command.get_params(ctx) for name in param.opts}
-            why = _describe(params[error.option_name], ctx)
+            param = params[error.option_name]
+            why = _describe(param, ctx)
+            if not getattr(param, "is_flag", False):
+                given = {"option": param.opts[0], "value": param.make_metavar(ctx)}
+                hint = tr("write {option}={value}, also where {value} begins with a dash", **given)
+                fix = f"{hint}; {see}"
         case click.MissingParameter(param=click.Parameter() as param):
             needed = param.make_metavar(ctx)
             what = tr("{command} needs {argument}", command=path, argument=needed)
@@ -176,9 +184,20 @@ def usage_error(error: click.UsageError) -> UsageError:
         case click.BadParameter(param=click.Parameter() as param):
             name = f"{param.opts[0]}: " if isinstance(param, click.Option) else ""
             what, why = name + what, _describe(param, ctx)
-    near = getattr(error, "possibilities", None)
-    meant = tr("did you mean {word}?", word=near[0]) if near else ""
-    return UsageError(what, why, joined(meant, tr("see {command} --help", command=path)))
+        case _ if isinstance(ctx.command, Command):  # there are more words than arguments
+            fix = f"{_about_words(ctx.command)}; {see}"
+    return UsageError(what, why, fix)
+
+
+def _about_words(command: click.Command) -> str:
+    """Say how several words are given where an option takes one and nothing takes the others."""
+    for param in command.params:
+        if getattr(param, "multiple", False):
+            return tr(
+                "put words that belong together in quotes; several texts are {option} A {option} B",
+                option=param.opts[0],
+            )
+    return tr("put words that belong together in quotes")
 
 
 def _describe(param: click.Parameter, ctx: click.Context) -> str:

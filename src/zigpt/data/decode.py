@@ -81,6 +81,11 @@ class Changes:
         return tuple(found)
 
 
+def with_lf(text: str) -> str:
+    """Make every line ending LF."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def decode(data: bytes, name: str, how: Decoding = AS_IT_IS) -> Decoded:
     """Read `data` as text, which messages call `name`.
 
@@ -121,8 +126,7 @@ class TextReader:
                 crlf = text.count("\r\n")
                 self._crlf += crlf
                 self._cr += text.count("\r") - crlf
-                text = text.replace("\r\n", "\n").replace("\r", "\n")
-            yield text
+            yield with_lf(text)
         if not self._length:
             raise TextError(
                 tr("{name} is empty", name=self._name),
@@ -179,7 +183,7 @@ class TextReader:
             self._refuse_damaged()
         if len(self._places) < _MOST_TOLD:
             before = error.object[: error.start].decode(self.encoding.codec, "ignore")
-            lines = before.replace("\r\n", "\n").replace("\r", "\n").count("\n")
+            lines = with_lf(before).count("\n")
             place = tr(
                 "byte 0x{byte:02X} at offset {at:,} (line {line:,})",
                 byte=error.object[error.start],

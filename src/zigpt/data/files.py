@@ -39,13 +39,13 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 
 
 def require_regular(file: Path) -> None:
-    """Check that a file has an end; a missing one passes.
+    """Check that a file has an end; a missing one passes, and a folder: neither can be opened.
 
     Raises:
         TextError: it is a pipe or a device.
     """
     # The check must not open anything: opening a pipe can already wait for ever.
-    if os.path.exists(file) and not os.path.isfile(file):
+    if os.path.exists(file) and not (os.path.isfile(file) or os.path.isdir(file)):
         raise TextError(
             tr("{path} is not a regular file", path=printable(file)),
             tr("it is a pipe or a device, which may never end"),

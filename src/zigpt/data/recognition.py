@@ -247,8 +247,8 @@ def _is_in(encoding: Encoding, excerpt: bytes) -> bool:
     text = excerpt.decode(encoding.codec, "replace")
     letters = [character for character in _beyond_ascii(text) if character.isalpha()]
     ours = sum(unicodedata.name(letter, "").startswith(_ALPHABETS[encoding]) for letter in letters)
-    if encoding.codec == "cp949":  # beyond EUC-KR it has rare syllables only
-        ours = len("".join(letters).encode("euc_kr", "ignore")) // 2
+    if encoding.codec == "cp949":  # beyond EUC-KR's two bytes it has rare syllables only
+        ours = sum(len(letter.encode("euc_kr", "ignore")) == 2 for letter in letters)
     # Latin read as Arabic, say, leaves ASCII within the words.
     against = len(_MIXED.findall(text)) + text.count("\ufffd")
     return ours - against > max(_FEWEST, _SURE * len(letters))

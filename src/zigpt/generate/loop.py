@@ -21,6 +21,11 @@ class Decoder(Protocol):
     """Computes the logits of the next character, of `count` texts side by side."""
 
     count: int
+    block_size: int
+
+    def reset(self) -> None:
+        """Forget the text: the ids of the next call are another."""
+        ...
 
     def next_logits(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
         """Compute the logits after `ids`, which continue those of the previous call."""
@@ -57,13 +62,15 @@ def generate(
     if not len(prompt):
         raise ValueError("expected a prompt of at least one character, got none")
     config = config or SampleConfig()
+    decoder.reset()
     generators = [np.random.default_rng(config.seed + i) for i in range(decoder.count)]
     ids = np.empty((decoder.count, len(prompt) + length), np.int64)
     ids[:, : len(prompt)] = prompt
     for end in range(len(prompt), ids.shape[1]):
         logits = decoder.next_logits(ids[:, :end])
         u = np.array([generator.random() for generator in generators])
-        ids[:, end] = pick(next_probabilities(logits, config), u)
+        context = ids[:, context_start(end, decoder.block_size) : end]
+        ids[:, end] = pick(next_probabilities(logits, config, context), u)
         yield ids[:, end]
 
 

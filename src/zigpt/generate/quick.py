@@ -22,7 +22,7 @@ class QuickDecoder:
     """
 
     def __init__(self, config: GPTConfig, weights: Weights, count: int = 1) -> None:
-        self.count = count
+        self.count, self.block_size = count, config.block_size
         self._config = config
         self._start, self._end = 0, 0  # the stretch of text that is cached
         onnxruntime = _load_onnxruntime()
@@ -41,17 +41,21 @@ class QuickDecoder:
             self._binding.bind_ortvalue_output(present, value)
             self._bound.append(value)
 
+    def reset(self, start: int = 0) -> None:
+        """Forget the text, and cache from position `start` of the next one on."""
+        self._start = self._end = start
+        for (past, _), array in self._cache.items():
+            if past.startswith("previous"):
+                array[:] = 0
+
     def next_logits(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
         """Compute the logits after `ids`, which continue those of the previous call.
 
         Of several texts at once, by one character at a time.
         """
-        start = context_start(ids.shape[1], self._config.block_size)
+        start = context_start(ids.shape[1], self.block_size)
         if start != self._start:
-            self._start = self._end = start
-            for (past, _), array in self._cache.items():
-                if past.startswith("previous"):
-                    array[:] = 0
+            self.reset(start)
         new_ids = np.ascontiguousarray(ids[:, self._end :])
         n_cached, length = self._end - start, ids.shape[1] - start
         self._end = ids.shape[1]

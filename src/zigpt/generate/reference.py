@@ -47,12 +47,16 @@ class KVCache:
         self._newest[branch] = joined[:, -1:]
         return joined[:, :-1]
 
+    def reset(self, start: int = 0) -> None:
+        """Forget everything, and cache from the position `start` of a text on."""
+        self._start = self._end = start
+        self._newest.zero_()
+
     def next_logits(self, model: GPT, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B V"]:
         """Compute the logits after `ids`, and nothing that is cached."""
         start = context_start(ids.size(1), model.config.block_size)
         if start != self._start:
-            self._start = self._end = start
-            self._newest.zero_()
+            self.reset(start)
         logits = model(ids[:, self._end :], self.attend, self.previous, self._end - self._start)
         self._end = ids.size(1)
         return logits[:, -1]
@@ -65,9 +69,13 @@ class ReferenceDecoder:
     """
 
     def __init__(self, model: GPT, count: int = 1, cached: bool = True) -> None:
-        self.count = count
+        self.count, self.block_size = count, model.config.block_size
         self._model, self._cached = model, cached
         self._cache = KVCache(model.config, count, model.head.weight)
+
+    def reset(self) -> None:
+        """Forget the text: the ids of the next call are another."""
+        self._cache.reset()
 
     @torch.inference_mode()
     def next_logits(self, ids: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B V"]:
@@ -79,6 +87,6 @@ class ReferenceDecoder:
         if self._cached:
             logits = self._cache.next_logits(model, text)
         else:
-            window = text[:, context_start(ids.shape[1], model.config.block_size) :]
+            window = text[:, context_start(ids.shape[1], self.block_size) :]
             logits = model(window)[:, -1]
         return logits.float().cpu().numpy()

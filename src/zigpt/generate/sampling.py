@@ -12,28 +12,37 @@ from zigpt.language import tr
 
 @dataclass(frozen=True)
 class Stages:
-    """Each stage on the way from logits to the probabilities of the next character."""
+    """Each stage on the way from logits to the probabilities of the next character, in order."""
 
-    scaled: Float[np.ndarray, "B V"]  # logits relative to the largest, divided by temperature
+    penalised: Float[np.ndarray, "B V"]  # logits, those of characters in the context made lower
+    scaled: Float[np.ndarray, "B V"]  # relative to the largest, divided by temperature
     top_k: Float[np.ndarray, "B V"]  # the same, with those that top-k drops at -inf
     softmax: Float[np.ndarray, "B V"]  # probabilities of those left; rows sum to 1
     top_p: Float[np.ndarray, "B V"]  # the same, with those that top-p drops at 0
+    min_p: Float[np.ndarray, "B V"]  # the same, with those that min-p drops at 0 as well
     probabilities: Float[np.ndarray, "B V"]  # of those left; rows sum to 1 again
 
 
 def next_probabilities(
-    logits: Float[np.ndarray, "B V"], config: SampleConfig
+    logits: Float[np.ndarray, "B V"], config: SampleConfig, context: Int[np.ndarray, "B T"]
 ) -> Float[np.ndarray, "B V"]:
     """Compute the probabilities that the next character is drawn with; rows sum to 1.
 
     Raises:
         ModelFileError: a logit is not finite: the weights are damaged.
     """
-    return stages(logits, config).probabilities
+    return stages(logits, config, context).probabilities
 
 
-def stages(logits: Float[np.ndarray, "B V"], config: SampleConfig) -> Stages:
-    """Apply temperature, top-k, softmax, and top-p (arXiv:1904.09751); keep every stage.
+def stages(
+    logits: Float[np.ndarray, "B V"], config: SampleConfig, context: Int[np.ndarray, "B T"]
+) -> Stages:
+    """Turn the logits after `context` (ids that the model sees) into probabilities, by stages.
+
+    Repetition penalty (arXiv:1909.05858), temperature, top-k, softmax, top-p (arXiv:1904.09751),
+    min-p (arXiv:2407.01082): the order of Hugging Face, so that equal settings mean the same there.
+    The penalty comes first because it divides by the sign of the model's own logits, which is lost
+    once they are relative to the largest; the filters act on what the temperature has left.
 
     Temperature 0 leaves only the likeliest character. Characters that tie with the k-th stay in.
 
@@ -46,13 +55,26 @@ def stages(logits: Float[np.ndarray, "B V"], config: SampleConfig) -> Stages:
             tr("its weights are damaged, or the device computes wrongly"),
             tr("try `device` cpu, or train again"),
         )
-    scaled = _scaled(logits, config.temperature)
+    penalised = _penalised(logits, context, config.repetition_penalty)
+    scaled = _scaled(penalised, config.temperature)
     top_k = _keep_top_k(scaled, config.top_k)
     softmax = _normalised(np.exp(top_k))
-    if config.top_p == 1:
-        return Stages(scaled, top_k, softmax, softmax, softmax)
     top_p = _keep_top_p(softmax, config.top_p)
-    return Stages(scaled, top_k, softmax, top_p, _normalised(top_p))
+    min_p = _keep_min_p(top_p, config.min_p)
+    probabilities = softmax if min_p is softmax else _normalised(min_p)
+    return Stages(penalised, scaled, top_k, softmax, top_p, min_p, probabilities)
+
+
+def _penalised(
+    logits: Float[np.ndarray, "B V"], context: Int[np.ndarray, "B T"], penalty: float
+) -> Float[np.ndarray, "B V"]:
+    if penalty == 1:
+        return logits
+    is_repeated = np.zeros(logits.shape, bool)
+    np.put_along_axis(is_repeated, context, True, -1)  # once, however often it occurs
+    logits = logits.astype(np.float64)  # float32 could overflow
+    lowered = np.where(logits > 0, logits / penalty, logits * penalty)
+    return np.where(is_repeated, lowered, logits)
 
 
 def _scaled(logits: Float[np.ndarray, "B V"], temperature: float) -> Float[np.ndarray, "B V"]:
@@ -73,6 +95,8 @@ def _keep_top_k(logits: Float[np.ndarray, "B V"], k: int) -> Float[np.ndarray, "
 
 
 def _keep_top_p(probabilities: Float[np.ndarray, "B V"], p: float) -> Float[np.ndarray, "B V"]:
+    if p == 1:
+        return probabilities
     order = (-probabilities).argsort(-1, kind="stable")
     ranked = np.take_along_axis(probabilities, order, -1)
     # A character stays if those before it do not yet reach p, so the first always stays.
@@ -80,6 +104,13 @@ def _keep_top_p(probabilities: Float[np.ndarray, "B V"], p: float) -> Float[np.n
     kept = np.empty_like(probabilities)
     np.put_along_axis(kept, order, ranked, -1)
     return kept
+
+
+def _keep_min_p(probabilities: Float[np.ndarray, "B V"], p: float) -> Float[np.ndarray, "B V"]:
+    if p == 0:
+        return probabilities
+    least = p * probabilities.max(-1, keepdims=True)
+    return np.where(probabilities < least, 0, probabilities)
 
 
 def _normalised(weights: Float[np.ndarray, "B V"]) -> Float[np.ndarray, "B V"]:

@@ -149,6 +149,10 @@ class SampleConfig:
     temperature: float = option(1.0, "below 1 safer, above 1 wilder; 0: the likeliest character")
     top_k: int = option(0, "choose among the k likeliest characters only (0: all)")
     top_p: float = option(1.0, "choose among the likeliest that together reach p (1: all)")
+    min_p: float = option(0.0, "choose among those at least p times as likely as the likeliest")
+    repetition_penalty: float = option(
+        1.0, "above 1: what the context holds becomes less likely; below 1: likelier"
+    )
     seed: int = option(1337, "same seed, same text")
 
     def __post_init__(self) -> None:

@@ -28,6 +28,8 @@ _RANGES: Mapping[str, _Range] = {
     "temperature": (mark("0 or more, and finite"), lambda x: 0 <= x < math.inf, "0.8"),
     "top_k": (mark("0 or more"), lambda x: x >= 0, "20"),
     "top_p": (mark("above 0 and at most 1"), lambda x: 0 < x <= 1, "0.9"),
+    "min_p": (mark("from 0 to 1"), lambda x: 0 <= x <= 1, "0.05"),
+    "repetition_penalty": (mark("from 0.01 to 100"), lambda x: 0.01 <= x <= 100, "1.2"),
     "seed": (mark("from 0 to 2^63 - 1"), lambda x: 0 <= x < 2**63, "1337"),
 }
 

@@ -74,7 +74,7 @@ class RunFolder:
             raise ModelFileError(
                 tr("no run at {path}", path=path),
                 tr("there is no {file} in it", file=RUN_FILE),
-                tr("name a folder that a training run has written, as `run`"),
+                tr("name a folder that a training run has written"),
             )
         require_no_way_out(path)
         return cls(path, read_record(path))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from zigpt.formats.saved_model import SavedModel
+from zigpt.generate.loop import context_start
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import Stages, next_probabilities, pick, stages
 from zigpt.gpt.config import SampleConfig
@@ -23,12 +24,14 @@ def redraw(saved: SavedModel, request: RedrawRequest) -> dict[str, Any]:
     Raises:
         VocabularyError: the model does not know one of the characters.
     """
-    ids = start_ids(saved, request)
-    logits = ReferenceDecoder(saved.model).next_logits(np.array([ids], np.int64))
-    found = stages(logits, request.sampling)
-    plain = next_probabilities(logits, SampleConfig())[0]
+    ids = np.array([start_ids(saved, request)], np.int64)
+    decoder = ReferenceDecoder(saved.model)
+    logits = decoder.next_logits(ids)
+    context = ids[:, context_start(ids.shape[1], decoder.block_size) :]
+    found = stages(logits, request.sampling, context)
+    plain = next_probabilities(logits, SampleConfig(), context)[0]
     chosen = int(pick(found.probabilities, np.array([request.number]))[0])
-    shown = (-logits[0]).argsort(kind="stable")[:CANDIDATES].tolist()
+    shown = (-found.penalised[0]).argsort(kind="stable")[:CANDIDATES].tolist()
     if chosen not in shown:
         shown.append(chosen)
     probabilities = found.probabilities[0]
@@ -63,7 +66,10 @@ def _stages_of(found: Stages, i: int) -> dict[str, Any]:
         dropped = "top_k"
     elif found.top_p[0, i] == 0 < found.softmax[0, i]:
         dropped = "top_p"
+    elif found.min_p[0, i] == 0 < found.top_p[0, i]:
+        dropped = "min_p"
     return {
+        "penalised": float(found.penalised[0, i]),
         "scaled": None if np.isinf(scaled) else scaled,  # JSON has no infinity
         "softmax": float(found.softmax[0, i]),
         "drawn_with": float(found.probabilities[0, i]),

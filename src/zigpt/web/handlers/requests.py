@@ -71,6 +71,8 @@ class SamplingRequest(ModelRequest):
     temperature: float
     top_k: int
     top_p: float
+    min_p: float = SampleConfig.min_p
+    repetition_penalty: float = SampleConfig.repetition_penalty
     seed: int
 
     def __post_init__(self) -> None:

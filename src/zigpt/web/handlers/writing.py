@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from zigpt.formats.saved_model import SavedModel
-from zigpt.generate.loop import default_prompt
+from zigpt.generate.loop import context_start, default_prompt
 from zigpt.generate.reference import ReferenceDecoder
 from zigpt.generate.sampling import next_probabilities, pick
 from zigpt.gpt.config import SampleConfig
@@ -28,10 +28,12 @@ def stream_text(saved: SavedModel, request: WriteRequest) -> Iterator[dict[str, 
     generator = np.random.default_rng(config.seed)
     generator.random(len(request.after))
     for _ in range(request.length):
-        logits = decoder.next_logits(np.array([ids], np.int64))
-        probabilities, u = next_probabilities(logits, config), generator.random()
+        given = np.array([ids], np.int64)
+        logits = decoder.next_logits(given)
+        context = given[:, context_start(len(ids), decoder.block_size) :]
+        probabilities, u = next_probabilities(logits, config, context), generator.random()
         ids.append(int(pick(probabilities, np.array([u]))[0]))
-        plain = next_probabilities(logits, SampleConfig())
+        plain = next_probabilities(logits, SampleConfig(), context)
         yield {
             "character": saved.tokenizer.decode(ids[-1:]),
             "probability": float(plain[0, ids[-1]]),

@@ -43,7 +43,8 @@ export interface Letter {
   character: string; probability: number; drawn_with: number; number: number; forced?: boolean; // put there by hand
 }
 export interface Candidate extends Omit<Letter, "number" | "forced"> {
-  logit: number; scaled: number | null; softmax: number; dropped: "temperature" | "top_k" | "top_p" | null;
+  logit: number; penalised: number; scaled: number | null; softmax: number;
+  dropped: "temperature" | "top_k" | "top_p" | "min_p" | null;
 }
 export interface Draw {
   drawn: string; candidates: Candidate[]; others: number; others_share: number; parts: [string, number, number][];
@@ -91,7 +92,10 @@ export interface View {
   target: string; // the character to predict where the text ends; empty for the best guess
   settings: Partial<Settings>; // empty before anything was written
 }
-export interface Settings { prompt: string; length: number; temperature: number; top_k: number; top_p: number; seed: number }
+export interface Settings {
+  prompt: string; length: number; temperature: number; top_k: number; top_p: number; min_p: number;
+  repetition_penalty: number; seed: number;
+}
 export interface Draft { settings: Settings & { at: number | null }; letters: Letter[]; copies?: Copies }
 export interface Writing {
   draft: Draft;

@@ -3,7 +3,9 @@
 
 /** @import { View } from "./types.js" */
 
-export const SETTINGS = /** @type {const} */ (["length", "temperature", "top_k", "top_p", "seed"]);
+export const SETTINGS = /** @type {const} */ ([
+  "length", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed",
+]);
 const NUMBERS = /** @type {const} */ (["layer", "head", "row", "column", "state"]);
 
 /** The name of the panel in the address. */

@@ -10,7 +10,7 @@ import { fixed, glyph, percent, say, whole } from "../i18n.js";
 const ROOM = 0.03; // of the strip: what a part takes to have its character written in it
 
 /**
- * How a character was drawn: scores, temperature, top-k, top-p, and the random number among what is left.
+ * How a character was drawn: logits, every stage of sampling, and the random number among what is left.
  * @param {Draw} draw @param {Letter} letter what stands there @param {Settings} settings
  * @param {Branch} branch called with the character to put there instead
  * @returns {Node[]}
@@ -47,22 +47,28 @@ function strip(draw, number) {
 }
 
 /** @param {Draw} draw @param {Letter} letter @param {Settings} settings @param {Branch} branch */
-function candidateTable(draw, letter, { temperature, top_k, top_p }, branch) {
+function candidateTable(draw, letter, { temperature, top_k, top_p, min_p, repetition_penalty }, branch) {
+  const isPenalised = repetition_penalty !== 1;
+  const filters = [...(top_p < 1 ? [`top-p ${top_p}`] : []), ...(min_p ? [`min-p ${min_p}`] : [])].join(", ");
   const heads = [
-    say("write.candidate"), say("write.logit"), say("write.scaled", { temperature }),
+    say("write.candidate"), say("write.logit"),
+    ...(isPenalised ? [say("write.penalised", { repetition_penalty })] : []),
+    say(isPenalised ? "write.scaled.penalised" : "write.scaled", { temperature }),
     top_k ? say("write.softmax.k", { top_k }) : say("write.softmax"),
-    top_p < 1 ? say("write.rest.p", { top_p }) : say("write.rest"),
+    filters ? say("write.rest.filtered", { filters }) : say("write.rest"),
   ];
   const most = Math.max(...draw.candidates.flatMap((each) => [each.softmax, each.drawn_with]));
   const lines = draw.candidates.map((candidate) => {
-    const { character, logit, scaled, softmax, drawn_with, dropped } = candidate;
+    const { character, logit, penalised, scaled, softmax, drawn_with, dropped } = candidate;
     return element("tr", { className: character === draw.drawn ? "marked" : "", dataset: { character } },
       element("th", { scope: "row" }, candidateOf(candidate, draw, letter, branch)),
       element("td", { textContent: fixed(logit) }),
+      ...(isPenalised ? [element("td", { textContent: fixed(penalised) })] : []),
       element("td", { textContent: scaled === null ? "−∞" : fixed(scaled) }),
-      dropped === "top_k" ? droppedCell("write.dropped.k") : shareCell(softmax, most),
-      dropped === "top_k" ? droppedCell() : dropped === "top_p" ? droppedCell("write.dropped.p")
-        : shareCell(drawn_with, most));
+      dropped === "top_k" ? droppedCell("write.dropped.top_k") : shareCell(softmax, most),
+      dropped === "top_k" ? droppedCell()
+        : dropped === "top_p" || dropped === "min_p" ? droppedCell(`write.dropped.${dropped}`)
+          : shareCell(drawn_with, most));
   });
   return element("div", { className: "stages" }, element("table", {},
     element("thead", {}, element("tr", {}, ...heads.map((name) => element("th", { scope: "col", textContent: name })))),

@@ -14,6 +14,8 @@ const FIELDS = /** @type {const} */ ({
   temperature: [1, { min: 0, max: 10, step: 0.05 }],
   top_k: [0, { min: 0, max: 1000000, step: 1 }],
   top_p: [1, { min: 0.01, max: 1, step: 0.01 }],
+  min_p: [0, { min: 0, max: 1, step: 0.01 }],
+  repetition_penalty: [1, { min: 0.01, max: 100, step: 0.01 }],
   seed: [1, { min: 0, max: 4294967295, step: 1 }],
 });
 const PAUSE = 100; // milliseconds: whoever moves on sooner does not want this character's stages
