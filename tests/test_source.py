@@ -1,11 +1,15 @@
+import bz2
+import gzip
 import hashlib
 import logging
+import lzma
 import os
 import re
 import socket
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +19,9 @@ import platformdirs
 import pooch
 import pytest
 
+from tests.runs import SMALL
+from tests.texts import story
+from zigpt.data.markup import markup_of
 from zigpt.data.source import Source, default_text, read_texts
 from zigpt.errors import TextError
 
@@ -113,6 +120,7 @@ def test_every_encoding_is_listed_once_and_every_notice_names_its_file(tmp_path:
     assert source.text == chinese * 4
     assert source.encoding == "UTF-8, GB18030"
     assert source.notices == (
+        f"the validation split, the last tenth, is from {paths[3]}",
         f"{paths[1]} is GB18030, not UTF-8: check that it reads correctly",
         f"{paths[3]}: 1 CRLF line endings converted to LF",
     )
@@ -122,8 +130,8 @@ def test_of_many_notices_the_first_eight_are_kept_and_the_rest_counted(tmp_path:
     for number in range(20):
         write(tmp_path / f"{number:02}.txt", "windows\r\n")
     notices = read_texts([tmp_path]).notices
-    assert notices[7] == f"{tmp_path / '07.txt'}: 1 CRLF line endings converted to LF"
-    assert notices[8:] == ("... and 12 more notices like these",)
+    assert notices[7] == f"{tmp_path / '06.txt'}: 1 CRLF line endings converted to LF"
+    assert notices[8:] == ("... and 13 more notices like these",)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +189,7 @@ def test_a_file_or_folder_without_permission_is_named(
         raise PermissionError(13, "Permission denied", str(path))
 
     # Not by chmod: root, as in a container, may read everything.
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     monkeypatch.setattr(os, "scandir", denied)
     assert refusal(path) == (
         f"cannot read {path}",
@@ -198,7 +206,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path, inside_a_folder: bool) -> Non
     assert refusal(tmp_path if inside_a_folder else pipe) == (
         f"{pipe} is not a regular file",
         "it is a pipe or a device, which may never end",
-        "save the text to a file and give that",
+        "save the text to a file and give that, or pipe it: … | zigpt train -",
     )
 
 
@@ -357,3 +365,124 @@ def test_a_python_without_its_reference_is_refused_with_a_remedy(
 def test_reading_a_given_text_never_imports_the_downloader() -> None:
     code = "import sys, zigpt.data.source; sys.exit('pooch' in sys.modules)"
     assert os.spawnl(os.P_WAIT, sys.executable, sys.executable, "-c", code) == 0
+
+
+BOOK = story(5000)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, bz2.compress])
+def test_a_compressed_text_is_the_text_itself(
+    compress: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    plain = read_texts([write(tmp_path / "book.txt", BOOK)])
+    packed = read_texts([write(tmp_path / "book.packed", compress(BOOK.encode()))])
+    assert packed.text[:] == plain.text
+    assert packed.sha256 == plain.sha256
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, bz2.compress])
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_compressed_text_that_is_damaged_or_cut_is_refused(
+    compress: Callable[[bytes], bytes],
+    damage: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = bytearray(compress(BOOK.encode()))
+    if damage == "cut":
+        del data[len(data) // 2 :]
+    else:
+        data[len(data) // 2] ^= 0xFF
+    what, why, fix = refusal(write(tmp_path / "book.packed", bytes(data)))
+    assert what == f"{tmp_path / 'book.packed'} cannot be decompressed"
+    assert why
+    assert fix == "it is damaged or incomplete: get it again"
+
+
+def test_what_only_other_programs_decompress_is_named(tmp_path: Path) -> None:
+    what, _, fix = refusal(write(tmp_path / "book.txt", b"\x28\xb5\x2f\xfd and so on"))
+    assert what == f"{tmp_path / 'book.txt'} is compressed by Zstandard"
+    assert "zstd -dc" in fix
+
+
+def test_what_a_folder_has_besides_its_texts_is_counted(tmp_path: Path) -> None:
+    write(tmp_path / "book.txt", "text")
+    for number in range(50):
+        write(tmp_path / f"{number}.md", "text")
+    for name in ("a.png", "b.png", "c.html", "README", "run.log"):
+        write(tmp_path / name, "no")
+    (tmp_path / "elsewhere").symlink_to(tmp_path.parent, target_is_directory=True)
+    assert read_texts([tmp_path]).notices == (
+        f"{tmp_path}: passed over: .md 50, .png 2, .html 1, …, linked folders 1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "held"),
+    [
+        ([100] * 10, ["9.txt"]),
+        ([100] * 20, ["18.txt", "19.txt"]),
+        ([1000, 10], ["0.txt", "1.txt"]),  # the tenth begins in the first
+        ([1] * 9 + [1000], ["9.txt"]),
+    ],
+)
+def test_it_is_told_which_files_are_held_out(
+    sizes: list[int], held: list[str], tmp_path: Path
+) -> None:
+    paths = [
+        write(tmp_path / f"{number}.txt", "x" * size + "\n") for number, size in enumerate(sizes)
+    ]
+    shown = " … ".join(str(tmp_path / name) for name in held)
+    assert read_texts(paths).notices == (f"the validation split, the last tenth, is from {shown}",)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("<!DOCTYPE html>\n<html><body><p>One day.</p></body></html>", "HTML"),
+        ("<p class='a'>One day</p>\n<p>it <b>rained</b>.</p>\n" * 9, "HTML"),
+        ("{\\rtf1\\ansi One day it rained.\\par}", "RTF"),
+        ('<?xml version="1.0"?>\n<book>One day</book>', "XML"),
+        ('{"text": "One day"}\n{"text": "it rained"}\n' * 9, "JSON"),
+        ('[\n  {\n    "text": "One day"\n  }\n]\n', "JSON"),
+        ("One day, if x < 3 and y > 4, it rained.\n" * 9, ""),
+        ("1984\n1985\n", ""),
+        ("", ""),
+        (BOOK, ""),
+    ],
+)
+def test_markup_is_told_from_plain_text(text: str, kind: str) -> None:
+    assert markup_of(text) == kind
+
+
+def test_standard_input_is_kept_and_read_again_by_a_resume(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "zigpt", "train"]
+    data = gzip.compress(BOOK.encode())
+    settings = [*SMALL, "--max-steps", "2", "--run", "run"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    first = subprocess.run(
+        [*command, "-", *settings], cwd=tmp_path, input=data, env=environment, capture_output=True
+    )
+    assert first.returncode == 0, first.stderr
+    (kept,) = (tmp_path / "texts").iterdir()
+    assert kept.name == f"stdin-{hashlib.sha256(data).hexdigest()[:8]}.txt"
+    assert kept.read_bytes() == data
+    resumed = subprocess.run(
+        [*command, "--resume", "--run", "run", "--max-steps", "3"],
+        cwd=tmp_path, env=environment, capture_output=True,
+    )  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+
+
+@pytest.mark.parametrize("given", [subprocess.DEVNULL, "closed"])
+def test_standard_input_without_a_text_is_refused(given: int | str, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "zigpt", "train", "-"]
+    shell = ["sh", "-c", '"$@" <&-', "sh"] if given == "closed" else []
+    stdin = subprocess.DEVNULL if given == "closed" else given
+    done = subprocess.run(
+        [*shell, *words], cwd=tmp_path, stdin=stdin, capture_output=True, text=True
+    )
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 3

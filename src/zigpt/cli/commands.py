@@ -236,7 +236,7 @@ def _settings() -> dict[str, list[click.Option]]:
 
 
 def _texts() -> click.Argument:
-    help = tr("files, or a folder of them; none: input.txt, or else a default text")
+    help = tr("files, or a folder; -: standard input; none: input.txt, or else a default text")
     return argument("texts", "[TEXT]...", help, nargs=-1)
 
 

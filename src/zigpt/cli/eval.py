@@ -15,7 +15,7 @@ from zigpt.data.stored import encode
 from zigpt.errors import ModelFileError, TextError, TextMovedError
 from zigpt.formats.saved_model import SavedModel, load_model
 from zigpt.language import tr
-from zigpt.runs.training_text import find_again, text_of
+from zigpt.runs.training_text import find_again, text_of, with_standard_input
 from zigpt.tokenizers.base import Unknown
 from zigpt.training.device import pick_device
 from zigpt.training.loop import split_loss
@@ -68,7 +68,7 @@ def _corpus(
     """The validation split of the model's own text, or the whole of another."""
     own = text_of(saved.about)
     if text:
-        source: Source = read_texts([text], how)
+        source: Source = read_texts(with_standard_input([text]), how)
     else:
         try:
             source = find_again(own)

@@ -20,6 +20,7 @@ from zigpt.runs.events import Planned
 from zigpt.runs.reading import find_text, require_possible
 from zigpt.runs.request import Preset, TrainRequest
 from zigpt.runs.setup import decide
+from zigpt.runs.training_text import with_standard_input
 from zigpt.training.advice import Advice, advise
 from zigpt.training.device import pick_device
 
@@ -35,6 +36,7 @@ def run(
     """Print the plan. Returns the exit code."""
     place = pick_device(device)
     how = take_decoding(settings)
+    texts = with_standard_input(texts)
     request = TrainRequest(texts, preset, given(settings), None, minutes, device, how=how)
     require_possible(preset, request.settings)
     source = find_text(request)

@@ -11,6 +11,7 @@ from zigpt.runs.paths import newest_path
 from zigpt.runs.reading import read
 from zigpt.runs.request import Preset, TrainRequest
 from zigpt.runs.signals import listening
+from zigpt.runs.training_text import with_standard_input
 
 
 def run(
@@ -30,6 +31,7 @@ def run(
         Interrupted: a signal was obeyed at once.
     """
     how = take_decoding(settings)
+    texts = with_standard_input(texts, _note)
     request = TrainRequest(texts, preset, given(settings), folder, minutes, device, resume, how)
     if request.run or request.resume:
         require_unlocked(request.run or newest_path())

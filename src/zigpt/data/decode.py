@@ -32,8 +32,18 @@ class Decoded:
     """A text with LF line endings and no byte order mark; `notices` report what was changed."""
 
     text: str
-    encoding: str
-    notices: tuple[str, ...]
+    changes: "Changes"
+    name: str
+
+    @property
+    def encoding(self) -> str:
+        """What people call its encoding."""
+        return self.changes.encoding
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was changed, one line each."""
+        return self.changes.notices(self.name)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Changes:
     is_marked: bool  # by a byte order mark, so not guessed
     crlf: int
     cr: int
+    characters: int = 0  # of the text that came of it
     damaged: int = 0  # places: replaced or dropped
     places: tuple[str, ...] = ()  # the first of them
     is_cut: bool = False  # within its last character
@@ -94,7 +105,7 @@ def decode(data: bytes, name: str, how: Decoding = AS_IT_IS) -> Decoded:
     """
     reader = TextReader(io.BytesIO(data), name, how)
     text = "".join(reader)
-    return Decoded(text, reader.encoding.label, reader.changes.notices(name))
+    return Decoded(text, reader.changes, name)
 
 
 class TextReader:
@@ -149,6 +160,7 @@ class TextReader:
             is_marked=bool(byte_mark) or self._how.encoding is not None,
             crlf=self._crlf,
             cr=self._cr,
+            characters=self._length - self._crlf,
             damaged=self._damaged,
             places=tuple(self._places),
             is_cut=self._is_cut,

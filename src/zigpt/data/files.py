@@ -1,13 +1,29 @@
 """Files and folders: which of them are texts, how to open one, how to show a path."""
 
+import bz2
+import gzip
+import lzma
 import os
-from collections.abc import Iterator
-from io import BufferedReader
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from zigpt.errors import TextError, reason
 from zigpt.language import tr
+
+# How compressed files begin, and what opens them.
+_COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b\x08": gzip.open,
+    b"\xfd7zXZ\0": lzma.open,
+    b"BZh91AY&SY": bz2.open,
+}
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
+# What reading a compressed file may raise, if it is damaged or cut.
+BAD_COMPRESSION = (EOFError, zlib.error, lzma.LZMAError, OSError)
+_MOST_SUFFIXES = 3
 
 
 def text_files(path: Path) -> list[Path]:
@@ -27,6 +43,26 @@ def text_files(path: Path) -> list[Path]:
         tr("there is no .txt or .md file in it or its subfolders"),
         tr("give another folder, or the files themselves"),
     )
+
+
+def passed_over(folder: Path, taken: Sequence[Path]) -> str:
+    """Say in a line what of a folder is not among the texts; nothing if all of it is."""
+    others = set(_visible_files(folder)) - set(taken)
+    linked = sum(
+        os.path.islink(os.path.join(parent, name))
+        for parent, folders, _ in os.walk(folder)
+        for name in folders
+    )
+    suffixes = Counter(file.suffix.lower() or tr("no suffix") for file in others)
+    most = sorted(suffixes.items(), key=lambda kind: (-kind[1], kind[0]))
+    kinds = [f"{suffix} {count:,}" for suffix, count in most[:_MOST_SUFFIXES]]
+    if len(most) > _MOST_SUFFIXES:
+        kinds.append("…")
+    if linked:
+        kinds.append(tr("linked folders {count:,}", count=linked))
+    if not kinds:
+        return ""
+    return tr("{folder}: passed over: {kinds}", folder=printable(folder), kinds=", ".join(kinds))
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
@@ -49,21 +85,65 @@ def require_regular(file: Path) -> None:
         raise TextError(
             tr("{path} is not a regular file", path=printable(file)),
             tr("it is a pipe or a device, which may never end"),
-            tr("save the text to a file and give that"),
+            tr("save the text to a file and give that, or pipe it: … | zigpt train -"),
         )
 
 
-def open_text(file: Path) -> BufferedReader:
-    """Open a file for reading its bytes.
+def open_text(file: Path) -> BufferedIOBase:
+    """Open a file for reading its bytes; those of a compressed file are decompressed.
 
     Raises:
         TextError: it cannot be opened.
     """
     require_regular(file)
     try:
-        return file.open("rb")
+        opened = file.open("rb")
+        head = opened.read(10)
+        opened.seek(0)
     except (OSError, ValueError) as error:  # ValueError: the path has a NUL in it
         refuse(error, file)
+    if head.startswith(_ZSTANDARD):
+        opened.close()
+        raise TextError(
+            tr("{path} is compressed by Zstandard", path=printable(file)),
+            tr("of compressed files, zigpt reads gzip, xz and bzip2"),
+            tr("decompress it, or pipe it: zstd -dc FILE | zigpt train -"),
+        )
+    if how := _decompression(head):
+        opened.close()
+        return how(file)
+    return opened
+
+
+def is_compressed(file: Path) -> bool:
+    """Whether a file is there, and how it begins is how compressed files do."""
+    try:
+        if not os.path.isfile(file):  # opening a pipe can already wait for ever
+            return False
+        with file.open("rb") as opened:
+            return _decompression(opened.read(10)) is not None
+    except (OSError, ValueError):
+        return False
+
+
+def _decompression(head: bytes) -> Callable[[Path], Any] | None:
+    found = (how for magic, how in _COMPRESSED.items() if head.startswith(magic))
+    return next(found, None)
+
+
+def refuse_reading(file: Path, error: Exception) -> NoReturn:
+    """Refuse a file that cannot be read, or not be decompressed, to its end.
+
+    Raises:
+        TextError: always.
+    """
+    if isinstance(error, OSError) and error.errno is not None:  # the system's, not a library's
+        refuse(error, file)
+    raise TextError(
+        tr("{path} cannot be decompressed", path=printable(file)),
+        str(error) or type(error).__name__,
+        tr("it is damaged or incomplete: get it again"),
+    ) from None
 
 
 def refuse(error: OSError | ValueError, path: Path | None = None) -> NoReturn:

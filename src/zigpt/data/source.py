@@ -3,7 +3,9 @@
 Whichever is used, `Source.origin` and `Source.notices` say so.
 """
 
+import bisect
 import hashlib
+import itertools
 import logging
 import os
 import re
@@ -16,9 +18,11 @@ from threading import Thread
 
 import platformdirs
 
-from zigpt.data.decode import Decoded, decode
+from zigpt.data.batches import train_length
+from zigpt.data.decode import Changes, Decoded, decode
 from zigpt.data.encodings import AS_IT_IS, Decoding
-from zigpt.data.files import printable, refuse, require_regular, text_files
+from zigpt.data.files import is_compressed, open_text, passed_over, printable, refuse, text_files
+from zigpt.data.markup import markup_of
 from zigpt.data.stored import StoredText, Text, store_texts
 from zigpt.errors import TextError
 from zigpt.language import tr
@@ -30,6 +34,7 @@ TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca
 
 # Bytes of all files together: of a larger text, the ids are stored on disk.
 LARGEST_IN_MEMORY = 64 << 20
+_SAMPLE = 100_000  # characters that show what kind of text it is
 _MOST_NOTICES = 8
 _PATIENCE = 5.0  # seconds until a server has to answer
 # On Windows these are devices, with any suffix.
@@ -75,17 +80,25 @@ def read_texts(paths: Sequence[Path], how: Decoding = AS_IT_IS) -> Source:
         raise TextError(
             tr("no text was given"), tr("there is nothing to learn from"), tr("give a text file")
         )
-    files = tuple(file for path in paths for file in text_files(path))
-    text, encodings, notices = (_large if _is_large(files) else _small)(files, how)
+    files, skipped = [], []
+    for path in paths:
+        found = text_files(path)
+        files += found
+        if os.path.isdir(path):
+            skipped.append(passed_over(path, found))
+    text, parts = (_large if _is_large(files) else _small)(files, how)
+    notices = list(filter(None, [*skipped, _held_out(files, parts), _markup(files, text)]))
+    for file, part in zip(files, parts, strict=True):
+        notices += part.notices(printable(file))
     if len(notices) > _MOST_NOTICES:
         hidden = len(notices) - _MOST_NOTICES
         notices[_MOST_NOTICES:] = [tr("... and {count:,} more notices like these", count=hidden)]
     return Source(
         name=name_of(paths),
         origin=", ".join(printable(path) for path in paths),
-        paths=files,
+        paths=tuple(files),
         text=text,
-        encoding=", ".join(dict.fromkeys(encodings)),
+        encoding=", ".join(dict.fromkeys(part.encoding for part in parts)),
         notices=tuple(notices),
         how=how,
     )
@@ -195,32 +208,50 @@ def python_reference(why: str = "") -> Source:
 
 def _is_large(files: Sequence[Path]) -> bool:
     # A missing file has no size; reading it will report that.
-    return sum(os.path.getsize(f) for f in files if os.path.isfile(f)) > LARGEST_IN_MEMORY
+    sizes = [os.path.getsize(file) for file in files if os.path.isfile(file)]
+    # How long a compressed text is, shows only when it is read.
+    return sum(sizes) > LARGEST_IN_MEMORY or any(map(is_compressed, files))
 
 
-def _small(files: Sequence[Path], how: Decoding) -> tuple[str, list[str], list[str]]:
-    """The text, each file's encoding, all notices."""
+def _small(files: Sequence[Path], how: Decoding) -> tuple[str, list[Changes]]:
+    """The text, and what was changed in each file."""
     parts = [_read(file, how) for file in files]
-    notices = [notice for part in parts for notice in part.notices]
-    return _joined([part.text for part in parts]), [part.encoding for part in parts], notices
+    return _joined([part.text for part in parts]), [part.changes for part in parts]
 
 
-def _large(files: Sequence[Path], how: Decoding) -> tuple[StoredText, list[str], list[str]]:
+def _large(files: Sequence[Path], how: Decoding) -> tuple[StoredText, list[Changes]]:
     """The same for files that are read in blocks, or not at all if their ids are stored."""
     text = store_texts(files, how)
-    notices = [
-        notice
-        for file, changes in zip(files, text.changes, strict=True)
-        for notice in changes.notices(printable(file))
-    ]
-    return text, [changes.encoding for changes in text.changes], notices
+    return text, list(text.changes)
+
+
+def _held_out(files: Sequence[Path], parts: Sequence[Changes]) -> str:
+    """Say which of several files the validation split is from."""
+    if len(files) < 2:
+        return ""
+    ends = list(itertools.accumulate(part.characters for part in parts))
+    first = bisect.bisect_right(ends, train_length(ends[-1]))
+    held = [printable(files[first]), *([printable(files[-1])] if first < len(files) - 1 else [])]
+    return tr("the validation split, the last tenth, is from {files}", files=" … ".join(held))
+
+
+def _markup(files: Sequence[Path], text: Text) -> str:
+    kind = markup_of(text[:_SAMPLE])
+    if not kind:
+        return ""
+    return tr(
+        "{name} reads like {kind}: the model will learn its marks as well; export plain text "
+        "if you do not want them",
+        name=printable(files[0]),
+        kind=kind,
+    )
 
 
 def _read(file: Path, how: Decoding) -> Decoded:
-    require_regular(file)
     try:
-        data = file.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: the path has a NUL in it
+        with open_text(file) as opened:
+            data = opened.read()
+    except OSError as error:
         refuse(error, file)
     return decode(data, printable(file), how)
 

@@ -21,7 +21,7 @@ import platformdirs
 
 from zigpt.data.decode import Changes, TextReader
 from zigpt.data.encodings import AS_IT_IS, Decoding
-from zigpt.data.files import open_text, printable, refuse
+from zigpt.data.files import BAD_COMPRESSION, open_text, printable, refuse, refuse_reading
 from zigpt.errors import TextError, VocabularyError
 from zigpt.language import mark, tr
 from zigpt.storage import is_leftover, storage_errors, write_stream
@@ -185,8 +185,8 @@ def _pieces(files: Sequence[Path], how: Decoding, parts: list[dict[str, Any]]) -
                 for text in reader:
                     yield text
                     last = text[-1:] or last
-            except OSError as error:
-                refuse(error, file)
+            except BAD_COMPRESSION as error:
+                refuse_reading(file, error)
         parts.append(asdict(reader.changes))
         if last != "\n" and number < len(files):
             yield "\n"

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 from zigpt.data.encodings import AS_IT_IS, Decoding
 from zigpt.data.files import printable
 from zigpt.data.source import Source, python_reference, read_texts
-from zigpt.errors import ModelFileError, TextMovedError, UsageError
+from zigpt.errors import ModelFileError, TextError, TextMovedError, UsageError
 from zigpt.language import tr
-from zigpt.storage import make_folder, write_file
+from zigpt.storage import disk, make_folder, storage_errors, write_file, write_stream
+
+_PIECE = 1 << 20  # bytes
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
@@ -66,6 +69,41 @@ def keep_text(text: str) -> Path:
     if not path.exists():
         make_folder(path.parent)
         write_file(path, data)
+    return path
+
+
+def with_standard_input(
+    texts: Sequence[Path], notify: Callable[[str], object] = lambda sentence: None
+) -> tuple[Path, ...]:
+    """Put a file in `texts/` in the place of -, which is standard input: a resume reads it again.
+
+    Raises:
+        TextError: standard input is closed.
+        StorageError: the folder is not writable, or the disk is full.
+    """
+    return tuple(_keep_input(notify) if str(path) == "-" else path for path in texts)
+
+
+def _keep_input(notify: Callable[[str], object]) -> Path:
+    if sys.stdin is None:
+        raise TextError(
+            tr("there is no standard input"), tr("it was closed"), tr("give a text file")
+        )
+    if sys.stdin.isatty():
+        notify(tr("reading what you type; Ctrl-D at the beginning of a line ends it"))
+    sha256, source = hashlib.sha256(), sys.stdin.buffer
+
+    def pieces() -> Iterator[bytes]:
+        while piece := source.read(_PIECE):
+            sha256.update(piece)
+            yield piece
+
+    part = Path("texts") / f"stdin-{os.getpid()}"
+    make_folder(part.parent)
+    with storage_errors(part):
+        write_stream(part, pieces())
+        path = part.with_name(f"stdin-{sha256.hexdigest()[:8]}.txt")
+        disk.rename(part, path)
     return path
 
 
