@@ -28,6 +28,7 @@ from zigpt.cli.sample import SampleRequest
 from zigpt.cli.screen import Screen
 from zigpt.cli.spelling import option, program
 from zigpt.formats.saved_model import load_model, save_model
+from zigpt.data.encodings import Decoding
 from zigpt.gpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig, configure
 from zigpt.tokenizers.base import Unknown
 
@@ -440,6 +441,7 @@ def test_each_command_takes_what_the_command_line_gives_it(name):
     settings = {
         field.name for config in (GPTConfig, TrainConfig, SampleConfig) for field in fields(config)
     }
+    settings |= {field.name for field in fields(Decoding)}
     if name == "sample":
         settings |= {field.name for field in fields(SampleRequest)}
     assert named == given - settings

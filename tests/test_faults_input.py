@@ -114,7 +114,7 @@ class TestWhatCannotBeRead:
                 3,
                 f"{path} is not a regular file",
                 "it is a pipe or a device, which may never end",
-                "save the text to a file and give that",
+                "save the text to a file and give that, or pipe it: … | zigpt train -",
             )
 
     def test_a_link_to_itself(self, command, tmp_path):
@@ -127,11 +127,15 @@ class TestWhatCannotBeRead:
         path = tmp_path / "secret.txt"
         path.write_text("secret")
 
-        def denied(*arguments):
-            raise PermissionError(13, "Permission denied", str(path))
+        really_open = Path.open
+
+        def deny(file, *arguments, **options):
+            if file == path:
+                raise PermissionError(13, "Permission denied", str(path))
+            return really_open(file, *arguments, **options)
 
         # Not by chmod: root, as in a container, may read everything.
-        monkeypatch.setattr(Path, "read_bytes", denied)
+        monkeypatch.setattr(Path, "open", deny)
         assert refusal(*command, path)[:3] == (3, f"cannot read {path}", "permission denied")
 
 
