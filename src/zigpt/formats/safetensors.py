@@ -94,7 +94,7 @@ def pack(content: ModelFile) -> bytes:
         raise ModelFileError(
             tr("this would be a model file that zigpt itself refuses"),
             str(error),
-            tr("join the files of the text into fewer, or use fewer layers"),
+            tr("use fewer layers"),
         ) from None
     return data
 
