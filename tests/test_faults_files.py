@@ -32,6 +32,16 @@ from zigpt.formats.safetensors import ModelFile, pack, read_lazily
 DAMAGED = "is damaged or not a zigpt model"
 
 
+FROM_RUN = "give a run folder or a model.safetensors"
+
+
+def array(save, *content):
+    """What numpy writes."""
+    file = io.BytesIO()
+    save(file, *content)
+    return file.getvalue()
+
+
 def refusal(*arguments):
     """Run a command that must be refused, at once: its exit code and the three lines."""
     out, error = io.StringIO(), io.StringIO()
@@ -117,6 +127,30 @@ class TestModelFiles:
     @pytest.mark.parametrize("data", [b"PK\x03\x04" + bytes(99), pickle.dumps([1]), b"\x80\x02."])
     def test_a_pickle_is_refused_by_its_first_bytes_whatever_its_name(self, refused, data):
         assert refused(data)[0] == "is a pickle, not a model.safetensors"
+
+    @pytest.mark.parametrize(
+        ("data", "kind", "fix"),
+        [
+            (b"GGUF\x03" + bytes(999), "a GGUF file of llama.cpp", "open it with llama.cpp"),
+            (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file, as Keras writes them", FROM_RUN),
+            (array(np.save, np.zeros(9)), "a numpy array", FROM_RUN),
+            (array(np.savez, np.zeros(9)), "a numpy archive", FROM_RUN),
+            (b"\x08\x08\x12\x07pytorch:" + bytes(9), "an ONNX file", FROM_RUN),
+            (b"\n<!DOCTYPE html><p>404", "a web page", "download the file itself again"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS",
+             "type git lfs pull, or download the file itself"),
+            (b'{\n  "format": 2}', "a run.json", "give the folder that it lies in"),
+            (safetensors.numpy.save({"wte.weight": np.zeros((9, 4))}, {"format": "pt"}),
+             "a model of another program", FROM_RUN),
+            (safetensors.numpy.save({"token_embedding.weight": np.zeros((9, 4))}),
+             "part of a checkpoint", "give the run folder that it lies in"),
+        ],
+    )  # fmt: skip
+    def test_a_file_of_another_kind_is_refused_by_its_name(self, tmp_path, data, kind, fix):
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(data)
+        code, what, _, remedy = refusal("sample", path)
+        assert (code, what, remedy) == (3, f"{path} is {kind}, not a zigpt model", fix)
 
     @pytest.mark.parametrize("protocol", [0, 1])
     @pytest.mark.parametrize(
@@ -298,7 +332,7 @@ class TestBombs:
         content = ModelFile(file.config, dict(file.weights), file.tokenizer, about)
         with pytest.raises(ModelFileError, match="zigpt itself refuses") as caught:
             pack(content)
-        assert caught.value.fix == "join the files of the text into fewer, or use fewer layers"
+        assert caught.value.fix == "use fewer layers"
         about["text"]["paths"] = ["x" * 60] * 100_000
         (tmp_path / "large.safetensors").write_bytes(pack(content))
         with bounded():

@@ -48,7 +48,7 @@ from zigpt.runs.paths import free_path, newest_path
 from zigpt.runs.record import RunRecord, read_record
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.session import train_run
-from zigpt.runs.training_text import fingerprint, text_of
+from zigpt.runs.training_text import fingerprint, text_of_model
 from zigpt.storage import append, write_file, write_folder
 from zigpt.tokenizers.char import CharTokenizer
 from zigpt.training.loop import TrainState, train
@@ -391,10 +391,10 @@ def test_a_header_nested_without_end_is_refused(tmp_path):
         load_model(path, CPU)
 
 
-@pytest.mark.parametrize("about", [{}, "x", None, {"text": "x"}, {"text": {"sha256": "0"}}])
-def test_a_model_without_the_fingerprint_of_its_text_is_refused_by_name(about):
+@pytest.mark.parametrize("about", [{}, "x", None, {"text": "x"}, {"text": {"sha256": 0}}])
+def test_a_model_without_the_fingerprint_of_its_text_is_refused_by_name(tmp_path, about):
     with pytest.raises(ModelFileError, match="does not say"):
-        text_of(about)
+        text_of_model(tmp_path, about)
 
 
 @pytest.mark.parametrize(

@@ -175,8 +175,9 @@ class TestASoundRun:
         alone = shutil.copy(run / "model.safetensors", tmp_path / "alone.safetensors")
         code, checks = verify(alone)
         assert code == 0
-        assert results(checks) == only("resume", "unchecked")
+        assert results(checks) == {**only("resume", "unchecked"), "vocabulary": "unchecked"}
         assert "run.json" in checks["resume"]["detail"]
+        assert "use the model within its run folder" in checks["vocabulary"]["detail"]
 
 
 class TestFiles:
@@ -260,7 +261,9 @@ class TestFiles:
         (run / "run.json").write_text("{")
         code, checks = verify()
         assert code == 3
-        assert results(checks) == {**only("files"), "resume": "unchecked"}
+        assert results(checks) == {
+            **only("files"), "vocabulary": "unchecked", "resume": "unchecked",
+        }  # fmt: skip
         assert "run.json is damaged" in checks["files"]["detail"]
 
     def test_a_weight_that_is_not_finite_is_named_and_nothing_is_checked_with_it(self, run, verify):

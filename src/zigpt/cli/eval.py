@@ -15,7 +15,7 @@ from zigpt.data.stored import encode
 from zigpt.errors import ModelFileError, TextError, TextMovedError
 from zigpt.formats.saved_model import SavedModel, load_model
 from zigpt.language import tr
-from zigpt.runs.training_text import find_again, text_of, with_standard_input
+from zigpt.runs.training_text import find_again, text_of_model, with_standard_input
 from zigpt.tokenizers.base import Unknown
 from zigpt.training.device import pick_device
 from zigpt.training.loop import split_loss
@@ -66,7 +66,7 @@ def _corpus(
     saved: SavedModel, path: Path, text: Path | None, unknown: Unknown, how: Decoding
 ) -> tuple[Corpus, str]:
     """The validation split of the model's own text, or the whole of another."""
-    own = text_of(saved.about)
+    own = text_of_model(path, saved.about)
     if text:
         source: Source = read_texts(with_standard_input([text]), how)
     else:

@@ -11,19 +11,23 @@ from zigpt.cli.layout import column
 from zigpt.cli.terminal import harmless
 from zigpt.data.batches import Corpus
 from zigpt.data.pieces import MOST_CHARACTERS, merge_pairs
-from zigpt.errors import TextError, VocabularyError
+from zigpt.errors import TextError, TextMovedError, VocabularyError
 from zigpt.formats.saved_model import SavedModel, load_model
 from zigpt.gpt.config import GPTConfig, TrainConfig
 from zigpt.language import mark, tr
 from zigpt.runs.paths import newest_path
-from zigpt.runs.training_text import find_again, text_of
+from zigpt.runs.training_text import find_again, text_of_model
 from zigpt.training.device import pick_device
 
 _VISIBLE = {"\n": "⏎", "\t": "⇥", " ": "␣"}
 
 
 def run(topic: str, path: Path | None, text: str, device: str) -> int:
-    """Print one explanation. Returns the exit code."""
+    """Print one explanation. Returns the exit code.
+
+    Raises:
+        TextMovedError: it needs the training text, which is not found.
+    """
     path = path or newest_path()
     saved = load_model(path, pick_device(device))
     show = {
@@ -36,21 +40,25 @@ def run(topic: str, path: Path | None, text: str, device: str) -> int:
     count = saved.model.config.n_parameters
     print(harmless(tr("{path}: {count:,} parameters", path=path, count=count)))
     print()
-    show[topic](saved, text)
+    try:
+        show[topic](saved, path, text)
+    except TextMovedError as error:
+        fix = tr("{fix}, or give a --text", fix=error.fix)
+        raise TextMovedError(error.what, error.why, fix) from error
     return 0
 
 
-def _text(saved: SavedModel, text: str) -> str:
+def _text(saved: SavedModel, path: Path, text: str) -> str:
     """Return the given text, or else the start of the validation split of the model's own."""
     if text:
         return text
-    corpus = Corpus.from_text(find_again(text_of(saved.about)).text, saved.tokenizer)
+    corpus = Corpus.from_text(find_again(text_of_model(path, saved.about)).text, saved.tokenizer)
     return saved.tokenizer.decode(corpus.validation[: saved.model.config.block_size + 1])
 
 
-def _ids(saved: SavedModel, text: str, most: int) -> torch.Tensor:
+def _ids(saved: SavedModel, path: Path, text: str, most: int) -> torch.Tensor:
     try:
-        ids = saved.ids(_text(saved, text))[:most]
+        ids = saved.ids(_text(saved, path, text))[:most]
     except VocabularyError as error:
         raise VocabularyError(error.what, error.why, tr("give a --text without them")) from error
     if len(ids) < 2:
@@ -66,7 +74,7 @@ def _visible(text: str) -> str:
     return "".join(_VISIBLE.get(c, c if c.isprintable() else "\ufffd") for c in text)
 
 
-def _model(saved: SavedModel, text: str) -> None:
+def _model(saved: SavedModel, path: Path, text: str) -> None:
     config = saved.model.config
     is_modern = config.architecture == "modern"
     embedded = (
@@ -110,8 +118,8 @@ logits   (B, T, V)   a score for every next character, at every position
         print(f"{column(tr(part), 20)}{count:>14,}  {count / config.n_parameters:7.1%}")
 
 
-def _window(saved: SavedModel, text: str) -> None:
-    ids = _ids(saved, text, saved.model.config.block_size + 1)
+def _window(saved: SavedModel, path: Path, text: str) -> None:
+    ids = _ids(saved, path, text, saved.model.config.block_size + 1)
     found, length = predict(saved.model, ids), len(ids) - 1
     shown = _visible(saved.tokenizer.decode(ids.tolist()))
     guesses = _visible(saved.tokenizer.decode(found.guesses[:, 0].tolist()))
@@ -130,8 +138,8 @@ def _window(saved: SavedModel, text: str) -> None:
     print("\n" + tr(end, loss=float(found.losses.mean())))
 
 
-def _mask(saved: SavedModel, text: str) -> None:
-    ids = _ids(saved, text, min(10, saved.model.config.block_size))
+def _mask(saved: SavedModel, path: Path, text: str) -> None:
+    ids = _ids(saved, path, text, min(10, saved.model.config.block_size))
     names = [_visible(c) for c in saved.tokenizer.decode(ids.tolist())]
     weights = inspect(saved.model, ids).weights[0, 0]
     print(
@@ -157,7 +165,7 @@ def _mask(saved: SavedModel, text: str) -> None:
     )
 
 
-def _batch(saved: SavedModel, text: str) -> None:
+def _batch(saved: SavedModel, path: Path, text: str) -> None:
     model, seed, block = saved.model, TrainConfig(), GPTConfig().block_size
     print(
         tr(
@@ -168,7 +176,7 @@ def _batch(saved: SavedModel, text: str) -> None:
             product=seed.batch_size * block,
         )
     )
-    ids = _ids(saved, text, model.config.block_size)
+    ids = _ids(saved, path, text, model.config.block_size)
     with torch.inference_mode():
         began = time.perf_counter()
         together = model(ids.unsqueeze(0))[0]
@@ -193,10 +201,10 @@ def _batch(saved: SavedModel, text: str) -> None:
     )
 
 
-def _characters(saved: SavedModel, text: str) -> None:
+def _characters(saved: SavedModel, path: Path, text: str) -> None:
     config = saved.model.config
     width, block, vocab_size = config.n_embd, config.block_size, config.vocab_size
-    text = text or find_again(text_of(saved.about)).text[:MOST_CHARACTERS]
+    text = text or find_again(text_of_model(path, saved.about)).text[:MOST_CHARACTERS]
     print(
         tr(
             "Byte-pair encoding merges the most frequent pair of neighbours again and again; here "

@@ -23,6 +23,7 @@ from zigpt import untrusted_json
 from zigpt.errors import ConfigError, ModelFileError
 from zigpt.formats.base import ModelFile, Weights
 from zigpt.formats.format_1 import upgrade_header
+from zigpt.formats.other_files import LONGEST_BEGINNING, require_no_other_kind, without_header
 from zigpt.gpt.config import GPTConfig, restore
 from zigpt.language import tr
 from zigpt.storage import write_file
@@ -94,7 +95,7 @@ def pack(content: ModelFile) -> bytes:
         raise ModelFileError(
             tr("this would be a model file that zigpt itself refuses"),
             str(error),
-            tr("join the files of the text into fewer, or use fewer layers"),
+            tr("use fewer layers"),
         ) from None
     return data
 
@@ -153,7 +154,10 @@ def read_lazily(path: Path) -> ModelFile:
             checked: Any = safe_open(path, framework="np")
             if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 return read_lazily(path)  # a training run has just put a new one in its place
-            record = (checked.metadata() or {})[_KEY].encode(errors="surrogatepass")
+            metadata = checked.metadata() or {}
+            if _KEY not in metadata:
+                raise without_header(path, checked.offset_keys())
+            record = metadata[_KEY].encode(errors="surrogatepass")
             header = upgrade_header(untrusted_json.parse(record))
             slices = {name: checked.get_slice(name) for name in checked.offset_keys()}
             config, tokenizer = _check(path, header, slices)
@@ -252,7 +256,9 @@ def _pickled(path: Path) -> ModelFileError:
 
 def _check_beginning(path: Path, file: BinaryIO) -> None:
     """Refuse a pickle, and a header that would take too much memory to parse."""
-    magic = file.read(9)
+    beginning = file.read(LONGEST_BEGINNING)
+    require_no_other_kind(path, beginning)
+    magic = beginning[:9]
     # A safetensors file begins with a length, which may look like a pickle's first bytes, and an
     # opening brace. One that was cut before the brace still has the zeros of its length.
     pickled = re.match(rb"\x80[\x02-\x05][^\0]", magic) and magic[8:] != b"{"

@@ -34,7 +34,18 @@ class SavedModel:
 
     def to_file(self) -> ModelFile:
         """Describe it as the content of a file, for any format to write."""
-        return ModelFile(self.model.config, weights_of(self.model), self.tokenizer, self.about)
+        about = _without_paths(self.about)
+        return ModelFile(self.model.config, weights_of(self.model), self.tokenizer, about)
+
+
+def _without_paths(about: dict[str, Any]) -> dict[str, Any]:
+    """Leave out where the training text is: a model is given away, its maker's folders are not."""
+    text = about.get("text")
+    if not isinstance(text, dict):
+        return about
+    # A text without files is part of every Python: it is found again everywhere.
+    dropped = {"origin", "paths"} if text.get("paths") else {"origin"}
+    return {**about, "text": {name: text[name] for name in text if name not in dropped}}
 
 
 def weights_of(model: GPT) -> dict[str, np.ndarray]:

@@ -17,6 +17,14 @@ def snapshot_path(run: Path, step: int) -> Path:
     return run / SNAPSHOTS / f"step-{step:08d}.safetensors"
 
 
+def run_around(path: Path) -> Path:
+    """Name the run folder in which a model lies, if it lies in one; a folder stands for itself."""
+    real = Path(os.path.realpath(path))
+    if os.path.isdir(real):
+        return real
+    return real.parent.parent if real.parent.name == SNAPSHOTS else real.parent
+
+
 def list_snapshots(run: Path) -> list[int]:
     """List the steps whose model a run has kept, in order."""
     names = (path.name for path in (run / SNAPSHOTS).glob("step-*.safetensors"))

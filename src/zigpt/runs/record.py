@@ -11,11 +11,12 @@ import torch
 
 from zigpt import __version__, untrusted_json
 from zigpt.data.baselines import Ladder, Rung
+from zigpt.errors import ModelFileError
 from zigpt.formats.safetensors import FORMAT, damaged, require_format
 from zigpt.gpt.config import GPTConfig, TrainConfig, restore
 from zigpt.language import tr
 from zigpt.runs.paths import RUN_FILE
-from zigpt.runs.training_text import text_of
+from zigpt.runs.training_text import text_of_run
 from zigpt.storage import write_file
 
 # What a run.json with any other content may raise.
@@ -62,7 +63,7 @@ def read_record(run: Path) -> RunRecord:
         return RunRecord(
             model=restore(GPTConfig, values["model"]),
             training=restore(TrainConfig, values["training"]),
-            text=text_of(values),
+            text=text_of_run(values),
             ladder=Ladder(rungs),
             **{name: values[name] for name in ("prompt", "preset", "device")},
             minutes=_minutes(values.get("minutes")),
@@ -82,6 +83,7 @@ def write_record(run: Path, record: RunRecord) -> None:
     """Write the run.json of a run folder.
 
     Raises:
+        ModelFileError: `read_record` would refuse it.
         StorageError: the disk did not take it.
     """
     values = {
@@ -97,6 +99,15 @@ def write_record(run: Path, record: RunRecord) -> None:
         "minutes": record.minutes,
         "prompt": record.prompt,
     }
-    data = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    sentence = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     # A file name may hold bytes that are not text; JSON can escape them.
-    write_file(run / RUN_FILE, data.encode(errors="backslashreplace"))
+    data = sentence.encode(errors="backslashreplace")
+    try:
+        untrusted_json.require_modest(data)
+    except ValueError as error:
+        raise ModelFileError(
+            tr("this would be a {file} that zigpt itself refuses", file=RUN_FILE),
+            str(error),
+            tr("join the files of the text into fewer"),
+        ) from None
+    write_file(run / RUN_FILE, data)

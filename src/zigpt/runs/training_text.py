@@ -1,5 +1,6 @@
 """The text that a model was trained on: how a file describes it, and where it lies."""
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -8,11 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from zigpt import untrusted_json
 from zigpt.data.encodings import AS_IT_IS, Decoding
 from zigpt.data.files import printable
 from zigpt.data.source import Source, python_reference, read_texts
 from zigpt.errors import ModelFileError, TextError, TextMovedError, UsageError
 from zigpt.language import tr
+from zigpt.runs.paths import RUN_FILE, run_around
 from zigpt.storage import disk, make_folder, storage_errors, write_file, write_stream
 
 _PIECE = 1 << 20  # bytes
@@ -32,19 +35,47 @@ def fingerprint(source: Source) -> dict[str, Any]:
     }
 
 
-def text_of(about: Any) -> Mapping[str, Any]:
-    """Take the fingerprint of the training text from a model's `about`, or from a run.json.
+def text_of_run(values: Any) -> Mapping[str, Any]:
+    """Take the fingerprint of the training text from the values of a run.json.
+
+    Raises:
+        ModelFileError: there is none, or it does not say where the text is.
+    """
+    text = _text_of(values)
+    if "paths" not in text:
+        raise _no_text()
+    return text
+
+
+def text_of_model(path: Path, about: Any) -> Mapping[str, Any]:
+    """Take the fingerprint of the training text from what a model file, or a run's, is `about`.
+
+    A model file does not say where its text is, unless it is an old one: the run.json of its run
+    folder does.
 
     Raises:
         ModelFileError: there is none.
     """
-    text = about.get("text") if isinstance(about, dict) else None
+    text = _text_of(about)
+    with contextlib.suppress(OSError, ValueError, ModelFileError):
+        recorded = text_of_run(untrusted_json.parse_file(run_around(path) / RUN_FILE))
+        if recorded["sha256"] == text["sha256"]:
+            return recorded
+    return text
+
+
+def _text_of(values: Any) -> Mapping[str, Any]:
+    text = values.get("text") if isinstance(values, dict) else None
     if isinstance(text, dict) and isinstance(text.get("sha256"), str):
-        paths = text.get("paths")
+        paths = text.get("paths", [])
         is_list = isinstance(paths, list) and all(isinstance(path, str) for path in paths)
         if is_list and _is_decoding(text.get("how", {})):
             return text
-    raise ModelFileError(
+    raise _no_text()
+
+
+def _no_text() -> ModelFileError:
+    return ModelFileError(
         tr("the model does not say what text it was trained on"),
         tr("its file was made or changed by something else"),
         tr("use the model.safetensors that a training run wrote"),
@@ -111,9 +142,15 @@ def find_again(text: Mapping[str, Any]) -> Source:
     """Read the text of a fingerprint from where it was.
 
     Raises:
-        TextMovedError: it is no longer there.
+        TextMovedError: it is no longer there, or the fingerprint does not say where.
         TextError: it can no longer be read as text.
     """
+    if "paths" not in text:
+        raise TextMovedError(
+            tr("cannot find the training text {name!r:.60}", name=str(text.get("name", ""))),
+            tr("a model file does not say where its text is; the run.json of its run folder does"),
+            tr("use the model within its run folder"),
+        )
     paths = [Path(path) for path in text["paths"]]
     if gone := [path for path in paths if not os.path.exists(path)]:
         name, more = printable(gone[0]), len(gone) - 1

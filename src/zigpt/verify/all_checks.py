@@ -10,7 +10,7 @@ from zigpt.errors import ModelFileError, TextError
 from zigpt.formats.safetensors import read_lazily
 from zigpt.gpt.config import TrainConfig
 from zigpt.language import joined, mark, tr
-from zigpt.runs.training_text import find_again, text_of
+from zigpt.runs.training_text import find_again, text_of_model
 from zigpt.verify.causality import check_causality, take_windows
 from zigpt.verify.check import Check, sentence, unchecked
 from zigpt.verify.resume import check_resume
@@ -41,7 +41,7 @@ def check_all(path: Path, device: torch.device) -> Iterator[Check]:
         return
     saved = found.saved
     config = found.run.record.training if found.run else TrainConfig()
-    vocabulary, corpus = _text(found)
+    vocabulary, corpus = _text(path, found)
     yield vocabulary
     windows = take_windows(saved.model.config, config, corpus, device)
     yield check_causality(saved, config, windows)
@@ -49,11 +49,12 @@ def check_all(path: Path, device: torch.device) -> Iterator[Check]:
     yield _resume(found, corpus, device)
 
 
-def _text(found: Found) -> tuple[Check, Corpus | None]:
+def _text(path: Path, found: Found) -> tuple[Check, Corpus | None]:
     """Find the text of a run; the corpus is None unless it is the right text."""
     assert found.saved
     try:
-        recorded = found.run.record.text if found.run else text_of(found.saved.about)
+        about = found.saved.about
+        recorded = found.run.record.text if found.run else text_of_model(path, about)
         source = find_again(recorded)
     except (TextError, ModelFileError) as error:
         remedy = tr("To have it checked, {fix}.", fix=error.fix)

@@ -131,7 +131,7 @@ class _Routes:
     async def copies(self, request: Request) -> Response:
         wanted = await _parse(request, CopiesRequest)
         model = await self._state.model(wanted.at)
-        find = partial(self._state.copy_finder.find, model.saved, wanted.text)
+        find = partial(self._state.copy_finder.find, self._state.path, model.saved, wanted.text)
         return JSONResponse(await self._state.copy_worker.run(find))
 
     async def window(self, request: Request) -> Response:

@@ -1,12 +1,13 @@
 """What a model copied: which passages of a text stand word for word in its training text."""
 
+from pathlib import Path
 from typing import Any
 
 from zigpt.anatomy.copies import Passage, TrainingText
 from zigpt.data.batches import train_length
 from zigpt.errors import ZigptError
 from zigpt.formats.saved_model import SavedModel
-from zigpt.runs.training_text import find_again, text_of
+from zigpt.runs.training_text import find_again, text_of_model
 
 LARGEST = 20_000_000  # characters: sorting them takes half a minute and 1 GB
 _UNSEEN = 20_000  # characters of the validation split that tell copies from coincidences
@@ -23,12 +24,13 @@ class CopyFinder:
         self._training = TrainingText("")
         self._shortest = 1
 
-    def find(self, saved: SavedModel, text: str) -> dict[str, Any]:
+    def find(self, path: Path, saved: SavedModel, text: str) -> dict[str, Any]:
         """Find the passages of a text that are copies, and where they come from.
 
+        `path` is the run folder of the model, or its file.
         `absent` says why there is nothing to compare with: missing, changed or large.
         """
-        if absent := self._read(saved):
+        if absent := self._read(path, saved):
             return {"absent": absent}
         shared = self._training.passages(text)
         return {
@@ -40,10 +42,10 @@ class CopyFinder:
             ],
         }
 
-    def _read(self, saved: SavedModel) -> str | None:
+    def _read(self, path: Path, saved: SavedModel) -> str | None:
         """Read the text of this model unless it is held; return why that is impossible."""
         try:
-            own = text_of(saved.about)
+            own = text_of_model(path, saved.about)
             if own["sha256"] == self._sha256:
                 return None
             characters = own.get("characters")
