@@ -27,8 +27,8 @@ from zigpt.cli.main import guarded, main
 from zigpt.cli.sample import SampleRequest
 from zigpt.cli.screen import Screen
 from zigpt.cli.spelling import option, program
-from zigpt.formats.saved_model import load_model, save_model
 from zigpt.data.encodings import Decoding
+from zigpt.formats.saved_model import load_model, save_model
 from zigpt.gpt.config import PRESETS, GPTConfig, SampleConfig, TrainConfig, configure
 from zigpt.tokenizers.base import Unknown
 

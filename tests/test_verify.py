@@ -519,12 +519,13 @@ class TestResume:
         self.expect(verify, "loading changed evaluated_at")
 
     def test_weights_that_are_saved_rounded_fail(self, verify, monkeypatch):
-        on_cpu = zigpt.runs.checkpoint._on_cpu
+        as_arrays = zigpt.runs.checkpoint._as_arrays
 
         def rounded(tensors):
-            return {name: t.bfloat16().float() for name, t in on_cpu(tensors).items()}
+            halved = {name: tensor.bfloat16().float() for name, tensor in tensors.items()}
+            return as_arrays(halved)
 
-        monkeypatch.setattr(zigpt.runs.checkpoint, "_on_cpu", rounded)
+        monkeypatch.setattr(zigpt.runs.checkpoint, "_as_arrays", rounded)
         self.expect(verify, "The two are not equal")
 
     def test_a_checkpoint_that_cannot_be_loaded_fails(self, verify, monkeypatch):

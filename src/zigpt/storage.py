@@ -93,7 +93,7 @@ def storage_errors(path: Path, size: int = 0, fix: str = _FIX) -> Iterator[None]
         why = reason(error)
         if error.errno in _FULL:
             free = tr("{megabytes} free", megabytes=_megabytes(free_bytes(path)))
-            needed = tr("{megabytes} needed, ", megabytes=_megabytes(size)) if size else ""
+            needed = tr("{megabytes} needed, ", megabytes=_megabytes(float(size))) if size else ""
             why += f": {needed}{free}"
         raise StorageError(tr("cannot write {path}", path=path), why, tr(fix)) from error
 

@@ -16,13 +16,12 @@ from zigpt.cli.spelling import program, with_options
 from zigpt.cli.terminal import harmless
 from zigpt.errors import OutOfMemoryError, StorageError, ZigptError, reason
 from zigpt.language import DOMAIN, FOLDER, Language, language, speak, tr
-from zigpt.machine import granted_processors
+from zigpt.machine import granted_processors, no_room_for_libraries
 from zigpt.runs.signals import Interrupted
 
-# How libraries say that memory has ended; the last, that they cannot even be loaded.
-_MEMORY = re.compile(
-    r"allocat|out of memory|MemoryError|failed to map segment|start new thread", re.IGNORECASE
-)
+# How libraries say that memory has ended, and the system that one cannot even be loaded.
+_MEMORY = re.compile(r"allocat|out of memory|MemoryError|start new thread", re.IGNORECASE)
+_NOT_LOADED = re.compile(r"failed to map segment")
 
 
 def run_and_exit() -> None:
@@ -112,6 +111,8 @@ def _translate(error: BaseException) -> ZigptError:
             reason(error),
             tr("check the path, its permissions and the free space"),
         )
+    if isinstance(error, ImportError) and _NOT_LOADED.search(message):
+        return no_room_for_libraries(message[:200])
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if memory or _MEMORY.search(message):
         return OutOfMemoryError(

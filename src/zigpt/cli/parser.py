@@ -11,6 +11,7 @@ import click
 from zigpt.cli.layout import folded
 from zigpt.errors import UsageError
 from zigpt.language import Language, joined, mark, tr
+from zigpt.machine import ONNXRUNTIME, TORCH, require_library
 
 _AS_IT_IS = "\b"  # tells click to leave the lines of this paragraph
 
@@ -132,6 +133,8 @@ class Group(_Parser, click.Group):
 
 
 def _run(name: str, **values: Any) -> int:
+    is_quick = name == "sample" and values["device"] == "auto"
+    require_library(ONNXRUNTIME if is_quick else TORCH)
     return int(import_module(f"zigpt.cli.{name}").run(**values))
 
 

@@ -104,13 +104,16 @@ def _open(path: Path) -> tuple[int, bool]:
     tries_left = _TRIES
     while True:
         tries_left -= 1
+        is_ours = not os.path.lexists(path)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)
         try:
             # Without end only where the file system calls one file by changing numbers.
             protects = _seize(descriptor, path) and tries_left > 0
             if not protects or _is_at(descriptor, path):
                 return descriptor, protects
-        except BaseException:
+        except BaseException as error:
+            if is_ours and isinstance(error, OSError):  # it holds nothing, and nobody else made it
+                _delete(path)
             os.close(descriptor)
             raise
         os.close(descriptor)  # its holder deleted it between our two steps
