@@ -448,6 +448,42 @@ def test_each_command_takes_what_the_command_line_gives_it(name):
     assert get_args(Unknown) == commands.UNKNOWN
 
 
+def test_a_resume_says_what_of_the_machine_has_changed(tmp_path, trained, capsys):
+    run, text = tmp_path / "run", trained[2]
+    assert main(["train", str(text), *SMALL, "--max-steps", "2", "--run", str(run)]) == 0
+    again = ["train", "--resume", "--run", str(run), "--max-steps"]
+    assert "last digits" not in capsys.readouterr().out
+    assert main([*again, "3"]) == 0
+    assert "last digits" not in capsys.readouterr().out
+    file = run / "run.json"
+    record = json.loads(file.read_bytes())
+    assert record["threads"] == torch.get_num_threads()
+    file.write_text(json.dumps({**record, "threads": 64, "torch": "1.0"}))
+    assert main([*again, "4"]) == 0
+    assert (
+        f"this run was made with PyTorch 1.0, 64 threads; with PyTorch {torch.__version__}, "
+        f"1 thread the last digits of its numbers will differ\n"
+    ) in capsys.readouterr().out
+    del record["threads"], record["cpu"]  # as runs were recorded before
+    file.write_text(json.dumps(record))
+    assert main([*again, "5"]) == 0
+    assert "last digits" not in capsys.readouterr().out
+
+
+def test_more_steps_that_lift_the_learning_rate_again_are_told(tmp_path, trained, capsys):
+    run, text = tmp_path / "run", trained[2]
+    assert main(["train", str(text), *SMALL, "--max-steps", "20", "--run", str(run)]) == 0
+    assert "rises" not in capsys.readouterr().out
+    assert main(["train", "--resume", "--run", str(run), "--max-steps", "60"]) == 0
+    told = capsys.readouterr().out
+    assert (
+        "with 60 steps the learning rate rises from 0.001 to 0.013, and then falls to the new end\n"
+    ) in told
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rates = {row["step"]: row["learning_rate"] for row in rows}
+    assert rates[20] < 0.002 < 0.01 < rates[30] < 0.013
+
+
 def test_a_folder_that_exists_is_never_overwritten(refused, trained):
     run, _, text = trained
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,16 @@ from zigpt.storage import write_file
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 
 
+def count_threads() -> int:
+    """How many threads PyTorch computes with: their sums round differently."""
+    return torch.get_num_threads()
+
+
+def cpu_capability() -> str:
+    """Name the instructions that PyTorch takes here, such as AVX2: they round differently."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """Settings, text and baselines of a run, and the versions that made it."""
@@ -38,6 +48,20 @@ class RunRecord:
     format: int = FORMAT
     zigpt: str = __version__
     torch: str = torch.__version__
+    threads: int = field(default_factory=count_threads)
+    cpu: str = field(default_factory=cpu_capability)
+
+    @property
+    def machine(self) -> dict[str, str]:
+        """What decides the last digits of all numbers, besides settings and text."""
+        return {
+            "torch": f"PyTorch {self.torch}",
+            "device": self.device,
+            "cpu": f"CPU {self.cpu}",
+            "threads": tr("1 thread")
+            if self.threads == 1
+            else tr("{count} threads", count=self.threads),
+        }
 
     @property
     def configs(self) -> tuple[GPTConfig, TrainConfig]:
@@ -68,6 +92,9 @@ def read_record(run: Path) -> RunRecord:
             **{name: values[name] for name in ("prompt", "preset", "device")},
             minutes=_minutes(values.get("minutes")),
             **{name: values[name] for name in ("format", "zigpt", "torch")},
+            # Older runs do not say: then nothing has changed.
+            threads=int(values.get("threads", count_threads())),
+            cpu=str(values.get("cpu", cpu_capability())),
         )
     except _DAMAGE as error:
         raise damaged(file, str(error).splitlines()[0] if str(error) else "") from error
@@ -90,6 +117,8 @@ def write_record(run: Path, record: RunRecord) -> None:
         "format": record.format,
         "zigpt": record.zigpt,
         "torch": record.torch,
+        "threads": record.threads,
+        "cpu": record.cpu,
         "model": asdict(record.model),
         "training": asdict(record.training),
         "text": dict(record.text),

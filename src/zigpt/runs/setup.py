@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import torch
 
@@ -16,7 +17,7 @@ from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import free_path, newest_path
 from zigpt.runs.preflight import require_free
 from zigpt.runs.reading import Reading, find_text, read
-from zigpt.runs.record import RunRecord
+from zigpt.runs.record import RunRecord, count_threads, cpu_capability
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.training_text import find_again, fingerprint
 from zigpt.training.advice import (
@@ -29,6 +30,7 @@ from zigpt.training.advice import (
 )
 from zigpt.training.device import pick_device
 from zigpt.training.loop import TrainState
+from zigpt.training.optim import learning_rate_at
 from zigpt.training.plan import FEWEST_STEPS, fit_to_seconds, make_plan, require_memory
 
 _LONGEST_PROMPT = 40  # characters
@@ -84,6 +86,7 @@ def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
         folder.lock()
         on_failure.callback(folder.close)
         preset = {} if request.preset == "auto" else {"preset": request.preset}
+        planned = folder.record.training
         folder.change({**request.settings, **preset})
         corpus = Corpus.from_text(source.text)
         state = TrainState.initialise(*folder.record.configs, device)
@@ -92,6 +95,8 @@ def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
         if state.step >= state.config.max_steps:
             done = {"step": state.step, "steps": state.config.max_steps}
             notices.append(tr("no step is left to make: {step} are made, {steps} wanted", **done))
+        notices += filter(None, [_other_machine(folder.record, device)])
+        notices += filter(None, [_rising_rate(state.step, planned, state.config)])
         yield from map(Notice, notices)
         yield TextRead(source, corpus)
         yield LadderBuilt(folder.record.ladder, corpus)
@@ -99,6 +104,40 @@ def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
     minutes = folder.record.minutes
     ends_at = None if minutes is None else request.began + 60 * minutes - state.seconds
     return Opened(folder, corpus, state, ends_at)
+
+
+def _other_machine(record: RunRecord, device: torch.device) -> str:
+    """Say what makes the rest of a run differ from an uninterrupted one; nothing if it will not."""
+    made = record.machine
+    here = replace(
+        record,
+        device=str(device),
+        torch=torch.__version__,
+        threads=count_threads(),
+        cpu=cpu_capability(),
+    ).machine
+    changed = [name for name in made if made[name] != here[name]]
+    if not changed:
+        return ""
+    return tr(
+        "this run was made with {made}; with {here} the last digits of its numbers will differ",
+        made=", ".join(made[name] for name in changed),
+        here=", ".join(here[name] for name in changed),
+    )
+
+
+def _rising_rate(step: int, planned: TrainConfig, now: TrainConfig) -> str:
+    """Say that more steps lift the learning rate again; nothing where it keeps falling."""
+    before, after = learning_rate_at(step, planned), learning_rate_at(step, now)
+    if now.max_steps <= max(step, planned.max_steps) or after <= before:
+        return ""
+    return tr(
+        "with {steps:,} steps the learning rate rises from {before:.2g} to {after:.2g}, and then "
+        "falls to the new end",
+        steps=now.max_steps,
+        before=before,
+        after=after,
+    )
 
 
 def decide(request: TrainRequest, corpus: Corpus, device: torch.device) -> Planned:
