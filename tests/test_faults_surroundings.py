@@ -296,7 +296,7 @@ class TestWhereItWrites:
                 urllib.request.urlopen(address.partition("#")[0], timeout=30) as page,
             ):
                 assert b"<html" in page.read()
-        assert tracer.returncode == 130
+        assert tracer.returncode in (0, 130)  # the server may have ended in order before
         require_quiet(report, place)
         assert "127.0.0.1" in report.read_text()
 

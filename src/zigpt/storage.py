@@ -62,8 +62,8 @@ class Disk:
             try:
                 return os.replace(old, new)
             except OSError as error:
-                is_held = error.errno == errno.EBUSY or (_WINDOWS and error.errno == errno.EACCES)
-                if not is_held:
+                is_held = _WINDOWS and isinstance(error, PermissionError)
+                if not is_held and error.errno != errno.EBUSY:
                     raise
                 time.sleep(pause)
         return os.replace(old, new)

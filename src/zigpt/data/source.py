@@ -169,7 +169,7 @@ def _require_answer(url: str) -> None:
 
     def ask() -> None:
         try:
-            requests.head(url, timeout=_PATIENCE, allow_redirects=True).raise_for_status()
+            requests.head(url, timeout=2 * _PATIENCE, allow_redirects=True).raise_for_status()
             errors.append(None)
         except Exception as error:
             errors.append(error)
