@@ -141,21 +141,22 @@ def in_a_thread():
     """A server that can be ended."""
     made, reported = [], []
 
-    class Noted(serve.uvicorn.Server):
-        def __init__(self, config):
-            super().__init__(config)
+    class Noted(serve._Server):
+        def __init__(self, config, started):
+            super().__init__(config, started)
             made.append(self)
 
     state = AppState(GOLDEN, torch.device("cpu"), spell_training)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serve.uvicorn, "Server", Noted)
+        patch.setattr(serve, "_Server", Noted)
         thread = threading.Thread(
             target=serve.serve, args=(state, "127.0.0.1", 0, False, reported.append)
         )
         thread.start()
         wait_for(lambda: reported and made and made[0].started)
         try:
-            yield Here(state, reported[0], reported[0].partition("#")[2])
+            (address,) = reported[0]
+            yield Here(state, address, address.partition("#")[2])
         finally:
             made[0].should_exit = True
             thread.join()
@@ -240,16 +241,16 @@ class Asker:
 
     def __init__(self, folder):
         self.state = AppState(folder, torch.device("cpu"), spell_training)
-        self.guarded = app.create_app(self.state, ["here:1"], "t")
+        self.guarded = app.create_app(self.state, False, "t")
         self.loop = asyncio.new_event_loop()
 
     def ask(self, method, path, data, chunked=False):
         return self.loop.run_until_complete(self._ask(method, path, data, chunked))
 
     async def _ask(self, method, path, data, chunked):
-        headers = [(b"host", b"here:1"), (b"authorization", b"Bearer t")]
+        headers = [(b"host", b"localhost:1"), (b"authorization", b"Bearer t")]
         if method != "GET":
-            headers += [(b"origin", b"http://here:1"), (b"content-type", b"application/json")]
+            headers += [(b"origin", b"http://localhost:1"), (b"content-type", b"application/json")]
         scope = {
             "type": "http", "method": method, "path": path, "raw_path": path.encode(),
             "query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http",
