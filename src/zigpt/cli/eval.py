@@ -2,12 +2,12 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 from zigpt.cli.options import take_decoding
 from zigpt.cli.spelling import command
+from zigpt.cli.terminal import note
 from zigpt.data.batches import Corpus
 from zigpt.data.encodings import Decoding
 from zigpt.data.source import Source, read_texts
@@ -68,14 +68,14 @@ def _corpus(
     """The validation split of the model's own text, or the whole of another."""
     own = text_of_model(path, saved.about)
     if text:
-        source: Source = read_texts(with_standard_input([text]), how)
+        source: Source = read_texts(with_standard_input([text], note), how)
     else:
         try:
             source = find_again(own)
         except TextMovedError as error:
             raise error.or_type(f"{command('eval', path)} TEXT") from error
     for notice in source.notices:
-        print(tr("note: {notice}", notice=notice), file=sys.stderr)
+        note(notice)
     if source.sha256 == own["sha256"]:
         what = tr("the validation split of {text}", text=source.origin)
         return Corpus.from_text(source.text, saved.tokenizer), what

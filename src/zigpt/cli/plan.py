@@ -12,7 +12,7 @@ from zigpt.cli.layout import column, labelled
 from zigpt.cli.options import given, take_decoding
 from zigpt.cli.screen import duration
 from zigpt.cli.spelling import command, train_words
-from zigpt.cli.terminal import harmless
+from zigpt.cli.terminal import harmless, note
 from zigpt.data.batches import Corpus
 from zigpt.data.survey import Survey, advice, survey
 from zigpt.language import mark, tr
@@ -36,7 +36,7 @@ def run(
     """Print the plan. Returns the exit code."""
     place = pick_device(device)
     how = take_decoding(settings)
-    texts = with_standard_input(texts)
+    texts = with_standard_input(texts, note)
     request = TrainRequest(texts, preset, given(settings), None, minutes, device, how=how)
     require_possible(preset, request.settings)
     source = find_text(request)

@@ -2,6 +2,8 @@
 
 import sys
 
+from zigpt.language import tr
+
 # Control characters move the cursor, rename windows and fill the clipboard; the others reorder a
 # line or break it. Tab and line feed stay.
 _UNSAFE = (
@@ -17,6 +19,11 @@ _ESCAPES = {c: f"\\u{c:04x}" for c in _UNSAFE}  # JSON's own, so that JSON stays
 def harmless(text: str) -> str:
     """Replace what a terminal would obey by a readable escape: ESC by \\u001b."""
     return text.translate(_ESCAPES)
+
+
+def note(sentence: str) -> None:
+    """Tell something on stderr, where it is no part of what a command prints."""
+    print(harmless(tr("note: {notice}", notice=sentence)), file=sys.stderr)
 
 
 def write_out(text: str) -> None:
