@@ -13,7 +13,7 @@ SEED ?= 1
 TYPESCRIPT := 5.9.3
 TSC := .venv/typescript-$(TYPESCRIPT)/node_modules/.bin/tsc
 
-.PHONY: help train test test-web check types catalogue bench torture clean
+.PHONY: help train test lowest newest test-web check types catalogue bench torture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,16 @@ train: .venv/run ## learn input.txt (or a default text) for three minutes, show 
 
 test: .venv/dev ## run the tests, but for the page
 	$(PYTEST) --ignore-glob='*/test_web_*'
+
+lowest: ## run the tests with the lowest versions that pyproject.toml allows (takes gigabytes)
+newest: ## the same with the newest; with PYTHON=python3.13, on another Python
+lowest newest:
+	rm -rf .venv-$@ && $(PYTHON) -m venv .venv-$@
+	[ $@ = newest ] || sed -n 's/^    "\([a-z-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml > .venv-$@/bounds
+	touch .venv-$@/bounds
+	.venv-$@/bin/python -m pip --quiet install --upgrade pip
+	.venv-$@/bin/python -m pip --quiet install --constraint .venv-$@/bounds --editable '.[dev]'
+	$(subst .venv,.venv-$@,$(PYTEST)) --ignore-glob='*/test_web_*'
 
 test-web: .venv/dev ## run those of the page, in a real browser (ZIGPT_BROWSER, or chromium in the path)
 	$(PYTEST) tests/test_web_*.py
@@ -50,7 +60,7 @@ clean: ## remove the environment
 	rm -rf .venv
 
 # Written last: without these files, .venv holds what is left of an attempt that failed.
-.venv/run: EXTRA := web
+.venv/run: EXTRA := web,texts
 .venv/dev: EXTRA := dev
 .venv/run .venv/dev: pyproject.toml requirements.lock
 	@echo "$(if $(ZH),安装到 .venv（只需一次）,installing into .venv (once))"

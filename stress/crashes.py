@@ -150,7 +150,8 @@ def in_a_process(action: Callable[[], object], kill_after: float | None = None) 
             gc.freeze()  # collecting what the parent holds would copy all of its memory
             torch.set_num_threads(1)
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-            session.SAVE_EVERY, session._SAMPLE_CHARS = 0.0, 10
+            session._SAMPLE_CHARS = 10
+            session.save_interval = lambda seconds: 0.0
             device._CACHE_FRIENDLY = (
                 500  # seven windows of eight characters: larger batches accumulate
             )

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from stress.faulty_disk import FaultyDisk
 from stress.settings import shortened
@@ -22,6 +23,11 @@ from zigpt.runs.lock import LOCK_FILE
 SMALL = ["--preset", "tiny", "--architecture", "classic", "--n-layer", "1", "--n-embd", "16",
          "--block-size", "16", "--batch-size", "4", "--eval-interval", "10",
          "--eval-chars", "160"]  # fmt: skip
+
+
+FOR_THE_CPU = pytest.mark.skipif(
+    torch.version.cuda is not None, reason="PyTorch's build for a GPU takes 3 GB of addresses"
+)
 
 
 def zigpt(*arguments, **options):
@@ -107,6 +113,6 @@ def in_a_child(action, stderr, number=0, after=0.0):
 def saving_at_every_step():
     """Save at every step, and leave out what only takes time."""
     with pytest.MonkeyPatch.context() as patch, shortened():
-        patch.setattr(session, "SAVE_EVERY", 0.0)
+        patch.setattr(session, "save_interval", lambda seconds: 0.0)
         patch.setattr(storage, "disk", FaultyDisk())
         yield

@@ -102,7 +102,7 @@ class TestWhatCannotBeRead:
         assert refusal(*command, tmp_path / "empty") == (
             3,
             f"{tmp_path}/empty contains no text",
-            "there is no .txt or .md file in it or its subfolders",
+            "there is no .txt, .md or .jsonl file in it or its subfolders, nor a page or book",
             "give another folder, or the files themselves",
         )
 

@@ -58,7 +58,7 @@ from zigpt.runs.folder import RunFolder
 disk, book, *settings = sys.argv[1:]
 run, filler = Path(disk, "run"), Path(disk, "filler")
 words = ["train", book, *settings, "--run", str(run)]
-session.SAVE_EVERY = 0.0
+session.save_interval = lambda seconds: 0.0
 
 def fill(left):
     with filler.open("wb", buffering=0) as file:

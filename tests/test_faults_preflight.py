@@ -24,6 +24,7 @@ from zigpt.runs import lock, session
 from zigpt.runs.checkpoint import list_checkpoints, save_checkpoint
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.lock import LOCK_FILE, locked
+from zigpt.runs.session import save_interval
 from zigpt.training import loop
 from zigpt.training.loop import TrainState
 
@@ -280,12 +281,19 @@ class TestMixedUp:
 class TestSaves:
     """I5: at most a minute of work is at stake, and two checkpoints are intact."""
 
-    @pytest.mark.parametrize("seconds", [1.0, 7.0, 20.0, 33.0, 58.0])
-    def test_no_more_than_a_minute_is_ever_at_stake(self, book, tmp_path, monkeypatch, seconds):
+    @pytest.mark.parametrize(
+        ("seconds", "saving", "interval"),
+        [(0.3, 0.0, 5), (0.3, 0.2, 20), (1.0, 0.9, 50)]
+        + [(seconds, 2.0, 50) for seconds in (1.0, 7.0, 20.0, 33.0, 58.0)],
+    )
+    def test_saving_takes_a_hundredth_of_the_time_and_risks_no_more_than_a_minute(
+        self, book, tmp_path, monkeypatch, seconds, saving, interval
+    ):
         now, saved, save, real = [0.0], [], RunFolder.save, loop.train_step
 
         def at(folder, state):
             saved.append(now[0])
+            now[0] += saving
             save(folder, state)
 
         def slow(*batch, **more):
@@ -293,13 +301,14 @@ class TestSaves:
             return real(*batch, **more)
 
         monkeypatch.setattr(RunFolder, "save", at)
-        monkeypatch.setattr(session, "SAVE_EVERY", 50.0)
+        monkeypatch.setattr(session, "save_interval", save_interval)  # what it was
         monkeypatch.setattr(loop, "train_step", slow)
         monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: now[0]))
         train(book, tmp_path / "run", "--max-steps", "130", "--eval-interval", "1000")
         apart = [later - earlier for earlier, later in itertools.pairwise(saved)]
-        assert max(apart) <= 60
-        assert min(apart[:-1]) > 50 - 2 * seconds  # no more often than that takes
+        assert max(apart) <= 60 + saving
+        assert min(apart[:-1]) > interval - 2 * seconds  # no more often than that takes
+        assert min(apart[:-1]) <= interval + seconds + saving
 
     def test_a_training_ends_when_three_checkpoints_in_a_row_are_refused(
         self, book, tmp_path, monkeypatch

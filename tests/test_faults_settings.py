@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import zigpt.training.loop
 from stress.settings import BAD, CHOICES, GOOD, outcome, shortened
 from tests.limits import bounded, resource
-from tests.runs import refusal
+from tests.runs import FOR_THE_CPU, refusal
 from tests.texts import story
 from zigpt.cli.main import main
 from zigpt.formats.safetensors import read_lazily
@@ -108,6 +108,7 @@ class TestMemory:
         )
         assert not run.exists()
 
+    @FOR_THE_CPU
     def test_what_exceeds_the_limit_of_the_shell_is_refused_before_it_is_built(
         self, text, tmp_path
     ):
@@ -151,7 +152,7 @@ class TestMemory:
 
         with shortened():
             monkeypatch.setattr(zigpt.training.loop, "train_step", fails)
-            monkeypatch.setattr("zigpt.runs.session.SAVE_EVERY", 0)
+            monkeypatch.setattr("zigpt.runs.session.save_interval", lambda seconds: 0.0)
             code, what, _, fix = refusal("train", text, *SMALL, "--run", run)
             assert (code, what, f"fix: {fix}") == (7, "out of memory", ADVICE)
             saved = {path: path.read_bytes() for path in run.rglob("*.safetensors")}

@@ -21,7 +21,7 @@ import pytest
 
 from stress.settings import shortened
 from tests.limits import resource
-from tests.runs import SMALL, in_a_child, wait_for
+from tests.runs import FOR_THE_CPU, SMALL, in_a_child, wait_for
 from tests.texts import story
 from zigpt import machine
 from zigpt.cli.main import main
@@ -186,7 +186,7 @@ LOOPBACK = re.compile(r'"127\.0\.0\.1"|"::1"')
 
 # Where a command may write, from the folder that it is started in, and why.
 ALLOWED = {
-    r"run(/.*)?": "the run folder",
+    r"(run|measured)(/.*)?": "the run folder",
     r"cache/zigpt(/.*)?": "zigpt's own cache: the page's token, matplotlib's list of fonts",
     r"temporary/.*": "temporary files; nothing may be left there",
     r"bytecode(/.*)?": "Python's own, here because this test asks for it",
@@ -280,6 +280,16 @@ class TestWhereItWrites:
         assert done.returncode == 0, done.stderr
         require_quiet(report, place)
         assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+    def test_measuring_writes_into_a_folder_of_its_own_and_connects_nowhere(self, trained):
+        place, _ = trained
+        report = place.folder / "calls of bench"
+        words = ["bench", "text", "start", "--rounds", "1", "--run", "measured"]
+        done = place.start([*strace(report), sys.executable, "-m", "zigpt", *words])
+        assert done.returncode == 0, done.stderr
+        require_quiet(report, place)
+        written = set(places_written(report, place.folder))
+        assert "measured/bench.json" in written
 
     def test_the_page_answers_this_machine_and_connects_nowhere(self, trained):
         place, _ = trained
@@ -427,6 +437,7 @@ class TestAddresses:
         assert "--batch-size" not in fix
         assert not (place.folder / "few").exists()
 
+    @FOR_THE_CPU
     def test_too_few_for_the_training_are_refused_with_the_gigabytes(self, place):
         done = self.limited(place, 900, "plan", "book.txt", *SETTINGS, "--n-embd", "2048")
         what, why, fix = three_lines(done, 7)
@@ -434,6 +445,7 @@ class TestAddresses:
         assert "this run needs about" in why
         assert "--n-embd" in fix
 
+    @FOR_THE_CPU
     def test_as_many_as_are_asked_for_are_enough(self, place):
         done = self.limited(place, 1000, "train", "book.txt", *SETTINGS, "--run", "enough")
         assert done.returncode == 0, done.stderr

@@ -151,7 +151,7 @@ def test_make_takes_torch_from_that_index_and_all_else_from_the_usual_one(tmp_pa
     assert attempts == [
         f"{PIP} pip",
         f"{PIP} --no-deps --index-url {url} torch",
-        f"{PIP} --editable .[web]",
+        f"{PIP} --editable .[web,texts]",
     ]
 
 

@@ -23,6 +23,7 @@ from zigpt.training.optim import learning_rate_at
 from zigpt.training.plan import (
     Plan,
     activation_bytes,
+    change_rest,
     fit_to_seconds,
     make_plan,
     memory_bytes,
@@ -420,3 +421,39 @@ def test_moving_the_end_again_and_again_keeps_the_fall_smooth():
             config = move_end(config, step, max(1, config.max_steps - step + (step % 3 - 1) * 3))
     assert max(abs(a - b) for a, b in itertools.pairwise(rates)) < 3 * math.pi / 2 / 60
     assert rates[-1] < 0.05
+
+
+@pytest.mark.parametrize("decay_steps", [0, 40])
+@pytest.mark.parametrize("step", [11, 59, 61, 99, 100])
+class TestChangingTheRest:
+    def config(self, decay_steps):
+        return replace(
+            TRAINING, warmup_steps=10, decay_steps=decay_steps, learning_rate=1.0,
+            final_learning_rate=1e-3,
+        )  # fmt: skip
+
+    @pytest.mark.parametrize("max_steps", [90, 101, 150, 1000])
+    def test_with_more_or_fewer_steps_the_rate_never_rises(self, decay_steps, step, max_steps):
+        config = self.config(decay_steps)
+        changed = change_rest(config, step, {"max_steps": max_steps})
+        rates = [learning_rate_at(n, changed) for n in range(step, max_steps)]
+        assert changed.max_steps == max_steps
+        assert rates == sorted(rates, reverse=True)
+        if rates:
+            steepest = math.pi / 2 / changed.decay_steps if step < 100 else 0
+            assert rates[0] == pytest.approx(learning_rate_at(step, config), abs=steepest)
+            assert learning_rate_at(max_steps, changed) == pytest.approx(1e-3)
+
+    @pytest.mark.parametrize("rate", [1e-4, 0.5, 3.0])
+    def test_another_rate_counts_from_the_next_step_on(self, decay_steps, step, rate):
+        changed = change_rest(
+            self.config(decay_steps), step, {"max_steps": 150, "learning_rate": rate}
+        )
+        rates = [learning_rate_at(n, changed) for n in range(step, 151)]
+        assert rates == sorted(rates, reverse=True)
+        assert rates[0] == pytest.approx(rate)
+        assert rates[-1] == pytest.approx(min(rate, 1e-3))
+
+    def test_other_settings_leave_the_schedule_alone(self, decay_steps, step):
+        config = self.config(decay_steps)
+        assert change_rest(config, step, {"patience": 3}) == replace(config, patience=3)

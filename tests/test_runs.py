@@ -220,11 +220,11 @@ def test_unnamed_runs_are_numbered_and_the_newest_is_found(source, tmp_path, mon
 def test_resuming_takes_more_steps_but_no_other_change(source, tmp_path):
     run, _, _ = start(source, tmp_path / "run")
     with pytest.raises(ConfigError, match="max_steps"):
-        run.change({"max_steps": 0})  # which would make run.json unreadable
-    run.change({"max_steps": 50, "n_embd": 8})
+        run.change({"max_steps": 0}, 0)  # which would make run.json unreadable
+    run.change({"max_steps": 50, "n_embd": 8}, 4)
     assert RunFolder.open(run.path).record.training.max_steps == 50
     with pytest.raises(ConfigError) as refusal:
-        run.change({"n_embd": 16, "batch_size": 8, "max_steps": 60})
+        run.change({"n_embd": 16, "batch_size": 8, "max_steps": 60}, 4)
     assert [problem.split()[0] for problem, _ in refusal.value.problems] == ["n_embd", "batch_size"]
     assert RunFolder.open(run.path).record.training.max_steps == 50
 
@@ -236,9 +236,9 @@ def test_a_run_from_before_a_setting_existed_has_its_default(source, tmp_path):
     del values["model"]["architecture"]
     file.write_text(json.dumps(values))
     run = RunFolder.open(tmp_path / "run")
-    run.change({"architecture": "classic"})
+    run.change({"architecture": "classic"}, 0)
     with pytest.raises(ConfigError, match="architecture is classic"):
-        run.change({"architecture": "modern"})
+        run.change({"architecture": "modern"}, 0)
 
 
 def test_a_run_whose_log_is_gone_is_still_resumed_and_drawn(source, tmp_path):

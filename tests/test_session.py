@@ -170,7 +170,7 @@ def test_it_works_in_a_thread_that_is_not_the_main_one(request_of, capsys):
 
 
 def test_a_refused_write_is_reported_and_tried_again(request_of, monkeypatch):
-    monkeypatch.setattr(session, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(session, "save_interval", lambda seconds: 0.0)
     save, refused = RunFolder.save, []
 
     def refuse_once(folder, state):

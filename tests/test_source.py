@@ -21,6 +21,9 @@ import pytest
 
 from tests.runs import SMALL
 from tests.texts import story
+from zigpt.data.arrangement import Arrangement
+from zigpt.data.batches import train_length
+from zigpt.data.documents import HeldOut
 from zigpt.data.markup import markup_of
 from zigpt.data.source import Source, default_text, read_texts
 from zigpt.errors import TextError
@@ -42,7 +45,8 @@ def refusal(*paths: Path) -> tuple[str, str, str]:
 
 
 def source_of(text: str) -> Source:
-    return Source(name="", origin="", paths=(), text=text, encoding="UTF-8", notices=())
+    last = HeldOut("last")
+    return Source("", "", (), text, train_length(len(text)), last, "UTF-8", ())
 
 
 def test_one_file_is_read_as_it_is(tmp_path: Path) -> None:
@@ -52,6 +56,8 @@ def test_one_file_is_read_as_it_is(tmp_path: Path) -> None:
         origin=str(book),
         paths=(book,),
         text="一 page\nno line end",
+        n_train=16,
+        held_out=HeldOut("last"),
         encoding="UTF-8",
         notices=(),
     )
@@ -66,14 +72,14 @@ def test_the_fingerprint_is_that_of_the_text_in_utf_8_however_it_was_stored(tmp_
     assert source_of("another").sha256 != expected
 
 
-def test_several_files_are_joined_in_the_order_given_each_on_its_own_line(tmp_path: Path) -> None:
+def test_several_files_are_joined_in_the_order_given_each_as_a_document(tmp_path: Path) -> None:
     paths = [
         write(tmp_path / "b.txt", "first"),
         write(tmp_path / "a.txt", "second\n"),
         write(tmp_path / "c.txt", "third"),
     ]
-    source = read_texts(paths)
-    assert source.text == "first\nsecond\nthird"
+    source = read_texts(paths, arrangement=Arrangement("last"))
+    assert source.text == "first␃second\n␃third␃"
     assert source.paths == tuple(paths)
     assert source.origin == ", ".join(map(str, paths))
     assert source.name == "b-and-2-more"
@@ -88,9 +94,9 @@ def test_a_folder_stands_for_its_visible_txt_files_sorted_by_path(tmp_path: Path
     )
     for unwanted in ("notes.md", "x.py", ".hidden.txt", ".git/a.txt", "1/.cache/a.txt"):
         write(folder / unwanted, "unwanted")
-    source = read_texts([folder])
+    source = read_texts([folder], arrangement=Arrangement("last"))
     assert source.paths == expected
-    assert source.text == "one\ntwo\nthree"
+    assert source.text == "one␃two␃three␃"
     assert (source.name, source.origin) == ("poems", str(folder))
 
 
@@ -103,7 +109,7 @@ def test_a_folder_without_texts_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "photo.png", "no")
     assert refusal(tmp_path) == (
         f"{tmp_path} contains no text",
-        "there is no .txt or .md file in it or its subfolders",
+        "there is no .txt, .md or .jsonl file in it or its subfolders, nor a page or book",
         "give another folder, or the files themselves",
     )
 
@@ -117,10 +123,9 @@ def test_every_encoding_is_listed_once_and_every_notice_names_its_file(tmp_path:
         write(tmp_path / "4.txt", chinese.replace("\n", "\r\n")),
     ]
     source = read_texts([tmp_path])
-    assert source.text == chinese * 4
+    assert sorted(source.text) == sorted(f"{chinese}␃" * 4)
     assert source.encoding == "UTF-8, GB18030"
     assert source.notices == (
-        f"the validation split, the last tenth, is from {paths[3]}",
         f"{paths[1]} is GB18030, not UTF-8: check that it reads correctly",
         f"{paths[3]}: 1 CRLF line endings converted to LF",
     )
@@ -130,8 +135,8 @@ def test_of_many_notices_the_first_eight_are_kept_and_the_rest_counted(tmp_path:
     for number in range(20):
         write(tmp_path / f"{number:02}.txt", "windows\r\n")
     notices = read_texts([tmp_path]).notices
-    assert notices[7] == f"{tmp_path / '06.txt'}: 1 CRLF line endings converted to LF"
-    assert notices[8:] == ("... and 13 more notices like these",)
+    assert notices[7] == f"{tmp_path / '07.txt'}: 1 CRLF line endings converted to LF"
+    assert notices[8:] == ("... and 12 more notices like these",)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +288,8 @@ def test_the_download_is_checked_saved_and_reported(tmp_path: Path, cache: Path,
         origin="Tiny Shakespeare (downloaded)",
         paths=(cache / "tiny-shakespeare.txt",),
         text=PLAY.decode(),
+        n_train=train_length(len(PLAY.decode())),
+        held_out=HeldOut("last"),
         encoding="UTF-8",
         notices=(
             f"no text given: using Tiny Shakespeare, saved as {cache / 'tiny-shakespeare.txt'}",
@@ -401,12 +408,6 @@ def test_a_compressed_text_that_is_damaged_or_cut_is_refused(
     assert fix == "it is damaged or incomplete: get it again"
 
 
-def test_what_only_other_programs_decompress_is_named(tmp_path: Path) -> None:
-    what, _, fix = refusal(write(tmp_path / "book.txt", b"\x28\xb5\x2f\xfd and so on"))
-    assert what == f"{tmp_path / 'book.txt'} is compressed by Zstandard"
-    assert "zstd -dc" in fix
-
-
 def test_what_a_folder_has_besides_its_texts_is_counted(tmp_path: Path) -> None:
     write(tmp_path / "book.txt", "text")
     for number in range(50):
@@ -417,25 +418,6 @@ def test_what_a_folder_has_besides_its_texts_is_counted(tmp_path: Path) -> None:
     assert read_texts([tmp_path]).notices == (
         f"{tmp_path}: passed over: .md 50, .png 2, .html 1, …, linked folders 1",
     )
-
-
-@pytest.mark.parametrize(
-    ("sizes", "held"),
-    [
-        ([100] * 10, ["9.txt"]),
-        ([100] * 20, ["18.txt", "19.txt"]),
-        ([1000, 10], ["0.txt", "1.txt"]),  # the tenth begins in the first
-        ([1] * 9 + [1000], ["9.txt"]),
-    ],
-)
-def test_it_is_told_which_files_are_held_out(
-    sizes: list[int], held: list[str], tmp_path: Path
-) -> None:
-    paths = [
-        write(tmp_path / f"{number}.txt", "x" * size + "\n") for number, size in enumerate(sizes)
-    ]
-    shown = " … ".join(str(tmp_path / name) for name in held)
-    assert read_texts(paths).notices == (f"the validation split, the last tenth, is from {shown}",)
 
 
 @pytest.mark.parametrize(

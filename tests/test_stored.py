@@ -20,7 +20,7 @@ from tests.runs import SMALL
 from tests.texts import story
 from zigpt import storage
 from zigpt.cli.main import main
-from zigpt.data import recognition
+from zigpt.data import documents, recognition
 from zigpt.data import source as source_module
 from zigpt.data import stored as stored_module
 from zigpt.data import survey as survey_module
@@ -161,7 +161,7 @@ def test_a_second_start_reads_none_of_the_text(
     def unreadable(*arguments: object) -> None:
         raise AssertionError("the text was read")
 
-    monkeypatch.setattr(stored_module, "open_text", unreadable)
+    monkeypatch.setattr(documents, "open_text", unreadable)
     assert_same(read_texts([path]), small)
     again = read_texts([Path("book.txt")])  # the same file by another name
     assert again.sha256 == first.sha256
@@ -273,7 +273,7 @@ def test_a_text_that_changes_while_it_is_read_is_refused(
 ) -> None:
     path = book(tmp_path / "book.txt")
     readers = iter([io.BytesIO(b"abc"), io.BytesIO(b"abd")])
-    monkeypatch.setattr(stored_module, "open_text", lambda file: next(readers))
+    monkeypatch.setattr(documents, "open_text", lambda file: next(readers))
     with pytest.raises(TextError, match="changed"):
         read_texts([path])
     assert not list(cache.iterdir())

@@ -20,6 +20,7 @@ HEALTHY = Survey(
     unseen_in_train=(),
     repeated=0.001,
     overlap=0.0,
+    shift=0.01,
     examined=1_000_000,
 )
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from zigpt.api.model import Model, as_html, load
+from zigpt.data.arrangement import Arrangement
 from zigpt.data.encodings import Decoding
 from zigpt.errors import UsageError
+from zigpt.gpt.config import TrainConfig
 from zigpt.language import tr
 from zigpt.runs.events import Evaluated, Finished, Opened, Stepped, Stopped, Trained
 from zigpt.runs.paths import LOSS_PICTURE
@@ -67,11 +69,11 @@ def train(
 
     `text` is the path of a file or folder, a list of such paths, or the text itself: a string with
     a line break, or of more than 255 characters, which is kept in `texts/` for a resume. `settings`
-    are fields of GPTConfig and TrainConfig, or `encoding` and `damaged`, which say how files are
-    read, as on the command line. `on_progress` is called after every step and every
-    evaluation; an exception from it ends the training, and the last checkpoint remains. `resume`
-    continues `run`, which knows its text. Calls from several threads are carried out one by one:
-    PyTorch has one random generator for all of them.
+    are fields of GPTConfig and TrainConfig, or `encoding`, `damaged`, `validation`, `separator` and
+    `shuffle_documents`, which say how files are read, as on the command line. `on_progress` is
+    called after every step and every evaluation; an exception from it ends the training, and the
+    last checkpoint remains. `resume` continues `run`, which knows its text. Calls from several
+    threads are carried out one by one: PyTorch has one random generator for all of them.
 
     >>> steps = []
     >>> note = lambda progress: steps.append(progress.step)
@@ -88,8 +90,8 @@ def train(
     if not (texts or resume):
         raise _no_text(text)
     where = None if run is None else Path(run)
-    how = Decoding(settings.pop("encoding", None), settings.pop("damaged", "error"))
-    request = TrainRequest(texts, preset, settings, where, minutes, device, resume, how)
+    reading = _take_reading(settings)
+    request = TrainRequest(texts, preset, settings, where, minutes, device, resume, *reading)
     with (
         _ONE_AT_A_TIME,
         listening() as signals,
@@ -112,6 +114,14 @@ def train(
     raise KeyboardInterrupt(
         tr("everything is saved in {path}; {command} continues it", path=path, command=again)
     )
+
+
+def _take_reading(settings: dict[str, Any]) -> tuple[Decoding, Arrangement]:
+    """Take out of the settings how texts are read."""
+    how = Decoding(settings.pop("encoding", None), settings.pop("damaged", "error"))
+    seed = settings.get("seed", TrainConfig.seed) if settings.pop("shuffle_documents", 0) else None
+    separator = settings.pop("separator", None)
+    return how, Arrangement.of(settings.pop("validation", "auto"), separator, seed)
 
 
 def _no_text(given: object) -> UsageError:

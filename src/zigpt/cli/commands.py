@@ -61,7 +61,7 @@ def _train() -> Command:
     run = _folder(tr("run folder; none: runs/<text>-<preset>"))
     resume = tr("resume the run given by --run, or the newest")
     options = [_preset(), run, _minutes(), _device(), option("--resume", resume, is_flag=True)]
-    options += _decoding()
+    options += [*_decoding(), *_documents()]
     return Command(
         "train",
         tr("Train a model on a text and watch it learn."),
@@ -73,6 +73,7 @@ def _train() -> Command:
 
 def _sample() -> Command:
     file = tr("continue this file, less a line break at its end; -: standard input")
+    end = tr("end where a document ends, as those that were learned do")
     text = [
         option("--prompt", tr("what to continue (- is a dash); none: a new line"), type=str),
         option("--prompt-file", file, type=Path, metavar="PATH"),
@@ -84,6 +85,7 @@ def _sample() -> Command:
             tr("end before this text; for several, repeat it: --stop A --stop B"),
             multiple=True,
         ),
+        option("--until-end", end, is_flag=True),
         _unknown(),
         option(
             "--device",
@@ -129,7 +131,10 @@ def _plan() -> Command:
         "plan",
         tr("Describe a text and estimate what training on it costs."),
         [_texts()],
-        {tr("Options"): [_preset(), _minutes(), _device(), *_decoding(), _json()], **_settings()},
+        {
+            tr("Options"): [_preset(), _minutes(), _device(), *_decoding(), *_documents(), _json()],
+            **_settings(),
+        },
         epilog=preset_table(),
     )
 
@@ -268,6 +273,20 @@ def _decoding() -> list[click.Option]:
     return [
         option("--encoding", help, metavar="NAME"),
         choice("--damaged", damaged, get_args(Damaged)),
+    ]
+
+
+def _documents() -> list[click.Option]:
+    validation = tr(
+        "what measures the training: last (tenth), spread (a tenth from everywhere), or a file or "
+        "folder; auto: spread over several documents"
+    )
+    separator = tr("what ends a document within a file, such as \\n---\\n")
+    shuffle = tr("learn the documents in an order that the seed decides")
+    return [
+        option("--validation", validation, metavar="WORD|PATH", default="auto"),
+        option("--separator", separator, metavar="TEXT"),
+        option("--shuffle-documents", shuffle, is_flag=True),
     ]
 
 

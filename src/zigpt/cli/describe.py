@@ -4,6 +4,7 @@ import torch
 
 from zigpt.cli.layout import labelled, one_line
 from zigpt.cli.screen import duration
+from zigpt.data.arrangement import END
 from zigpt.data.baselines import Ladder, extent
 from zigpt.data.batches import Corpus
 from zigpt.data.source import Source
@@ -24,11 +25,15 @@ def describe_text(source: Source, corpus: Corpus) -> list[str]:
         encoding=source.encoding,
     )
     split = tr(
-        "{train:,} characters to learn from, the last {validation:,} held out for validation",
+        "{train:,} characters to learn from, {validation:,} held out for validation: {what}",
         train=len(corpus.train),
         validation=len(corpus.validation),
+        what=source.held_out.sentence(source.arrangement.held_out),
     )
     lines = [labelled(tr("text"), read), labelled(tr("split"), split)]
+    if source.is_marked:
+        marked = tr("every document ends with {mark}, which the model learns", mark=END)
+        lines.insert(1, labelled(tr("ends"), marked))
     if isinstance(source.text, StoredText):
         path = one_line(str(source.text.path), 200)
         lines.append(labelled(tr("kept"), tr("as ids in {path}", path=path)))

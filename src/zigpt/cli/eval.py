@@ -78,7 +78,7 @@ def _corpus(
         note(notice)
     if source.sha256 == own["sha256"]:
         what = tr("the validation split of {text}", text=source.origin)
-        return Corpus.from_text(source.text, saved.tokenizer), what
+        return Corpus.from_text(source.text, saved.tokenizer, source.n_train), what
     if text is None:
         raise TextError(
             tr("{text} is not the text that {run} was trained on", text=source.origin, run=path),

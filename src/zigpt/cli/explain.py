@@ -9,7 +9,6 @@ from zigpt.anatomy.activations import inspect
 from zigpt.anatomy.predictions import influence, predict
 from zigpt.cli.layout import column
 from zigpt.cli.terminal import harmless
-from zigpt.data.batches import Corpus
 from zigpt.data.pieces import MOST_CHARACTERS, merge_pairs
 from zigpt.errors import TextError, TextMovedError, VocabularyError
 from zigpt.formats.saved_model import SavedModel, load_model
@@ -52,8 +51,8 @@ def _text(saved: SavedModel, path: Path, text: str) -> str:
     """Return the given text, or else the start of the validation split of the model's own."""
     if text:
         return text
-    corpus = Corpus.from_text(find_again(text_of_model(path, saved.about)).text, saved.tokenizer)
-    return saved.tokenizer.decode(corpus.validation[: saved.model.config.block_size + 1])
+    source = find_again(text_of_model(path, saved.about))
+    return source.text[source.n_train : source.n_train + saved.model.config.block_size + 1]
 
 
 def _ids(saved: SavedModel, path: Path, text: str, most: int) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """`zigpt train`, the part with torch: print the events of a session."""
 
-import shlex
 import signal
 from contextlib import ExitStack
 from functools import singledispatchmethod
@@ -66,8 +65,8 @@ def follow(request: TrainRequest, signals: Signals, reading: Reading | None) -> 
             opened = printer.opened
             raise with_command(error, opened.folder, opened.state, request.texts) from error
         except TextMovedError as error:
-            run = shlex.quote(str(request.run)) if request.run else "RUN"
-            raise error.or_type(f"{command('train')} TEXT --resume --run {run}") from error
+            again = command("train", "TEXT", "--resume", "--run", request.run or "RUN")
+            raise error.or_type(again) from error
     return 0
 
 
@@ -85,7 +84,7 @@ class _Printer:
     @show.register
     def _(self, event: TextRead) -> None:
         self._screen.say(*describe_text(event.source, event.corpus))
-        self._screen.say(*(labelled(tr("note"), line) for line in event.advice))
+        self._screen.say(*(labelled(tr("note"), with_options(line)) for line in event.advice))
 
     @show.register
     def _(self, event: Planned) -> None:
@@ -107,7 +106,7 @@ class _Printer:
 
     @show.register
     def _(self, event: Notice) -> None:
-        self._screen.say(event.text)
+        self._screen.say(with_options(event.text))
 
     @show.register
     def _(self, event: Stepped) -> None:

@@ -9,8 +9,9 @@ import click
 
 from zigpt.cli import spelling
 from zigpt.cli.parser import Choice
+from zigpt.data.arrangement import Arrangement
 from zigpt.data.encodings import Decoding
-from zigpt.gpt.config import PRESETS, GPTConfig, configure
+from zigpt.gpt.config import PRESETS, GPTConfig, TrainConfig, configure
 from zigpt.language import tr
 
 
@@ -52,6 +53,17 @@ def given(settings: Mapping[str, Any]) -> dict[str, Any]:
 def take_decoding(settings: dict[str, Any]) -> Decoding:
     """Take the options about the bytes of texts out of those that were given."""
     return Decoding(settings.pop("encoding"), settings.pop("damaged"))
+
+
+def take_arrangement(settings: dict[str, Any]) -> Arrangement:
+    """Take the options about documents, which `seed` may shuffle, out of those that were given."""
+    validation, separator = settings.pop("validation"), settings.pop("separator")
+    seed = TrainConfig.seed if settings["seed"] is None else settings["seed"]
+    if separator is not None:  # few shells have a way to type these
+        separator = separator.replace("\\n", "\n").replace("\\t", "\t")
+    return Arrangement.of(
+        validation, separator, seed if settings.pop("shuffle_documents") else None
+    )
 
 
 def preset_table() -> str:

@@ -9,9 +9,9 @@ import torch
 
 from zigpt.cli.describe import describe_device, describe_text, sooner
 from zigpt.cli.layout import column, labelled
-from zigpt.cli.options import given, take_decoding
+from zigpt.cli.options import given, take_arrangement, take_decoding
 from zigpt.cli.screen import duration
-from zigpt.cli.spelling import command, train_words
+from zigpt.cli.spelling import command, train_words, with_options
 from zigpt.cli.terminal import harmless, note
 from zigpt.data.batches import Corpus
 from zigpt.data.survey import Survey, advice, survey
@@ -35,12 +35,15 @@ def run(
 ) -> int:
     """Print the plan. Returns the exit code."""
     place = pick_device(device)
-    how = take_decoding(settings)
+    how, arrangement = take_decoding(settings), take_arrangement(settings)
     texts = with_standard_input(texts, note)
-    request = TrainRequest(texts, preset, given(settings), None, minutes, device, how=how)
+    values = given(settings)
+    request = TrainRequest(
+        texts, preset, values, None, minutes, device, how=how, arrangement=arrangement
+    )
     require_possible(preset, request.settings)
     source = find_text(request)
-    corpus = Corpus.from_text(source.text)
+    corpus = Corpus.from_text(source.text, n_train=source.n_train)
     found = survey(source.text, len(corpus.train))
     planned = decide(request, corpus, place)
     model, training, plan = planned.model, planned.training, planned.plan
@@ -81,7 +84,7 @@ def _describe_survey(found: Survey) -> list[str]:
         labelled(tr("rarest"), rarest),
         labelled(tr("repeat"), repeated),
         labelled(tr("overlap"), overlap),
-        *(labelled(tr("note"), line) for line in advice(found)),
+        *(labelled(tr("note"), with_options(line)) for line in advice(found)),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from zigpt.cli.interactive import continue_each, require_terminal
 from zigpt.cli.layout import labelled
 from zigpt.cli.terminal import harmless, write_out
+from zigpt.data.arrangement import END
 from zigpt.data.decode import decode, with_lf
 from zigpt.data.files import open_text, printable, refuse
 from zigpt.errors import UsageError, VocabularyError
@@ -35,6 +36,7 @@ class SampleRequest:
     chars: int = 500
     count: int = 1
     stop: Sequence[str] = ()
+    until_end: bool = False
     unknown: Unknown = "error"
 
     def __post_init__(self) -> None:
@@ -105,6 +107,10 @@ class Writer:
         self._decoder, self._tokenizer = decoder, tokenizer
         self._request, self._config = request, config
         _require_possible(request.stop, tokenizer)
+        self._stops, self._start = request.stop, default_prompt(tokenizer)
+        if request.until_end:
+            _require_documents(tokenizer)
+            self._stops, self._start = [*request.stop, END], END
 
     def write(self, prompt: str) -> None:
         """Write `count` continuations to stdout, each after the prompt.
@@ -114,16 +120,16 @@ class Writer:
         """
         tokenizer, request = self._tokenizer, self._request
         prompt = tokenizer.decode(tokenizer.encode(with_lf(prompt), request.unknown))
-        start = tokenizer.encode(prompt or default_prompt(tokenizer))
+        start = tokenizer.encode(prompt or self._start)
         rows = map(tokenizer.decode, generate(self._decoder, start, request.chars, self._config))
         if request.count == 1:
             write_out(prompt)
-            for piece in stop_before(rows, request.stop):
+            for piece in stop_before(rows, self._stops):
                 write_out(piece)
             write_out("\n")
             return
         # Several at once share every pass through the model: none can be shown before the others.
-        texts = ["".join(stop_before(column, request.stop)) for column in zip(*rows, strict=True)]
+        texts = ["".join(stop_before(column, self._stops)) for column in zip(*rows, strict=True)]
         write_out("---\n".join(f"{prompt}{text}\n" for text in texts or [""] * request.count))
 
 
@@ -158,6 +164,15 @@ def _require_possible(stops: Sequence[str], tokenizer: Tokenizer) -> None:
                 error.what,
                 tr("choose another text; a line break is typed as $'\\n' in bash"),
             ) from error
+
+
+def _require_documents(tokenizer: Tokenizer) -> None:
+    if END not in tokenizer:
+        raise UsageError(
+            tr("this model cannot end a text by itself"),
+            tr("it did not learn documents: several files, .jsonl, or a text with --separator"),
+            tr("leave --until-end out; --stop ends before a text of your choice"),
+        )
 
 
 def _load(path: Path, device: str, count: int) -> tuple[Decoder, Tokenizer]:

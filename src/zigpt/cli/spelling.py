@@ -10,9 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from zigpt.data.arrangement import Arrangement
 from zigpt.data.encodings import AS_IT_IS
 from zigpt.runs.request import TrainRequest
 
+_POWERSHELL = os.name == "nt"
+# Needs no quotes in PowerShell, which cuts -a.b and -a:b in two.
+_PLAIN = re.compile(r"(?!-.*[.:])[\w+.:/=\\-]+", re.ASCII)
 _QUOTED_NAME = re.compile(r"`([a-z]\w*)`")
 
 
@@ -33,18 +37,37 @@ def program() -> str:
     called = Path(sys.argv[0])
     if called.stem != "zigpt":
         return "python -m zigpt"
-    return shlex.quote(os.path.relpath(called))
+    path = os.path.relpath(called)
+    return f"& {_quoted(path)}" if _POWERSHELL and _quoted(path) != path else _quoted(path)
 
 
 def command(*words: Any) -> str:
-    """Spell a command of this program, quoted for a shell."""
-    return f"{program()} {shlex.join(map(_word, words))}"
+    """Spell a command of this program, quoted for a POSIX shell or, on Windows, for PowerShell."""
+    return " ".join([program(), *map(_word, words)])
 
 
 def _word(word: Any) -> str:
     """Spell a word; a path that begins like an option begins with ./ instead."""
     is_odd = isinstance(word, Path) and str(word).startswith("-")
-    return f"./{word}" if is_odd else str(word)
+    return _quoted(f"./{word}" if is_odd else str(word))
+
+
+def _quoted(word: str) -> str:
+    if not _POWERSHELL:
+        return shlex.quote(word)
+    return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "''") + "'"
+
+
+def _arrangement_words(arrangement: Arrangement) -> list[str]:
+    words = []
+    if arrangement.held_out:
+        words += [option("validation"), os.path.abspath(arrangement.held_out[0])]
+    elif arrangement.validation != "auto":
+        words += [option("validation"), arrangement.validation]
+    if arrangement.separator is not None:
+        typed = arrangement.separator.replace("\n", "\\n").replace("\t", "\\t")
+        words.append(f"{option('separator')}={typed}")  # which may begin with a dash
+    return words if arrangement.shuffle is None else [*words, option("shuffle_documents")]
 
 
 def train_words(request: TrainRequest) -> list[str]:
@@ -60,6 +83,7 @@ def train_words(request: TrainRequest) -> list[str]:
         more = {**more, "device": request.device}
     if request.how != AS_IT_IS:
         more = {**more, **asdict(request.how)}
+    words += _arrangement_words(request.arrangement)
     for name, value in more.items():
         if value is not None:
             words += [option(name), str(value)]

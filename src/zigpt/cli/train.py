@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from zigpt.cli.layout import labelled
-from zigpt.cli.options import given, take_decoding
+from zigpt.cli.options import given, take_arrangement, take_decoding
 from zigpt.language import tr
 from zigpt.runs.lock import require_unlocked
 from zigpt.runs.paths import newest_path
@@ -30,9 +30,10 @@ def run(
         RunBusyError: another training run uses this folder.
         Interrupted: a signal was obeyed at once.
     """
-    how = take_decoding(settings)
+    how, arrangement = take_decoding(settings), take_arrangement(settings)
     texts = with_standard_input(texts, _note)
-    request = TrainRequest(texts, preset, given(settings), folder, minutes, device, resume, how)
+    values = given(settings)
+    request = TrainRequest(texts, preset, values, folder, minutes, device, resume, how, arrangement)
     if request.run or request.resume:
         require_unlocked(request.run or newest_path())
     with listening() as signals:

@@ -27,7 +27,7 @@ Windows = tuple[NDArray[np.int64], NDArray[np.int64]]  # inputs and targets, eac
 
 @dataclass(frozen=True)
 class Corpus:
-    """One text as ids: the first nine tenths to train on, the last tenth held out for validation.
+    """One text as ids: the first part to train on, the rest held out for validation.
 
     The validation loss chooses the best step and can end a training run early.
     """
@@ -37,8 +37,12 @@ class Corpus:
     validation: Ids
 
     @classmethod
-    def from_text(cls, text: Text, tokenizer: Tokenizer | None = None) -> "Corpus":
-        """Encode and split a text; by default its own characters are the vocabulary.
+    def from_text(
+        cls, text: Text, tokenizer: Tokenizer | None = None, n_train: int | None = None
+    ) -> "Corpus":
+        """Encode a text and split it after `n_train` characters, by default nine tenths.
+
+        By default its own characters are the vocabulary.
 
         Raises:
             TextError: there are fewer than two distinct characters.
@@ -57,7 +61,7 @@ class Corpus:
                 tr("give a file with running text"),
             )
         ids = encode(text, tokenizer)
-        n_train = train_length(len(ids))
+        n_train = train_length(len(ids)) if n_train is None else n_train
         return cls(tokenizer, ids[:n_train], ids[n_train:])
 
     @property

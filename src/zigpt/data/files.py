@@ -4,9 +4,11 @@ import bz2
 import gzip
 import lzma
 import os
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,15 +16,36 @@ from typing import Any, NoReturn
 from zigpt.errors import TextError, reason
 from zigpt.language import tr
 
+# Part of Python from 3.14 on, and of zigpt[texts] before.
+_ZSTD = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+try:
+    _zstd: Any = import_module(_ZSTD)
+except ImportError:
+    _zstd = None
+
+
+def _open_zstd(file: Path) -> Any:
+    if _zstd:
+        return _zstd.open(file)
+    raise TextError(
+        tr("{path} is compressed by Zstandard", path=printable(file)),
+        tr("without a library, zigpt reads gzip, xz and bzip2"),
+        tr("pip install 'zigpt[texts]', or pipe it: zstd -dc FILE | zigpt train -"),
+    )
+
+
 # How compressed files begin, and what opens them.
 _COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b\x08": gzip.open,
     b"\xfd7zXZ\0": lzma.open,
     b"BZh91AY&SY": bz2.open,
+    b"\x28\xb5\x2f\xfd": _open_zstd,
 }
-_ZSTANDARD = b"\x28\xb5\x2f\xfd"
+SUFFIXES_CONVERTED = (".html", ".htm", ".xhtml", ".epub", ".docx", ".pdf")
 # What reading a compressed file may raise, if it is damaged or cut.
-BAD_COMPRESSION = (EOFError, zlib.error, lzma.LZMAError, OSError)
+BAD_COMPRESSION = (
+    EOFError, zlib.error, lzma.LZMAError, OSError, *([_zstd.ZstdError] if _zstd else [])
+)  # fmt: skip
 _MOST_SUFFIXES = 3
 
 
@@ -35,14 +58,24 @@ def text_files(path: Path) -> list[Path]:
     if not os.path.isdir(path):
         return [path]
     visible = sorted(_visible_files(path), key=Path.as_posix)
-    for suffix in (".txt", ".md"):
-        if files := [file for file in visible if file.suffix.lower() == suffix]:
+    for suffixes in ((".txt",), (".md",), (".jsonl",), SUFFIXES_CONVERTED):
+        files = [file for file in visible if file.suffix.lower() in suffixes]
+        if files := [file for file in files if not _is_empty(file)]:
             return files
     raise TextError(
         tr("{path} contains no text", path=printable(path)),
-        tr("there is no .txt or .md file in it or its subfolders"),
+        tr("there is no .txt, .md or .jsonl file in it or its subfolders, nor a page or book"),
         tr("give another folder, or the files themselves"),
     )
+
+
+def _is_empty(file: Path) -> bool:
+    return os.path.isfile(file) and not os.path.getsize(file)
+
+
+def is_jsonl(file: Path) -> bool:
+    """Whether each line of a file is a document in JSON, by its name; it may be compressed."""
+    return ".jsonl" in [suffix.lower() for suffix in file.suffixes[-2:]]
 
 
 def passed_over(folder: Path, taken: Sequence[Path]) -> str:
@@ -102,13 +135,6 @@ def open_text(file: Path) -> BufferedIOBase:
         opened.seek(0)
     except (OSError, ValueError) as error:  # ValueError: the path has a NUL in it
         refuse(error, file)
-    if head.startswith(_ZSTANDARD):
-        opened.close()
-        raise TextError(
-            tr("{path} is compressed by Zstandard", path=printable(file)),
-            tr("of compressed files, zigpt reads gzip, xz and bzip2"),
-            tr("decompress it, or pipe it: zstd -dc FILE | zigpt train -"),
-        )
     if how := _decompression(head):
         opened.close()
         return how(file)

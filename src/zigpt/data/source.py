@@ -3,9 +3,7 @@
 Whichever is used, `Source.origin` and `Source.notices` say so.
 """
 
-import bisect
 import hashlib
-import itertools
 import logging
 import os
 import re
@@ -18,12 +16,14 @@ from threading import Thread
 
 import platformdirs
 
+from zigpt.data.arrangement import AS_THEY_ARE, Arrangement
 from zigpt.data.batches import train_length
-from zigpt.data.decode import Changes, Decoded, decode
+from zigpt.data.conversion import is_converted
+from zigpt.data.documents import DocumentReader, HeldOut, arrange, is_marked
 from zigpt.data.encodings import AS_IT_IS, Decoding
-from zigpt.data.files import is_compressed, open_text, passed_over, printable, refuse, text_files
+from zigpt.data.files import is_compressed, passed_over, printable, text_files
 from zigpt.data.markup import markup_of
-from zigpt.data.stored import StoredText, Text, store_texts
+from zigpt.data.stored import ReadText, StoredText, Text, store_texts
 from zigpt.errors import TextError
 from zigpt.language import tr
 
@@ -36,6 +36,7 @@ TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca
 LARGEST_IN_MEMORY = 64 << 20
 _SAMPLE = 100_000  # characters that show what kind of text it is
 _MOST_NOTICES = 8
+_MOST_NAMED = 3  # paths
 _PATIENCE = 5.0  # seconds until a server has to answer
 # On Windows these are devices, with any suffix.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
@@ -48,15 +49,20 @@ class Source:
 
     `name` is safe in a folder's name; `origin` is for people; `paths` are the files in the order
     they were read, none for a built-in text. A large `text` is not a str, but slices like one.
+    Its first `n_train` characters are to be trained on, the others are `held_out`.
     """
 
     name: str
     origin: str
     paths: tuple[Path, ...]
     text: Text
+    n_train: int
+    held_out: HeldOut
     encoding: str
     notices: tuple[str, ...]
     how: Decoding = AS_IT_IS
+    arrangement: Arrangement = AS_THEY_ARE
+    is_marked: bool = False  # END stands at the end of each document
 
     @cached_property
     def sha256(self) -> str:
@@ -66,11 +72,13 @@ class Source:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def read_texts(paths: Sequence[Path], how: Decoding = AS_IT_IS) -> Source:
+def read_texts(
+    paths: Sequence[Path], how: Decoding = AS_IT_IS, arrangement: Arrangement = AS_THEY_ARE
+) -> Source:
     """Read files and folders as one text, in the order given.
 
     A folder stands for all *.txt files in it and its subfolders, sorted by path; if there are none,
-    for all *.md files.
+    for all *.md files, or else all *.jsonl files.
 
     Raises:
         TextError: nothing was given, or a path cannot be read as text.
@@ -80,28 +88,50 @@ def read_texts(paths: Sequence[Path], how: Decoding = AS_IT_IS) -> Source:
         raise TextError(
             tr("no text was given"), tr("there is nothing to learn from"), tr("give a text file")
         )
-    files, skipped = [], []
-    for path in paths:
-        found = text_files(path)
-        files += found
-        if os.path.isdir(path):
-            skipped.append(passed_over(path, found))
-    text, parts = (_large if _is_large(files) else _small)(files, how)
-    notices = list(filter(None, [*skipped, _held_out(files, parts), _markup(files, text)]))
+    learned, skipped = _files(paths)
+    held_out, more = _files(arrangement.held_out)
+    files, arrangement = [*learned, *held_out], replace(arrangement, held_out=tuple(held_out))
+    read = (store_texts if _is_large(files) else _read)(files, how, arrangement)
+    text, parts = read.text, read.changes
+    notices = [*skipped, *more, *filter(None, [_markup(files, text)])]
     for file, part in zip(files, parts, strict=True):
+        if is_converted(file):
+            notices.append(tr("{name}: its plain text is learned", name=printable(file)))
         notices += part.notices(printable(file))
     if len(notices) > _MOST_NOTICES:
         hidden = len(notices) - _MOST_NOTICES
         notices[_MOST_NOTICES:] = [tr("... and {count:,} more notices like these", count=hidden)]
     return Source(
         name=name_of(paths),
-        origin=", ".join(printable(path) for path in paths),
+        origin=_listed(paths),
         paths=tuple(files),
         text=text,
+        n_train=read.n_train,
+        held_out=read.held_out,
         encoding=", ".join(dict.fromkeys(part.encoding for part in parts)),
         notices=tuple(notices),
         how=how,
+        arrangement=arrangement,
+        is_marked=is_marked(files, arrangement),
     )
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    names = ", ".join(printable(path) for path in paths[:_MOST_NAMED])
+    hidden = len(paths) - _MOST_NAMED
+    return tr("{names} and {count:,} more", names=names, count=hidden) if hidden > 0 else names
+
+
+def _files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """List the texts in files and folders; say what was passed over."""
+    files: list[Path] = []
+    skipped: list[str] = []
+    for path in paths:
+        found = text_files(path)
+        files += found
+        if os.path.isdir(path):
+            skipped += filter(None, [passed_over(path, found)])
+    return files, skipped
 
 
 def default_text(
@@ -110,6 +140,7 @@ def default_text(
     sha256: str = TINY_SHAKESPEARE_SHA256,
     notify: Callable[[str], object] = lambda sentence: None,
     how: Decoding = AS_IT_IS,
+    arrangement: Arrangement = AS_THEY_ARE,
 ) -> Source:
     """Find a text when none is given: input.txt, Tiny Shakespeare, or Python's own reference.
 
@@ -120,7 +151,7 @@ def default_text(
     """
     given = folder / "input.txt"
     if os.path.lexists(given):
-        source = read_texts([given], how)
+        source = read_texts([given], how, arrangement)
         return replace(source, notices=(tr("no text given: using input.txt"), *source.notices))
     try:
         file = _download(url, sha256, notify)
@@ -133,7 +164,7 @@ def default_text(
             )
         )
     return replace(
-        read_texts([file]),
+        read_texts([file], arrangement=arrangement),
         name="tiny-shakespeare",
         origin=tr("Tiny Shakespeare (downloaded)"),
         notices=(
@@ -196,11 +227,14 @@ def python_reference(why: str = "") -> Source:
             why + tr("this Python lacks its built-in reference"),
             tr("give a text file, or put one into this folder as input.txt"),
         ) from None
+    text = _joined([topics[topic] for topic in sorted(topics)])
     return Source(
         name="python-reference",
         origin=tr("the Python language reference (part of every Python)"),
         paths=(),
-        text=_joined([topics[topic] for topic in sorted(topics)]),
+        text=text,
+        n_train=train_length(len(text)),
+        held_out=HeldOut("last"),
         encoding="UTF-8",
         notices=(why + tr("using the Python language reference"),),
     )
@@ -213,26 +247,14 @@ def _is_large(files: Sequence[Path]) -> bool:
     return sum(sizes) > LARGEST_IN_MEMORY or any(map(is_compressed, files))
 
 
-def _small(files: Sequence[Path], how: Decoding) -> tuple[str, list[Changes]]:
-    """The text, and what was changed in each file."""
-    parts = [_read(file, how) for file in files]
-    return _joined([part.text for part in parts]), [part.changes for part in parts]
-
-
-def _large(files: Sequence[Path], how: Decoding) -> tuple[StoredText, list[Changes]]:
-    """The same for files that are read in blocks, or not at all if their ids are stored."""
-    text = store_texts(files, how)
-    return text, list(text.changes)
-
-
-def _held_out(files: Sequence[Path], parts: Sequence[Changes]) -> str:
-    """Say which of several files the validation split is from."""
-    if len(files) < 2:
-        return ""
-    ends = list(itertools.accumulate(part.characters for part in parts))
-    first = bisect.bisect_right(ends, train_length(ends[-1]))
-    held = [printable(files[first]), *([printable(files[-1])] if first < len(files) - 1 else [])]
-    return tr("the validation split, the last tenth, is from {files}", files=" … ".join(held))
+def _read(files: Sequence[Path], how: Decoding, arrangement: Arrangement) -> ReadText:
+    """Read files that fit into memory."""
+    reader = DocumentReader(files, how, arrangement)
+    text = "".join(reader)
+    order = arrange(reader, arrangement)
+    if not order.is_as_read:
+        text = "".join(text[start:end] for start, end in order.slices.tolist())
+    return ReadText(text, order.n_train, order.held_out, tuple(reader.changes))
 
 
 def _markup(files: Sequence[Path], text: Text) -> str:
@@ -245,15 +267,6 @@ def _markup(files: Sequence[Path], text: Text) -> str:
         name=printable(files[0]),
         kind=kind,
     )
-
-
-def _read(file: Path, how: Decoding) -> Decoded:
-    try:
-        with open_text(file) as opened:
-            data = opened.read()
-    except OSError as error:
-        refuse(error, file)
-    return decode(data, printable(file), how)
 
 
 def _joined(texts: Sequence[str]) -> str:

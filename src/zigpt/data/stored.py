@@ -12,23 +12,25 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
 
-from zigpt.data.decode import Changes, TextReader
-from zigpt.data.encodings import AS_IT_IS, Decoding
-from zigpt.data.files import BAD_COMPRESSION, open_text, printable, refuse, refuse_reading
+from zigpt.data.arrangement import Arrangement
+from zigpt.data.decode import Changes
+from zigpt.data.documents import DocumentReader, HeldOut, Order, arrange
+from zigpt.data.encodings import Decoding
+from zigpt.data.files import printable, refuse
 from zigpt.errors import TextError, VocabularyError
 from zigpt.language import mark, tr
 from zigpt.storage import is_leftover, storage_errors, write_stream
 from zigpt.tokenizers.base import Ids, Tokenizer, Unknown
 from zigpt.tokenizers.char import CharacterSet, CharTokenizer
 
-_FORMAT = 3  # part of every name, so that files of another format are never found
+_FORMAT = 4  # part of every name, so that files of another format are never found
 _KEPT = 3  # texts; each takes once or twice the space of the text itself
 _ABANDONED = 24 * 60 * 60  # seconds
 _PIECE = 1 << 20  # characters
@@ -39,12 +41,11 @@ _FIX = mark(
 
 @dataclass(frozen=True, eq=False)
 class StoredText:
-    """A text stored on disk as ids; a slice of it is a str. `changes` has one entry a file."""
+    """A text stored on disk as ids; a slice of it is a str."""
 
     tokenizer: Tokenizer
     ids: Ids
     sha256: str
-    changes: tuple[Changes, ...]
     path: Path
 
     def __len__(self) -> int:
@@ -55,6 +56,15 @@ class StoredText:
 
 
 Text = str | StoredText
+
+
+class ReadText(NamedTuple):
+    """A text as it was read and arranged, and what was changed in each file."""
+
+    text: Text
+    n_train: int
+    held_out: HeldOut
+    changes: tuple[Changes, ...]
 
 
 def encode(text: Text, tokenizer: Tokenizer, unknown: Unknown = "error") -> Ids:
@@ -79,7 +89,7 @@ def encode(text: Text, tokenizer: Tokenizer, unknown: Unknown = "error") -> Ids:
         return _mapped(file, tokenizer, count) if count else np.empty(0, tokenizer.dtype)
 
 
-def store_texts(files: Sequence[Path], how: Decoding = AS_IT_IS) -> StoredText:
+def store_texts(files: Sequence[Path], how: Decoding, arrangement: Arrangement) -> ReadText:
     """Join these files into one text: look its ids up, or read the files and store them.
 
     Only the three most recently used texts are kept.
@@ -89,14 +99,14 @@ def store_texts(files: Sequence[Path], how: Decoding = AS_IT_IS) -> StoredText:
         StorageError: there is no room for the ids.
     """
     folder = platformdirs.user_cache_path("zigpt")
-    key = _key(files, how)
+    key = _key(files, how, arrangement)
     path = folder / f"text-{key}.ids"
     if found := _load(path):
         return found
     with storage_errors(folder, fix=_FIX):
         folder.mkdir(parents=True, exist_ok=True)
-        info = _encode_files(files, path, how)
-        if _key(files, how) != key:
+        info = _encode_files(files, path, how, arrangement)
+        if _key(files, how, arrangement) != key:
             path.unlink()
             raise _changed(files)
         # Written last: ids without a description are incomplete.
@@ -107,8 +117,9 @@ def store_texts(files: Sequence[Path], how: Decoding = AS_IT_IS) -> StoredText:
     return stored
 
 
-def _key(files: Sequence[Path], how: Decoding) -> str:
-    described: list[Any] = [_FORMAT, *astuple(how)]
+def _key(files: Sequence[Path], how: Decoding, arrangement: Arrangement) -> str:
+    arranged = replace(arrangement, held_out=())  # they are among the files
+    described: list[Any] = [_FORMAT, *astuple(how), *astuple(arranged), len(arrangement.held_out)]
     for file in files:
         try:
             status = os.stat(file)
@@ -118,7 +129,7 @@ def _key(files: Sequence[Path], how: Decoding) -> str:
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:32]
 
 
-def _load(path: Path) -> StoredText | None:
+def _load(path: Path) -> ReadText | None:
     """Map the stored ids; None if there are none, or not all of them."""
     try:
         info = json.loads(path.with_suffix(".json").read_bytes())
@@ -133,7 +144,8 @@ def _load(path: Path) -> StoredText | None:
         changes = tuple(
             Changes(**{**part, "places": tuple(part["places"])}) for part in info["files"]
         )
-        return StoredText(tokenizer, ids, info["sha256"], changes, path)
+        text = StoredText(tokenizer, ids, info["sha256"], path)
+        return ReadText(text, info["n_train"], HeldOut(*info["held_out"]), changes)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -143,29 +155,41 @@ def _mapped(file: Any, tokenizer: Tokenizer, count: int) -> Ids:
     return np.asarray(np.memmap(file, tokenizer.dtype, "r", shape=(count,)))
 
 
-def _encode_files(files: Sequence[Path], path: Path, how: Decoding) -> dict[str, Any]:
-    """Store the ids of all files; return their description."""
-    sha256, characters, length = hashlib.sha256(), CharacterSet(), 0
-    parts: list[dict[str, Any]] = []
-    for text in _pieces(files, how, parts):
+def _encode_files(
+    files: Sequence[Path], path: Path, how: Decoding, arrangement: Arrangement
+) -> dict[str, Any]:
+    """Store the ids of all files, as they are to be arranged; return their description."""
+    sha256, characters = hashlib.sha256(), CharacterSet()
+    reader = DocumentReader(files, how, arrangement)
+    for text in reader:
         sha256.update(text.encode())
         characters.add(text)
-        length += len(text)
-    tokenizer = CharTokenizer(characters.vocabulary)
-    write_stream(path, _encoded(files, how, tokenizer, length))
+    tokenizer, order = CharTokenizer(characters.vocabulary), arrange(reader, arrangement)
+    length = sum(reader.lengths)
+    again = DocumentReader(files, how, arrangement)
+    encoded = _encoded(again, files, tokenizer, length)
+    if order.is_as_read:
+        write_stream(path, encoded)
+    else:
+        sha256 = hashlib.sha256()
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.writelines(encoded)
+            write_stream(path, _moved(file, order, tokenizer, sha256))
     return {
         "vocabulary": tokenizer.vocabulary,
         "characters": length,
+        "n_train": order.n_train,
+        "held_out": order.held_out,
         "sha256": sha256.hexdigest(),
-        "files": parts,
+        "files": [asdict(changes) for changes in reader.changes],
     }
 
 
 def _encoded(
-    files: Sequence[Path], how: Decoding, tokenizer: CharTokenizer, length: int
+    reader: DocumentReader, files: Sequence[Path], tokenizer: CharTokenizer, length: int
 ) -> Iterator[bytes]:
     """Read the files once more, and check that they are still the same text."""
-    for text in _pieces(files, how, []):
+    for text in reader:
         try:
             yield tokenizer.encode(text).tobytes()
         except VocabularyError:
@@ -175,21 +199,15 @@ def _encoded(
         raise _changed(files)
 
 
-def _pieces(files: Sequence[Path], how: Decoding, parts: list[dict[str, Any]]) -> Iterator[str]:
-    """Read all files, each starting on a line of its own; describe each in `parts`."""
-    for number, file in enumerate(files, 1):
-        last = ""
-        with open_text(file) as opened:
-            try:
-                reader = TextReader(opened, printable(file), how)
-                for text in reader:
-                    yield text
-                    last = text[-1:] or last
-            except BAD_COMPRESSION as error:
-                refuse_reading(file, error)
-        parts.append(asdict(reader.changes))
-        if last != "\n" and number < len(files):
-            yield "\n"
+def _moved(file: Any, order: Order, tokenizer: CharTokenizer, sha256: Any) -> Iterator[bytes]:
+    """Take the slices of ids in their order; update the fingerprint of the text they make."""
+    size = tokenizer.dtype.itemsize
+    for start, end in order.slices.tolist():
+        file.seek(start * size)
+        for first in range(start, end, _PIECE):
+            piece = file.read(size * min(_PIECE, end - first))
+            sha256.update(tokenizer.decode(np.frombuffer(piece, tokenizer.dtype)).encode())
+            yield piece
 
 
 def _delete_old(folder: Path) -> None:

@@ -28,6 +28,8 @@ PIECE = 4_000_000  # characters counted at once, to limit memory
 WORTH_OVERLAP = 0.01
 WORTH_REPEATED = 0.05
 WORTH_SINGLETONS = 0.10
+WORTH_SHIFT = 0.25  # prose and code 0.6, two languages 1 or more, chapters of a book 0.01
+_COMMON = 100  # characters
 SHORT = 100_000
 FEW = 5  # characters of text for each distinct one
 
@@ -49,6 +51,7 @@ class Survey:
     unseen_in_train: tuple[str, ...]  # characters in the validation split only
     repeated: float  # share of the text in spans of at least SPAN that occurred before
     overlap: float  # share of the validation split in such spans that the train split contains
+    shift: float  # nats: how far the validation split's characters are from the train split's
     examined: int
 
     @property
@@ -88,6 +91,7 @@ def survey(text: Text, n_train: int) -> Survey:
         ),
         repeated=repeated,
         overlap=overlap,
+        shift=_shift(train, validation),
         examined=len(part),
     )
 
@@ -112,6 +116,11 @@ def _about_the_characters(seen: Survey) -> Iterator[str]:
             "average: expect a loss near that of the unigram, which only counts characters",
             distinct=seen.distinct,
             few=FEW,
+        )
+    if seen.shift >= WORTH_SHIFT:
+        yield tr(
+            "the validation split is another kind of text than the train split, so its loss says "
+            "little; `validation` spread takes it from everywhere"
         )
     if not seen.is_counted:
         yield tr(
@@ -164,6 +173,19 @@ def _about_the_passages(seen: Survey) -> Iterator[str]:
 def _codes(text: str) -> UInt[np.ndarray, " characters"]:
     # A str may contain half a surrogate pair, which counts like any other code point.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def _shift(train: Int[np.ndarray, " codes"], validation: Int[np.ndarray, " codes"]) -> float:
+    """Relative entropy of the frequencies of the commonest characters, and of all others."""
+    present = np.flatnonzero(train + validation)
+    common = present[np.argsort(-(train + validation)[present], kind="stable")[:_COMMON]]
+    shares = []
+    for counts in (validation, train):
+        few = np.append(counts[common], counts.sum() - counts[common].sum()) + 1
+        shares.append(few / few.sum())
+    here, there = shares
+    by_chance = len(common) / 2 / max(1, validation.sum())  # in a sample of the same text
+    return float((here * np.log(here / there)).sum() - by_chance)
 
 
 def _counts(text: Text, start: int, stop: int) -> Int[np.ndarray, " codes"]:

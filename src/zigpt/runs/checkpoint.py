@@ -31,7 +31,8 @@ _MANIFEST = "MANIFEST.json"
 FILES = ("weights.safetensors", "optimizer.safetensors", "counters.json")
 # What reading a damaged file may raise; RuntimeError: load_state_dict met other shapes.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
-FREE_TO_CHANGE = ("max_steps", "patience")  # other settings would make it another training run
+# Other settings would make it another training run.
+FREE_TO_CHANGE = ("max_steps", "patience", "learning_rate", "final_learning_rate")
 _DECIDED_BY_CLOCK = ("decay_steps", "eval_interval")  # and max_steps, where there is a time budget
 COUNTERS = ("step", "seconds", "best_step", "best_loss", "evaluations_since_best", "evaluated_at")
 

@@ -25,6 +25,7 @@ from zigpt.runs.record import RunRecord, read_record, write_record
 from zigpt.storage import clear_leftovers, make_folder, remove_empty_folder, write_file
 from zigpt.tokenizers.base import Tokenizer
 from zigpt.training.loop import TrainState
+from zigpt.training.plan import change_rest
 
 
 class RunFolder:
@@ -120,21 +121,33 @@ class RunFolder:
     def _log(self) -> RunLog:
         return RunLog(self.path)  # read only when the folder is locked: until then it may change
 
-    def change(self, overrides: Mapping[str, Any]) -> None:
-        """Take over new settings for the rest of the run.
+    def require_changeable(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell which of these settings differ from the run's.
 
         Raises:
-            ConfigError: naming every one that is impossible or would make it another training run.
+            ConfigError: naming every one that would make it another training run.
         """
         record = self.record
         now = {**asdict(record.model), **asdict(record.training), "preset": record.preset}
         changed = {name: value for name, value in overrides.items() if value != now[name]}
         if forbidden := [name for name in changed if name not in FREE_TO_CHANGE]:
             raise ConfigError([self._fixed(name, now[name], changed[name]) for name in forbidden])
+        return changed
+
+    def change(self, overrides: Mapping[str, Any], step: int) -> None:
+        """Take over new settings for the rest of the run, the steps after `step`.
+
+        Raises:
+            ConfigError: naming every one that is impossible or would make it another training run.
+            StorageError: the disk did not take it.
+        """
+        changed = self.require_changeable(overrides)
+        if "max_steps" in changed and "learning_rate" in overrides:  # the same rate, once more
+            changed["learning_rate"] = overrides["learning_rate"]
         if changed:
-            minutes = None if "max_steps" in changed else record.minutes
-            training = replace(record.training, **changed)
-            self._replace_record(replace(record, training=training, minutes=minutes))
+            minutes = None if "max_steps" in changed else self.record.minutes
+            training = change_rest(self.record.training, step, changed)
+            self._replace_record(replace(self.record, training=training, minutes=minutes))
 
     def _fixed(self, name: str, now: Any, wanted: Any) -> tuple[str, str]:
         problem = tr(
@@ -145,6 +158,16 @@ class RunFolder:
             wanted=wanted,
         )
         return problem, tr("drop `{name}`", name=name)
+
+    def move_text(self, text: Mapping[str, Any]) -> None:
+        """Take over where the text is now.
+
+        Raises:
+            StorageError: the disk did not take it.
+        """
+        moved = {**self.record.text, "origin": text["origin"], "paths": text["paths"]}
+        if moved != self.record.text:
+            self._replace_record(replace(self.record, text=moved))
 
     def move_end(self, training: TrainConfig) -> None:
         """Take over another number of steps, decided by the clock.

@@ -34,7 +34,7 @@ def read(request: TrainRequest, notify: Notify = lambda sentence: None) -> Readi
     """
     require_possible(request.preset, request.settings)
     source = find_text(request, notify)
-    corpus = Corpus.from_text(source.text)
+    corpus = Corpus.from_text(source.text, n_train=source.n_train)
     noticed = tuple(advice(survey(source.text, len(corpus.train))))
     ladder = build_ladder(corpus.train, corpus.validation, corpus.tokenizer.vocab_size)
     return Reading(source, corpus, noticed, ladder)
@@ -47,8 +47,9 @@ def find_text(request: TrainRequest, notify: Notify = lambda sentence: None) -> 
         TextError: one of them is missing, empty or not text.
     """
     if request.texts:
-        return read_texts(request.texts, request.how)
-    return default_text(Path.cwd(), notify=notify, how=request.how)
+        return read_texts(request.texts, request.how, request.arrangement)
+    how, arrangement = request.how, request.arrangement
+    return default_text(Path.cwd(), notify=notify, how=how, arrangement=arrangement)
 
 
 def require_possible(preset: str, settings: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from zigpt.data.arrangement import AS_THEY_ARE, Arrangement
 from zigpt.data.encodings import AS_IT_IS, Decoding
 from zigpt.errors import UsageError
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig
@@ -37,6 +38,7 @@ class TrainRequest:
     device: str = "auto"
     resume: bool = False
     how: Decoding = AS_IT_IS  # how the texts' bytes are read
+    arrangement: Arrangement = AS_THEY_ARE
     began: float = field(default_factory=time.monotonic)  # a time budget counts from here
 
     def __post_init__(self) -> None:

@@ -42,7 +42,6 @@ from zigpt.training.device import keep_freed_memory
 from zigpt.training.loop import Progress, final_loss, train
 from zigpt.training.verdict import Point, judge, milestone
 
-SAVE_EVERY = 50.0  # seconds, so that with the next step no more than a minute can be lost
 _MOST_REFUSALS = 3  # of one kind of write in a row; then a training run ends
 _SAMPLE_CHARS, _FINAL_CHARS = 200, 500
 _POLL = 0.05  # seconds between two checks for a new request
@@ -92,6 +91,15 @@ def train_opened(
     return _Training(opened, should_stop).events()
 
 
+def save_interval(seconds: float) -> float:
+    """Decide how many seconds to let pass between two saves that take `seconds` each.
+
+    A hundred times as many, and at least 5, so that saving stays cheap; at most 50, so that with
+    the step under way no more than a minute is lost when the process is killed.
+    """
+    return min(max(5.0, 100 * seconds), 50.0)
+
+
 class _Stop(Exception):
     """Raised within a step, before it has changed anything."""
 
@@ -105,7 +113,7 @@ class _Training:
         self._should_stop = should_stop
         self._stop_requested = False  # from outside, through the run folder
         self._refusals = Counter[str]()
-        self._saved_at = time.monotonic()
+        self._saved_at, self._save_seconds = time.monotonic(), 0.0
         self._pacer = None if opened.ends_at is None else Pacer(opened.ends_at, opened.state.step)
 
     @property
@@ -199,9 +207,9 @@ class _Training:
     def _save_if_due(self, last_step: float) -> Iterator[Event]:
         # At step 0 as well: from then on there is always something to resume from.
         if self._state.is_finished or not self._state.step:
-            self._folder.save(self._state)
+            self._save()
         # The next step may take as long as this one, and would be lost as well.
-        elif time.monotonic() + last_step - self._saved_at > SAVE_EVERY:
+        elif time.monotonic() + last_step - self._saved_at > save_interval(self._save_seconds):
             yield from self._keep_checkpoint()
 
     def _wait(self) -> Iterator[Event]:
@@ -226,10 +234,16 @@ class _Training:
             self._saved_at = time.monotonic()
 
     def _keep_checkpoint(self) -> Iterator[Event]:
-        save = partial(self._folder.save, self._state)
         step = tr("step {step}", step=self._state.step)
-        yield from self._keep(tr("the checkpoint"), save, step)
-        self._saved_at = time.monotonic()
+        yield from self._keep(tr("the checkpoint"), self._save, step)
+
+    def _save(self) -> None:
+        began = time.monotonic()
+        try:
+            self._folder.save(self._state)
+        finally:  # a disk that refuses is not asked again at once
+            self._saved_at = time.monotonic()
+            self._save_seconds = self._saved_at - began
 
     def _keep_snapshot(self) -> Iterator[Event]:
         save = partial(self._folder.save_snapshot, self._state, self._corpus.tokenizer)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from zigpt.data.arrangement import END
 from zigpt.data.batches import Corpus
 from zigpt.errors import RunBusyError
 from zigpt.generate.loop import default_prompt
@@ -16,7 +17,7 @@ from zigpt.runs.events import Event, LadderBuilt, Notice, Opened, Planned, TextR
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import free_path, newest_path
 from zigpt.runs.preflight import require_free
-from zigpt.runs.reading import Reading, find_text, read
+from zigpt.runs.reading import Reading, read
 from zigpt.runs.record import RunRecord, count_threads, cpu_capability
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.training_text import find_again, fingerprint
@@ -80,23 +81,27 @@ def resume(request: TrainRequest) -> Generator[Event, None, Opened]:
     """
     device = pick_device(request.device)
     folder = RunFolder.open(request.run or newest_path())
-    source = find_text(request) if request.texts else find_again(folder.record.text)
+    source = find_again(folder.record.text, request.texts, request.arrangement.held_out)
     folder.require_text(source)
     with ExitStack() as on_failure:
         folder.lock()
         on_failure.callback(folder.close)
         preset = {} if request.preset == "auto" else {"preset": request.preset}
-        planned = folder.record.training
-        folder.change({**request.settings, **preset})
-        corpus = Corpus.from_text(source.text)
+        settings = {**request.settings, **preset}
+        folder.require_changeable(settings)
+        corpus = Corpus.from_text(source.text, n_train=source.n_train)
         state = TrainState.initialise(*folder.record.configs, device)
         notices: list[str] = []
         folder.restore(state, notices.append)
+        if request.texts:
+            folder.move_text(fingerprint(source))
+        folder.change(settings, state.step)
+        planned, state.config = state.config, folder.record.training
         if state.step >= state.config.max_steps:
             done = {"step": state.step, "steps": state.config.max_steps}
             notices.append(tr("no step is left to make: {step} are made, {steps} wanted", **done))
         notices += filter(None, [_other_machine(folder.record, device)])
-        notices += filter(None, [_rising_rate(state.step, planned, state.config)])
+        notices += filter(None, [_rate_to_come(state.step, planned, state.config)])
         yield from map(Notice, notices)
         yield TextRead(source, corpus)
         yield LadderBuilt(folder.record.ladder, corpus)
@@ -126,17 +131,23 @@ def _other_machine(record: RunRecord, device: torch.device) -> str:
     )
 
 
-def _rising_rate(step: int, planned: TrainConfig, now: TrainConfig) -> str:
-    """Say that more steps lift the learning rate again; nothing where it keeps falling."""
-    before, after = learning_rate_at(step, planned), learning_rate_at(step, now)
-    if now.max_steps <= max(step, planned.max_steps) or after <= before:
+def _rate_to_come(step: int, planned: TrainConfig, now: TrainConfig) -> str:
+    """Say what a changed schedule means for the learning rate; nothing where it is as planned."""
+    if now.max_steps <= step or replace(now, patience=planned.patience) == planned:
         return ""
+    rate, final = learning_rate_at(step, now), now.final_learning_rate
+    if rate == final:
+        return tr(
+            "the learning rate stays at {rate:.2g} until step {steps:,}; "
+            "`learning_rate` changes it",
+            rate=rate,
+            steps=now.max_steps,
+        )
     return tr(
-        "with {steps:,} steps the learning rate rises from {before:.2g} to {after:.2g}, and then "
-        "falls to the new end",
+        "the learning rate falls from {rate:.2g} to {final:.2g} at step {steps:,}",
+        rate=rate,
+        final=final,
         steps=now.max_steps,
-        before=before,
-        after=after,
     )
 
 
@@ -185,7 +196,7 @@ def _choose(
 
 def _prompt(corpus: Corpus) -> str:
     """Take the first whole line of words in the validation split: every sample continues it."""
-    text = corpus.tokenizer.decode(corpus.validation[:2000])
+    text = corpus.tokenizer.decode(corpus.validation[:2000]).replace(END, "\n")
     lines = [line.strip() for line in text.split("\n")[1:-1] if line.strip()]
     lines = [_shortened(line) for line in lines]
     words = [line for line in lines if sum(map(str.isalpha, line)) > len(line) / 2]

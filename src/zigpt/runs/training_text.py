@@ -5,11 +5,12 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from zigpt import untrusted_json
+from zigpt.data.arrangement import AS_THEY_ARE, Arrangement
 from zigpt.data.encodings import AS_IT_IS, Decoding
 from zigpt.data.files import printable
 from zigpt.data.source import Source, python_reference, read_texts
@@ -19,11 +20,15 @@ from zigpt.runs.paths import RUN_FILE, run_around
 from zigpt.storage import disk, make_folder, storage_errors, write_file, write_stream
 
 _PIECE = 1 << 20  # bytes
+_BEFORE = Arrangement(validation="last", marks_ends=False)  # of runs that do not say
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
     """Describe a text so that it can be found again and distinguished from any other."""
-    how = {} if source.how == AS_IT_IS else {"how": asdict(source.how)}
+    more: dict[str, Any] = {} if source.how == AS_IT_IS else {"how": asdict(source.how)}
+    if source.arrangement != AS_THEY_ARE or source.is_marked:
+        held_out = len(source.arrangement.held_out)  # the last of the paths
+        more["arrangement"] = {**asdict(source.arrangement), "held_out": held_out}
     return {
         "name": source.name,
         "origin": source.origin,
@@ -31,7 +36,7 @@ def fingerprint(source: Source) -> dict[str, Any]:
         "sha256": source.sha256,
         "characters": len(source.text),
         "encoding": source.encoding,
-        **how,
+        **more,
     }
 
 
@@ -69,7 +74,7 @@ def _text_of(values: Any) -> Mapping[str, Any]:
     if isinstance(text, dict) and isinstance(text.get("sha256"), str):
         paths = text.get("paths", [])
         is_list = isinstance(paths, list) and all(isinstance(path, str) for path in paths)
-        if is_list and _is_decoding(text.get("how", {})):
+        if is_list and _is_possible(text):
             return text
     raise _no_text()
 
@@ -82,11 +87,24 @@ def _no_text() -> ModelFileError:
     )
 
 
-def _is_decoding(how: Any) -> bool:
+def _is_possible(text: Mapping[str, Any]) -> bool:
     try:
-        return bool(Decoding(**how))
-    except (TypeError, UsageError):
+        return bool(_how_it_was_read(text, [Path(path) for path in text.get("paths", [])]))
+    except (TypeError, ValueError, KeyError, UsageError):
         return False
+
+
+def _how_it_was_read(
+    text: Mapping[str, Any], paths: Sequence[Path]
+) -> tuple[Sequence[Path], Decoding, Arrangement]:
+    """Take out of a fingerprint how its paths are to be read: those to learn from, and the rest."""
+    how = Decoding(**text["how"]) if "how" in text else AS_IT_IS
+    if "arrangement" not in text:
+        return paths, how, _BEFORE
+    arranged = dict(text["arrangement"])
+    n_learned = len(paths) - arranged.pop("held_out")
+    held_out = tuple(paths[n_learned:])
+    return paths[:n_learned], how, Arrangement(**arranged, held_out=held_out)
 
 
 def keep_text(text: str) -> Path:
@@ -138,13 +156,20 @@ def _keep_input(notify: Callable[[str], object]) -> Path:
     return path
 
 
-def find_again(text: Mapping[str, Any]) -> Source:
+def find_again(
+    text: Mapping[str, Any], moved: Sequence[Path] = (), held_out: tuple[Path, ...] = ()
+) -> Source:
     """Read the text of a fingerprint from where it was.
+
+    Or from where it was `moved`, together with what is `held_out`.
 
     Raises:
         TextMovedError: it is no longer there, or the fingerprint does not say where.
         TextError: it can no longer be read as text.
     """
+    if moved:
+        _, how, arrangement = _how_it_was_read(text, [])
+        return read_texts(moved, how, replace(arrangement, held_out=held_out))
     if "paths" not in text:
         raise TextMovedError(
             tr("cannot find the training text {name!r:.60}", name=str(text.get("name", ""))),
@@ -161,5 +186,4 @@ def find_again(text: Mapping[str, Any]) -> Source:
             tr("the training text is no longer there"),
             tr("put it back there"),
         )
-    how = Decoding(**text["how"]) if "how" in text else AS_IT_IS
-    return read_texts(paths, how) if paths else python_reference()
+    return read_texts(*_how_it_was_read(text, paths)) if paths else python_reference()

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-Ids = NDArray[np.unsignedinteger[Any]]
+Ids = NDArray[np.unsignedinteger]
 Unknown = Literal["error", "drop", "replace"]
 
 

@@ -5,7 +5,7 @@ Time is not guessed but measured, on a few steps of the same model, which are th
 
 import math
 import time
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -204,3 +204,24 @@ def move_end(config: TrainConfig, step: int, steps_left: int) -> TrainConfig:
     else:
         moved = decay * steps_left / planned
     return replace(config, max_steps=end, decay_steps=max(1, round(moved)))
+
+
+def change_rest(config: TrainConfig, step: int, changes: Mapping[str, Any]) -> TrainConfig:
+    """Change settings after `step`, so that the learning rate rises only where that is wanted.
+
+    With another number of steps it keeps falling from where it is; if it has fallen to its end, it
+    stays there. Another learning rate counts from the next step on, and falls like the old one.
+    """
+    end, rest = changes.get("max_steps", config.max_steps), config
+    is_constant = config.learning_rate == config.final_learning_rate
+    if end != config.max_steps and end > step and not is_constant:
+        if step < config.max_steps:
+            rest = move_end(config, step, end - step)
+        else:
+            rest = replace(config, learning_rate=config.final_learning_rate)
+    if "learning_rate" in changes:
+        fall = min(rest.decay_steps or end - rest.warmup_steps, end - step)
+        rest = replace(rest, decay_steps=max(1, fall), learning_rate=changes["learning_rate"])
+        lowest = min(rest.final_learning_rate, rest.learning_rate)
+        rest = replace(rest, final_learning_rate=lowest)
+    return replace(rest, **changes)

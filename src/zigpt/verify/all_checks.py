@@ -62,7 +62,7 @@ def _text(path: Path, found: Found) -> tuple[Check, Corpus | None]:
     check = check_vocabulary(source, recorded["sha256"], found.saved.tokenizer)
     if check.result != "passed":
         return check, None
-    return check, Corpus.from_text(source.text, found.saved.tokenizer)
+    return check, Corpus.from_text(source.text, found.saved.tokenizer, source.n_train)
 
 
 def _resume(found: Found, corpus: Corpus | None, device: torch.device) -> Check:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from zigpt.anatomy.copies import Passage, TrainingText
-from zigpt.data.batches import train_length
 from zigpt.errors import ZigptError
 from zigpt.formats.saved_model import SavedModel
 from zigpt.runs.training_text import find_again, text_of_model
@@ -59,7 +58,7 @@ class CopyFinder:
         if len(source.text) > LARGEST:
             return "large"
         text = source.text[:]
-        n_train = train_length(len(text))
+        n_train = source.n_train
         self._training = TrainingText(text[:n_train])
         unseen = text[n_train : n_train + _UNSEEN]
         # If a text repeats itself, what was not trained on is a copy as well.
