@@ -55,7 +55,6 @@ class Changes:
     is_marked: bool  # by a byte order mark, so not guessed
     crlf: int
     cr: int
-    characters: int = 0  # of the text that came of it
     damaged: int = 0  # places: replaced or dropped
     places: tuple[str, ...] = ()  # the first of them
     is_cut: bool = False  # within its last character
@@ -160,7 +159,6 @@ class TextReader:
             is_marked=bool(byte_mark) or self._how.encoding is not None,
             crlf=self._crlf,
             cr=self._cr,
-            characters=self._length - self._crlf,
             damaged=self._damaged,
             places=tuple(self._places),
             is_cut=self._is_cut,
