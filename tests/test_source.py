@@ -220,10 +220,11 @@ def test_a_device_is_refused_at_once() -> None:
     assert refusal(Path("/dev/zero"))[0] == "/dev/zero is not a regular file"
 
 
-def test_an_empty_file_and_a_dangling_link_in_a_folder_are_named(tmp_path: Path) -> None:
+def test_an_empty_file_in_a_folder_is_passed_over_and_a_dangling_link_named(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", "text")
     empty = write(tmp_path / "b.txt", "")
-    assert refusal(tmp_path)[0] == f"{empty} is empty"
+    assert read_texts([tmp_path]).notices == (f"{tmp_path}: passed over: .txt 1",)
+    assert refusal(empty)[0] == f"{empty} is empty"
     empty.unlink()
     empty.symlink_to(tmp_path / "gone.txt")
     assert refusal(tmp_path)[0] == f"cannot read {empty}"
