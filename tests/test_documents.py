@@ -1,14 +1,17 @@
 """Documents: where they end, which are held out, in which order; in memory and on disk alike."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stress.settings import shortened
 from tests.runs import SMALL, refusal
 from tests.texts import story
 from zigpt.cli.main import main
@@ -25,6 +28,7 @@ from zigpt.errors import TextError, UsageError
 from zigpt.runs.record import read_record
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.training_text import find_again, fingerprint
+from zigpt.training import loop
 
 LAST = Arrangement("last")
 
@@ -311,6 +315,26 @@ def test_a_folder_is_learned_and_resumed_document_by_document(tmp_path, capsys, 
     code, what, why, _ = refusal("sample", "plain", "--until-end")
     assert (code, what) == (2, "this model cannot end a text by itself")
     assert "--separator" in why
+
+
+def test_a_training_that_diverged_is_tried_again_on_the_same_documents(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (path,) = write(tmp_path, a_txt="\n---\n".join(story(300)[i:] for i in range(20)))
+    (held,) = write(tmp_path, b_txt=story(600))
+    true_loss = loop.next_character_loss
+
+    def poisoned(logits, targets):
+        loss = true_loss(logits, targets)
+        return loss * float("nan") if torch.is_grad_enabled() else loss
+
+    monkeypatch.setattr(loop, "next_character_loss", poisoned)
+    how = ["--separator", "\\n---\\n", "--validation", held, "--shuffle-documents"]
+    with shortened():
+        code, _, _, fix = refusal("train", path, *SMALL, *how, "--max-steps", 3, "--run", "r")
+    assert code == 6
+    words = shlex.split(fix)
+    spelled = [str(path), "--validation", str(held), "--separator=\\n---\\n", "--shuffle-documents"]
+    assert words[words.index(str(path)) :][:5] == spelled
 
 
 def test_two_kinds_of_text_are_told():

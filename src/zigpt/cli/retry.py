@@ -6,12 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from zigpt.cli.spelling import command, option
+from zigpt.cli.spelling import arrangement_words, command, option
 from zigpt.errors import DivergedError
 from zigpt.gpt.config import GPTConfig, PresetName, TrainConfig, configure
 from zigpt.language import tr
 from zigpt.runs.folder import RunFolder
 from zigpt.runs.paths import numbered
+from zigpt.runs.training_text import how_it_was_read
 from zigpt.training.device import pick_device
 from zigpt.training.loop import TrainState
 
@@ -33,9 +34,13 @@ def with_command(
     how = folder.record.text.get("how", {})
     settings |= {name: value for name, value in how.items() if value is not None}
     # Absolute paths: they hold in any folder, and none begins like an option.
-    words = [os.path.abspath(path) for path in texts or folder.record.text["paths"]]
+    text = folder.record.text
+    learned, _, arrangement = how_it_was_read(text, [Path(path) for path in text["paths"]])
+    words = [os.path.abspath(path) for path in texts or learned]
     if len(words) > _MOST_SPELLED:
         words = ["TEXT"]
+    if "arrangement" in text:
+        words += arrangement_words(arrangement)
     words += [option("preset"), preset]
     for name, value in settings.items():
         words += [option(name), f"{value}"]

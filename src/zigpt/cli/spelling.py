@@ -58,7 +58,8 @@ def _quoted(word: str) -> str:
     return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "''") + "'"
 
 
-def _arrangement_words(arrangement: Arrangement) -> list[str]:
+def arrangement_words(arrangement: Arrangement) -> list[str]:
+    """Spell what was decided about documents."""
     words = []
     if arrangement.held_out:
         words += [option("validation"), os.path.abspath(arrangement.held_out[0])]
@@ -83,7 +84,7 @@ def train_words(request: TrainRequest) -> list[str]:
         more = {**more, "device": request.device}
     if request.how != AS_IT_IS:
         more = {**more, **asdict(request.how)}
-    words += _arrangement_words(request.arrangement)
+    words += arrangement_words(request.arrangement)
     for name, value in more.items():
         if value is not None:
             words += [option(name), str(value)]

@@ -89,12 +89,12 @@ def _no_text() -> ModelFileError:
 
 def _is_possible(text: Mapping[str, Any]) -> bool:
     try:
-        return bool(_how_it_was_read(text, [Path(path) for path in text.get("paths", [])]))
+        return bool(how_it_was_read(text, [Path(path) for path in text.get("paths", [])]))
     except (TypeError, ValueError, KeyError, UsageError):
         return False
 
 
-def _how_it_was_read(
+def how_it_was_read(
     text: Mapping[str, Any], paths: Sequence[Path]
 ) -> tuple[Sequence[Path], Decoding, Arrangement]:
     """Take out of a fingerprint how its paths are to be read: those to learn from, and the rest."""
@@ -168,7 +168,7 @@ def find_again(
         TextError: it can no longer be read as text.
     """
     if moved:
-        _, how, arrangement = _how_it_was_read(text, [])
+        _, how, arrangement = how_it_was_read(text, [])
         return read_texts(moved, how, replace(arrangement, held_out=held_out))
     if "paths" not in text:
         raise TextMovedError(
@@ -186,4 +186,4 @@ def find_again(
             tr("the training text is no longer there"),
             tr("put it back there"),
         )
-    return read_texts(*_how_it_was_read(text, paths)) if paths else python_reference()
+    return read_texts(*how_it_was_read(text, paths)) if paths else python_reference()
