@@ -56,8 +56,8 @@ bench: .venv/run ## measure speed against a plain reference and the machine's ow
 torture: .venv/dev ## kill, starve, damage and mislead zigpt, for MINUTES=30 from SEED=1
 	.venv/bin/python -m stress.torture $(MINUTES) $(SEED)
 
-clean: ## remove the environment
-	rm -rf .venv
+clean: ## remove the environments
+	rm -rf .venv .venv-lowest .venv-newest
 
 # Written last: without these files, .venv holds what is left of an attempt that failed.
 .venv/run: EXTRA := web,texts

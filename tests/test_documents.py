@@ -188,12 +188,12 @@ class TestWhatIsHeldOut:
 
     def test_files_of_their_own(self, tmp_path):
         paths = write(tmp_path, a_txt="learned", b_txt="held", c_txt="out\n")
-        how = Arrangement.of(paths[1], None, None)
+        how = Arrangement.of(paths[1])
         source = read_texts(paths[:1], arrangement=how)
         assert parts(source) == ("learned\n", "held")  # two files, but no documents
         assert held_out(source) == str(paths[1])
         folder = self.folder(tmp_path, 12)
-        source = read_texts(paths[:2], arrangement=Arrangement.of(folder, None, 1))
+        source = read_texts(paths[:2], arrangement=Arrangement.of(folder, is_shuffled=True, seed=1))
         assert set(parts(source)[0].split(END)) == {"learned", "held", ""}
         assert len(parts(source)[1].split(END)) == 13
 
@@ -228,7 +228,7 @@ class TestWhatIsHeldOut:
 
     def test_so_is_one_with_files_that_are_held_out(self, tmp_path):
         paths = write(tmp_path, a_txt="learned", b_txt="held")
-        source = read_texts(paths[:1], arrangement=Arrangement.of(paths[1], None, None))
+        source = read_texts(paths[:1], arrangement=Arrangement.of(paths[1]))
         again = find_again(json.loads(json.dumps(fingerprint(source))))
         assert (parts(again), held_out(again)) == (parts(source), held_out(source))
         moved = write(tmp_path / "elsewhere", a_txt="learned", b_txt="held")
@@ -309,7 +309,13 @@ def test_a_folder_is_learned_and_resumed_document_by_document(tmp_path, capsys, 
     assert 1 < len(written) < 4000
     assert END not in written
     assert main(["sample", "r", "--count", "3", "--until-end", "--chars", "5000"]) == 0
-    assert END not in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert END not in shown.out
+    assert "cut off" not in shown.err
+    assert main(["sample", "r", "--count", "3", "--until-end", "--chars", "2"]) == 0
+    assert "cut off after 2 characters, before their end: 3 of 3" in capsys.readouterr().err
+    assert main(["sample", "r", "--until-end", "--chars", "0"]) == 0
+    assert "before their end: 1 of 1" in capsys.readouterr().err
     write(tmp_path, one_txt=story(3000))
     assert main(["train", "one.txt", *SMALL, "--max-steps", "1", "--run", "plain"]) == 0
     code, what, why, _ = refusal("sample", "plain", "--until-end")

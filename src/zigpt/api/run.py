@@ -12,7 +12,6 @@ from zigpt.api.model import Model, as_html, load
 from zigpt.data.arrangement import Arrangement
 from zigpt.data.encodings import Decoding
 from zigpt.errors import UsageError
-from zigpt.gpt.config import TrainConfig
 from zigpt.language import tr
 from zigpt.runs.events import Evaluated, Finished, Opened, Stepped, Stopped, Trained
 from zigpt.runs.paths import LOSS_PICTURE
@@ -119,9 +118,13 @@ def train(
 def _take_reading(settings: dict[str, Any]) -> tuple[Decoding, Arrangement]:
     """Take out of the settings how texts are read."""
     how = Decoding(settings.pop("encoding", None), settings.pop("damaged", "error"))
-    seed = settings.get("seed", TrainConfig.seed) if settings.pop("shuffle_documents", 0) else None
-    separator = settings.pop("separator", None)
-    return how, Arrangement.of(settings.pop("validation", "auto"), separator, seed)
+    arrangement = Arrangement.of(
+        settings.pop("validation", "auto"),
+        settings.pop("separator", None),
+        is_shuffled=settings.pop("shuffle_documents", False),
+        seed=settings.get("seed"),
+    )
+    return how, arrangement
 
 
 def _no_text(given: object) -> UsageError:

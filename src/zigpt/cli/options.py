@@ -11,7 +11,7 @@ from zigpt.cli import spelling
 from zigpt.cli.parser import Choice
 from zigpt.data.arrangement import Arrangement
 from zigpt.data.encodings import Decoding
-from zigpt.gpt.config import PRESETS, GPTConfig, TrainConfig, configure
+from zigpt.gpt.config import PRESETS, GPTConfig, configure
 from zigpt.language import tr
 
 
@@ -58,12 +58,10 @@ def take_decoding(settings: dict[str, Any]) -> Decoding:
 def take_arrangement(settings: dict[str, Any]) -> Arrangement:
     """Take the options about documents, which `seed` may shuffle, out of those that were given."""
     validation, separator = settings.pop("validation"), settings.pop("separator")
-    seed = TrainConfig.seed if settings["seed"] is None else settings["seed"]
     if separator is not None:  # few shells have a way to type these
         separator = separator.replace("\\n", "\n").replace("\\t", "\t")
-    return Arrangement.of(
-        validation, separator, seed if settings.pop("shuffle_documents") else None
-    )
+    is_shuffled = settings.pop("shuffle_documents")
+    return Arrangement.of(validation, separator, is_shuffled=is_shuffled, seed=settings["seed"])
 
 
 def preset_table() -> str:

@@ -124,13 +124,19 @@ class Writer:
         rows = map(tokenizer.decode, generate(self._decoder, start, request.chars, self._config))
         if request.count == 1:
             write_out(prompt)
+            lengths = [0]
             for piece in stop_before(rows, self._stops):
                 write_out(piece)
+                lengths[0] += len(piece)
             write_out("\n")
-            return
-        # Several at once share every pass through the model: none can be shown before the others.
-        texts = ["".join(stop_before(column, self._stops)) for column in zip(*rows, strict=True)]
-        write_out("---\n".join(f"{prompt}{text}\n" for text in texts or [""] * request.count))
+        else:
+            # All share every pass through the model: none can be shown before the others.
+            columns = zip(*rows, strict=True) if request.chars else [()] * request.count
+            texts = ["".join(stop_before(column, self._stops)) for column in columns]
+            write_out("---\n".join(f"{prompt}{text}\n" for text in texts))
+            lengths = [len(text) for text in texts]
+        if request.until_end and (cut := lengths.count(request.chars)):
+            _note_cut(cut, request)
 
 
 def _read_prompt(file: Path) -> str:
@@ -152,6 +158,18 @@ def _read_prompt(file: Path) -> str:
     for notice in decoded.notices:
         print(labelled(tr("note"), harmless(notice)), file=sys.stderr)
     return decoded.text.removesuffix("\n")
+
+
+def _note_cut(cut: int, request: SampleRequest) -> None:
+    """Say of how many texts the end is missing."""
+    sentence = tr(
+        "texts cut off after {chars:,} characters, before their end: {cut} of {count}; "
+        "--chars allows more",
+        cut=cut,
+        count=request.count,
+        chars=request.chars,
+    )
+    print(labelled(tr("note"), sentence), file=sys.stderr)
 
 
 def _require_possible(stops: Sequence[str], tokenizer: Tokenizer) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from zigpt.errors import TextError, UsageError
+from zigpt.gpt.config import TrainConfig
 from zigpt.language import tr
 
 END = "␃"  # ends every document, where there are several
@@ -29,13 +30,19 @@ class Arrangement:
 
     @classmethod
     def of(
-        cls, validation: str | Path, separator: str | None, shuffle: int | None
+        cls,
+        validation: str | Path = "auto",
+        separator: str | None = None,
+        *,
+        is_shuffled: bool = False,
+        seed: int | None = None,
     ) -> "Arrangement":
-        """Take `validation` as a word, or else as a path.
+        """Take `validation` as a word, or else as a path; shuffle by `seed`, or the usual one.
 
         Raises:
             TextError: it is neither.
         """
+        shuffle = (TrainConfig.seed if seed is None else seed) if is_shuffled else None
         if validation in get_args(Validation):
             return cls(cast(Validation, validation), (), separator, shuffle)
         if not os.path.exists(validation):
