@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 
 from stress.model_files import FOUND, MOST_MEMORY, get_ready, good_file, shrink
 from stress.model_files import outcome as outcome_of
@@ -39,6 +40,13 @@ def array(save, *content):
     """What numpy writes."""
     file = io.BytesIO()
     save(file, *content)
+    return file.getvalue()
+
+
+def saved_by_torch():
+    """What torch.save writes: a zip archive with a pickle in it."""
+    file = io.BytesIO()
+    torch.save({"head.weight": torch.zeros(9)}, file)
     return file.getvalue()
 
 
@@ -124,7 +132,7 @@ class TestModelFiles:
             "give a run folder or a model.safetensors",
         )
 
-    @pytest.mark.parametrize("data", [b"PK\x03\x04" + bytes(99), pickle.dumps([1]), b"\x80\x02."])
+    @pytest.mark.parametrize("data", [saved_by_torch(), pickle.dumps([1]), b"\x80\x02."])
     def test_a_pickle_is_refused_by_its_first_bytes_whatever_its_name(self, refused, data):
         assert refused(data)[0] == "is a pickle, not a model.safetensors"
 
@@ -135,6 +143,8 @@ class TestModelFiles:
             (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file, as Keras writes them", FROM_RUN),
             (array(np.save, np.zeros(9)), "a numpy array", FROM_RUN),
             (array(np.savez, np.zeros(9)), "a numpy archive", FROM_RUN),
+            (b"PK\x03\x04" + bytes(26) + b"run/run.json" + bytes(99), "a zip archive",
+             "unpack it, and give the run folder or the model.safetensors in it"),
             (b"\x08\x08\x12\x07pytorch:" + bytes(9), "an ONNX file", FROM_RUN),
             (b"\n<!DOCTYPE html><p>404", "a web page", "download the file itself again"),
             (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS",

@@ -16,6 +16,12 @@ _KINDS = (
     (rb"\x89HDF\r\n\x1a\n", mark("an HDF5 file, as Keras writes them"), _TRAINED_HERE, _FROM_RUN),
     (rb"\x93NUMPY", mark("a numpy array"), _TRAINED_HERE, _FROM_RUN),
     (rb"PK\x03\x04.{26}[^\0]*?\.npy", mark("a numpy archive"), _TRAINED_HERE, _FROM_RUN),
+    (
+        rb"PK\x03\x04(?!.{26}[^\0]*?\.pkl)",  # torch's own begin with one
+        mark("a zip archive"),
+        mark("zigpt reads a model as it is, not packed"),
+        mark("unpack it, and give the run folder or the model.safetensors in it"),
+    ),
     # Its version, then the name of the program that made it. The fourth byte of a safetensors file
     # is 0: no header that zigpt reads has 16 MB.
     (rb"\x08[\x01-\x20]\x12[^\0]", mark("an ONNX file"), _TRAINED_HERE, _FROM_RUN),

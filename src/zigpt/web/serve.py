@@ -57,7 +57,8 @@ def serve(
     )
     for name in ("asyncio", "uvicorn.error"):
         logging.getLogger(name).addFilter(_is_worth_printing)
-    with _listen(host, port) as listening:
+    # Ctrl-C is how it is meant to end; uvicorn raises it once more when all is closed.
+    with _listen(host, port) as listening, contextlib.suppress(KeyboardInterrupt):
         addresses = [f"http://{place}/#{token}" for place in _places(host, listening)]
         _Server(config, lambda: report(addresses)).run(sockets=[listening])
     state.worker.close()
