@@ -66,7 +66,7 @@ def test_text_machine_and_time_decide(length, vocab_size, device, minutes, prese
 
 def test_the_more_time_the_larger_the_model():
     corpus, parameters = corpus_of(1_000_000), []
-    for minutes in (0.1, 1.0, 3.0, 15.0, 60.0):
+    for minutes in (0.1, 1.0, 3.0, 15.0, 240.0):
         advised = advise(corpus, CPU, minutes)
         parameters.append(configure(65, advised.preset, advised.settings)[0].n_parameters)
     assert parameters == sorted(set(parameters))
@@ -81,7 +81,7 @@ def test_without_a_time_the_steps_of_laptop_are_made_by_its_model(machine, times
 
 def test_a_quicker_machine_takes_a_larger_model_for_the_same_time(machine):
     corpus, chosen = corpus_of(1_000_000), []
-    for times in (10.0, 6.0, 3.0, 1.0, 0.2, 0.05):
+    for times in (10.0, 6.0, 3.0, 1.0, 0.2, 0.05, 0.01):
         machine(times)
         advised = advise(corpus, CPU, 3.0)
         assert advised.why.endswith("the largest that makes enough steps in 3 min")
@@ -93,7 +93,8 @@ def test_a_quicker_machine_takes_a_larger_model_for_the_same_time(machine):
         (2, 128, 8, 256),
         (4, 128, 8, 256),
         (5, 160, 8, 256),
-        (6, 192, 8, 256),
+        (5, 160, 4, 512),
+        (6, 192, 4, 512),
     ]
 
 
@@ -213,7 +214,7 @@ def planned(text, tmp_path, capsys, *options):
 
 def test_a_width_of_a_persons_choice_has_the_heads_of_the_preset(tmp_path, capsys):
     plan = planned(story(30_000), tmp_path, capsys, "--minutes=100", "--n-embd=256")
-    assert (plan["model"]["n_layer"], plan["model"]["n_head"]) == (6, 4)
+    assert (plan["model"]["n_layer"], plan["model"]["n_head"]) == (5, 4)
 
 
 def test_a_text_shorter_than_the_usual_block_gets_a_shorter_one(tmp_path, capsys):

@@ -201,8 +201,9 @@ def test_weights_gradient_and_two_moments_are_sixteen_bytes_a_parameter():
 
 def test_a_checkpoint_is_packed_in_memory_and_may_need_more_than_a_step():
     wide = replace(MODEL, n_embd=512, block_size=16)
-    step, whole = activation_bytes(wide, TRAINING, CPU), memory_bytes(wide, TRAINING, CPU)
-    assert whole - memory_bytes(wide, TRAINING, CUDA) == 20 * wide.n_parameters - step > 0
+    config = replace(TRAINING, precision="float32")  # in bfloat16 a CPU keeps more of attention
+    step, whole = activation_bytes(wide, config, CPU), memory_bytes(wide, config, CPU)
+    assert whole - memory_bytes(wide, config, CUDA) == 20 * wide.n_parameters - step > 0
 
 
 def test_a_text_counts_until_it_is_so_large_that_its_ids_are_on_disk():

@@ -12,15 +12,18 @@ from zigpt.gpt.config import GPTConfig, Precision, PresetName, TrainConfig, conf
 from zigpt.language import tr
 from zigpt.training.plan import time_step
 
+_LARGER = {"n_layer": 5, "n_head": 5, "n_embd": 160}
+_LONGER = {"block_size": 512, "batch_size": 4}
 # What `auto` chooses from, smallest first, and from how many steps on each ends lower than the one
-# before (docs/record.md: measured at 1, 3 and 15 minutes, so the limits are estimates).
+# before (docs/record.md: measured at 1, 3, 15 and 60 minutes, so the limits are estimates).
 _BY_STEPS: tuple[tuple[int, PresetName, Mapping[str, Any]], ...] = (
     (0, "tiny", {"n_layer": 1, "block_size": 64}),
     (440, "tiny", {"block_size": 128, "batch_size": 16}),
     (1100, "tiny", {"block_size": 256, "batch_size": 8}),
     (1500, "laptop", {}),
-    (3500, "laptop", {"n_layer": 5, "n_head": 5, "n_embd": 160}),
-    (8000, "laptop", {"n_layer": 6, "n_head": 6, "n_embd": 192}),
+    (3500, "laptop", _LARGER),
+    (8000, "laptop", {**_LARGER, **_LONGER}),
+    (25_000, "laptop", {"n_layer": 6, "n_head": 6, "n_embd": 192, **_LONGER}),
 )
 _SMALL_TEXT = 20_000  # characters, or
 _SMALL_SHARE = 50  # of them for each distinct one: fewer are learned by heart at once
