@@ -67,6 +67,17 @@ IMPOSSIBLE = [
     ),
     (TrainConfig, "warmup_steps", 10**13, "warmup_steps (10000000000000) must be from 0", "try "),
     (TrainConfig, "eval_interval", -1, "eval_interval (-1) must be at least 1", "raise "),
+    (TrainConfig, "parts", 0, "parts (0) must be at least 1", "raise `parts`"),
+    *(
+        (
+            TrainConfig,
+            "parts",
+            value,
+            f"parts ({value}) must be a power of two, and at most the batch size (64)",
+            f"try `parts` {nearest}",
+        )
+        for value, nearest in ((3, 2), (63, 32), (65, 64), (128, 64))
+    ),
     (TrainConfig, "eval_chars", 0, "eval_chars (0) must be at least 1", "raise `eval_chars`"),
     *(
         (TrainConfig, name, -1, f"{name} (-1) must be from 0 to 1,000,000,000,000", "try ")

@@ -500,9 +500,9 @@ class TestResume:
     def test_randomness_that_depends_on_the_number_of_calls_fails(self, verify, monkeypatch):
         seeded, calls = train._seeded, []
 
-        def counted(seed, step, device):
-            calls.append(step)
-            return seeded(seed, len(calls), device)
+        def counted(numbers, device):
+            calls.append(numbers)
+            return seeded([len(calls)], device)
 
         monkeypatch.setattr(train, "_seeded", counted)
         self.expect(verify, "losses differ by up to")

@@ -9,6 +9,7 @@
     ├── ModelFileError         3  a model file or run folder was refused
     ├── RunBusyError           4  the run folder is taken
     ├── StorageError           5  the disk did not take what we wrote
+    ├── ProcessLostError       1  another process of the same training is gone
     ├── DivergedError          6  the loss is no longer a number; the weights were not touched
     └── OutOfMemoryError       7  the settings need more memory than there is
 
@@ -128,6 +129,10 @@ class StorageError(ZigptError):
     """Writing failed: disk full, no permission, device error."""
 
     exit_code = 5
+
+
+class ProcessLostError(ZigptError):
+    """Another process of the same training was killed, or hangs."""
 
 
 class DivergedError(ZigptError):

@@ -61,7 +61,9 @@ def _train() -> Command:
     run = _folder(tr("run folder; none: runs/<text>-<preset>"))
     resume = tr("resume the run given by --run, or the newest")
     options = [_preset(), run, _minutes(), _device(), option("--resume", resume, is_flag=True)]
-    options += [*_decoding(), *_documents()]
+    together = tr("processes that share each step, started by torchrun's engine")
+    processes = option("--processes", together, default=1, type=click.IntRange(1, 1024))
+    options += [processes, *_decoding(), *_documents()]
     return Command(
         "train",
         tr("Train a model on a text and watch it learn."),

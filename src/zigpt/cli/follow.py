@@ -37,11 +37,14 @@ from zigpt.runs.request import TrainRequest
 from zigpt.runs.session import train_run
 from zigpt.runs.signals import Signals
 from zigpt.training.loop import Progress
+from zigpt.training.team import ALONE, Team
 
 _HALF = 39  # terminal cells of either sample
 
 
-def follow(request: TrainRequest, signals: Signals, reading: Reading | None) -> int:
+def follow(
+    request: TrainRequest, signals: Signals, reading: Reading | None, team: Team = ALONE
+) -> int:
     """Train, or resume a run, until finished or stopped. Returns the exit code.
 
     Raises:
@@ -51,7 +54,8 @@ def follow(request: TrainRequest, signals: Signals, reading: Reading | None) -> 
     with ExitStack() as held:
         printer = _Printer(held)
         try:
-            for event in train_run(request, lambda: signals.code is not None, reading):
+            events = train_run(request, lambda: signals.code is not None, reading, team)
+            for event in events:
                 printer.show(event)
                 if isinstance(event, Opened):
                     signals.graceful = True

@@ -18,6 +18,7 @@ from zigpt.errors import OutOfMemoryError, StorageError, ZigptError, reason
 from zigpt.language import DOMAIN, FOLDER, Language, language, speak, tr
 from zigpt.machine import granted_processors, no_room_for_libraries
 from zigpt.runs.signals import Interrupted
+from zigpt.runs.torchrun import leave_code
 
 # How libraries say that memory has ended, and the system that one cannot even be loaded.
 _MEMORY = re.compile(r"allocat|out of memory|MemoryError|start new thread", re.IGNORECASE)
@@ -33,7 +34,7 @@ def run_and_exit() -> None:
         if isinstance(stream, io.TextIOWrapper):
             encoding = stream.encoding if os.environ.get("PYTHONIOENCODING") else "utf-8"
             stream.reconfigure(encoding=encoding, errors="replace")
-    code = main(sys.argv[1:])
+    code = leave_code(main(sys.argv[1:]))
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # reported already, if anyone can read it
             stream.flush()

@@ -112,6 +112,7 @@ class TrainConfig:
     """
 
     batch_size: int = option(64, "B: windows of text in each step")
+    parts: int = option(1, "of each batch, which processes share; each has a dropout of its own")
     windows: WindowOrder = option(
         "random", "shuffled: each window once in a pass over the text; random: wherever it starts"
     )

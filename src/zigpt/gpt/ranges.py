@@ -53,6 +53,8 @@ def range_problems(settings: Mapping[str, Any]) -> list[Problem]:
         elif value > most:
             wrong = tr("{name} ({value}) must be at most {most:,}", **given, most=most)
             problems.append((wrong, tr("lower `{name}`", name=name)))
+    if not problems and "parts" in settings:
+        problems += _parts_problems(settings["parts"], settings["batch_size"])
     return problems
 
 
@@ -78,3 +80,16 @@ def divisibility_problems(n_embd: int, n_head: int, in_pairs: bool) -> list[Prob
         return [(problem, tr("try `{name}` {value}", name="n_embd", value=divisor))]
     remedy = tr("try `n_embd` {lower} or {higher}", lower=lower, higher=lower + divisor)
     return [(problem, remedy)]
+
+
+def _parts_problems(parts: int, batch_size: int) -> list[Problem]:
+    """Name a number of parts that a batch cannot be halved into again and again."""
+    if parts & (parts - 1) == 0 and parts <= batch_size:
+        return []
+    problem = tr(
+        "parts ({parts}) must be a power of two, and at most the batch size ({batch_size})",
+        parts=parts,
+        batch_size=batch_size,
+    )
+    largest = 1 << (min(parts, batch_size).bit_length() - 1)
+    return [(problem, tr("try `{name}` {value}", name="parts", value=largest))]

@@ -17,7 +17,7 @@ from zigpt.generate.loop import generate_text
 from zigpt.generate.quick import QuickDecoder
 from zigpt.gpt.config import SampleConfig
 from zigpt.gpt.model import GPT
-from zigpt.language import tr
+from zigpt.language import mark, tr
 from zigpt.runs.events import (
     EndMoved,
     Evaluated,
@@ -38,8 +38,10 @@ from zigpt.runs.preflight import is_blank
 from zigpt.runs.reading import Reading
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.setup import resume, start
+from zigpt.runs.worker import hire
 from zigpt.training.device import keep_freed_memory
 from zigpt.training.loop import Progress, final_loss, train
+from zigpt.training.team import ALONE, WAIT, Team
 from zigpt.training.verdict import Point, judge, milestone
 
 _MOST_REFUSALS = 3  # of one kind of write in a row; then a training run ends
@@ -51,10 +53,11 @@ def train_run(
     request: TrainRequest,
     should_stop: Callable[[], bool] = lambda: False,
     reading: Reading | None = None,
+    team: Team = ALONE,
 ) -> Generator[Event, None, None]:
     """Train, or resume a run, until it is finished or `should_stop`; yield what happens.
 
-    A caller that has already read the text hands over its `reading`.
+    A caller that has read the text hands over its `reading`; process 0 of several, its `team`.
     From `Opened` on a stop loses nothing: the state is saved and the last event is `Stopped`.
     Otherwise the last one is `Finished`.
 
@@ -66,21 +69,18 @@ def train_run(
     keep_freed_memory()
     is_blank_run = request.run is not None and request.run.is_dir() and is_blank(request.run)
     resumes = request.resume and not is_blank_run
-    opened = yield from (resume(request) if resumes else start(request, reading))
+    opened = yield from (resume(request) if resumes else start(request, reading, team.size))
     with closing(opened.folder):
+        team.remember_run(str(opened.folder.path))
         yield opened
         if not opened.folder.is_protected:
-            yield Notice(
-                tr(
-                    "this file system has no locks: start no other training run in {run}",
-                    run=opened.folder.path,
-                )
-            )
-        yield from train_opened(opened, should_stop)
+            alone = mark("this file system has no locks: start no other training run in {run}")
+            yield Notice(tr(alone, run=opened.folder.path))
+        yield from train_opened(opened, should_stop, team)
 
 
 def train_opened(
-    opened: Opened, should_stop: Callable[[], bool] = lambda: False
+    opened: Opened, should_stop: Callable[[], bool] = lambda: False, team: Team = ALONE
 ) -> Iterator[Event]:
     """Train a run that is open, as `train_run` does; its folder stays open.
 
@@ -88,7 +88,7 @@ def train_opened(
         DivergedError: the loss is not finite; the last good step is saved.
         StorageError: the disk refused what had to be saved, or one kind of write three times.
     """
-    return _Training(opened, should_stop).events()
+    return _Training(opened, should_stop, team).events()
 
 
 def save_interval(seconds: float) -> float:
@@ -107,10 +107,10 @@ class _Stop(Exception):
 class _Training:
     """What is due after each step of a training run, and at its end."""
 
-    def __init__(self, opened: Opened, should_stop: Callable[[], bool]) -> None:
+    def __init__(self, opened: Opened, should_stop: Callable[[], bool], team: Team) -> None:
         self._folder, self._corpus, self._state = opened.folder, opened.corpus, opened.state
         self._ladder, self._prompt = opened.folder.record.ladder, opened.folder.record.prompt
-        self._should_stop = should_stop
+        self._should_stop, self._team = should_stop, team
         self._stop_requested = False  # from outside, through the run folder
         self._refusals = Counter[str]()
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
@@ -122,7 +122,8 @@ class _Training:
 
     def events(self) -> Iterator[Event]:
         """Train, save, and finish or stop."""
-        folder, state = self._folder, self._state
+        folder, state, team = self._folder, self._state, self._team
+        hire(team, state, folder.record.text)
         try:
             with suppress(_Stop):
                 yield from self._steps()
@@ -130,6 +131,7 @@ class _Training:
             folder.save(state)
             self._draw()
             raise
+        team.dismiss()
         if self._stops:
             folder.save(state)
             self._draw()
@@ -148,7 +150,7 @@ class _Training:
 
     def _steps(self) -> Iterator[Event]:
         best_before, before = self._state.best_loss, time.monotonic()
-        for progress in train(self._state, self._corpus, self._check_stop):
+        for progress in train(self._state, self._corpus, self._check_stop, self._team):
             last_step = time.monotonic() - before
             if progress.evaluation:
                 yield from self._log(progress)
@@ -226,6 +228,7 @@ class _Training:
                 yield from self._keep_snapshot()
                 yield from self._keep(tr("the lock"), partial(folder.report_waiting, state.step))
                 yield Waiting(state.step)
+            self._team.tell(WAIT)
             time.sleep(_POLL)
         if waits and self._pacer:
             self._pacer.add_pause(time.monotonic() - began)

@@ -38,7 +38,9 @@ _LONGEST_PROMPT = 40  # characters
 _TRIES = 100  # to find a free folder, where other training runs start at the same time
 
 
-def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Event, None, Opened]:
+def start(
+    request: TrainRequest, reading: Reading | None = None, processes: int = 1
+) -> Generator[Event, None, Opened]:
     """Read the text, unless it has been, decide the settings and their cost, make the folder.
 
     Raises:
@@ -47,7 +49,7 @@ def start(request: TrainRequest, reading: Reading | None = None) -> Generator[Ev
     device = pick_device(request.device)
     reading = reading or read(request)
     source, corpus, ladder = reading.source, reading.corpus, reading.ladder
-    planned = decide(request, corpus, device)
+    planned = decide(request, corpus, device, processes)
     path = request.run or free_path(f"{source.name}-{planned.preset}")
     require_free(path)
     yield TextRead(source, corpus, reading.advice)
@@ -151,7 +153,9 @@ def _rate_to_come(step: int, planned: TrainConfig, now: TrainConfig) -> str:
     )
 
 
-def decide(request: TrainRequest, corpus: Corpus, device: torch.device) -> Planned:
+def decide(
+    request: TrainRequest, corpus: Corpus, device: torch.device, processes: int = 1
+) -> Planned:
     """Take a preset, or what suits text, device and time; lay the settings over it; time a step.
 
     Raises:
@@ -161,7 +165,9 @@ def decide(request: TrainRequest, corpus: Corpus, device: torch.device) -> Plann
     """
     given = request.settings
     preset, why, model, training = _choose(request, corpus, device)
-    plan = make_plan(model, training, corpus, device)
+    if "parts" not in given:
+        training = replace(training, parts=_parts(processes, training.batch_size))
+    plan = make_plan(model, training, corpus, device).shared(min(processes, training.parts))
     if request.ends_at is not None:
         left = request.ends_at - time.monotonic()
         training = fit_to_seconds(training, left, plan, given)
@@ -171,6 +177,11 @@ def decide(request: TrainRequest, corpus: Corpus, device: torch.device) -> Plann
     if preset != "seed" and "patience" not in given:
         training = be_patient(training, corpus, model.block_size)
     return Planned(preset, why, model, training, device, plan)
+
+
+def _parts(processes: int, batch_size: int) -> int:
+    """Cut a batch into a part for each process, or a power of two above, if it has so many."""
+    return 1 << min((processes - 1).bit_length(), batch_size.bit_length() - 1)
 
 
 def _choose(

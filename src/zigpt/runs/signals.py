@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from zigpt.runs.torchrun import is_launched
+
 
 class Interrupted(KeyboardInterrupt):
     """A signal that is obeyed at once; `code` is the exit code that stands for it."""
@@ -27,7 +29,8 @@ class Signals:
 
         No other second signal is: a closing terminal and a machine that shuts down send several.
         """
-        is_urgent = self.code is not None and number == signal.SIGINT
+        # torchrun passes a Ctrl-C on, which at a terminal has come to this process as well.
+        is_urgent = self.code is not None and number == signal.SIGINT and not is_launched()
         # Python drops an exception raised while it cleans up: the code is still set then.
         self.code = 128 + number if is_urgent or self.code is None else self.code
         if is_urgent or not self.graceful:

@@ -22,6 +22,7 @@ from zigpt.gpt.model import GPT, next_character_loss
 from zigpt.language import tr
 from zigpt.training.device import autocast, micro_batch_size, pick_precision
 from zigpt.training.optim import build_optimizers, learning_rate_at
+from zigpt.training.team import ALONE, Team
 
 _WINDOWS_SCORED = 64  # at once, at most
 FINAL_CHARS = 2_000_000  # validation characters scored at the end: all, for texts up to 20 MB
@@ -115,7 +116,10 @@ def never_stop() -> None:
 
 
 def train(
-    state: TrainState, corpus: Corpus, check_stop: Callable[[], None] = never_stop
+    state: TrainState,
+    corpus: Corpus,
+    check_stop: Callable[[], None] = never_stop,
+    team: Team = ALONE,
 ) -> Iterator[Progress]:
     """Advance `state` in place until it is finished; yield after every step and evaluation.
 
@@ -132,21 +136,27 @@ def train(
     chars, seconds = 0, 0.0  # of the steps since the last evaluation
     while True:
         if state.must_evaluate:
-            evaluation = evaluate(state, corpus, check_stop)
+            evaluation = evaluate(state, corpus, team.meanwhile(check_stop))
             speed = chars / seconds if seconds else None
             yield Progress(state.step, None, state.learning_rate, state.seconds, speed, evaluation)
             chars, seconds = 0, 0.0
         if state.is_finished:
             return
         started = time.perf_counter()
-        config = state.config  # the caller may have changed how many steps there are
-        batch = corpus.batch(state.step, config.batch_size, block_size, config.seed, config.windows)
-        inputs, targets = map(torch.from_numpy, batch)
-        loss = train_step(state, inputs, targets, check_stop=check_stop)
+        team.tell(state.config)  # the caller may have changed how many steps there are
+        inputs, targets = next_batch(state, corpus)
+        loss = train_step(state, inputs, targets, check_stop=check_stop, team=team)
         elapsed = time.perf_counter() - started
         state.seconds += elapsed
         chars, seconds = chars + inputs.numel(), seconds + elapsed
         yield Progress(state.step, loss, state.learning_rate, state.seconds, chars / seconds, None)
+
+
+def next_batch(state: TrainState, corpus: Corpus) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    """Take the inputs and targets of the next step."""
+    config, length = state.config, state.model.config.block_size
+    batch = corpus.batch(state.step, config.batch_size, length, config.seed, config.windows)
+    return torch.from_numpy(batch[0]), torch.from_numpy(batch[1])
 
 
 def train_step(
@@ -155,27 +165,39 @@ def train_step(
     targets: Int[Tensor, "B T"],
     *,
     check_stop: Callable[[], None] = never_stop,
+    team: Team = ALONE,
 ) -> float:
     """Learn one batch: B x T predictions, one update. Return their mean loss before the update.
 
-    The batch goes through in micro-batches whose gradients add up to that of the whole.
+    Its parts, which a team shares, go through in micro-batches; all gradients add up to the
+    batch's.
 
     Raises:
         DivergedError: before the update, if loss or gradient is not finite.
     """
     model, config, device = state.model.train(), state.config, state.device
     precision = pick_precision(device, config.precision)
-    size = micro_batch_size(len(inputs), inputs.size(1), model.config.n_embd, device)
-    mean_loss = torch.zeros((), device=device)
-    model.zero_grad(set_to_none=True)
-    with _seeded(config.seed, state.step, device):
-        for x, y in zip(inputs.split(size), targets.split(size), strict=True):
-            check_stop()
-            with autocast(device, precision):
-                logits = model(x.to(device))
-            loss = next_character_loss(logits.float(), y.to(device)) * (len(x) / len(inputs))
-            loss.backward()
-            mean_loss += loss.detach()
+    parts = [whole.tensor_split(config.parts) for whole in (inputs, targets)]
+
+    def learn(number: int) -> list[Tensor]:
+        part = [pieces[number] for pieces in parts]
+        size = micro_batch_size(len(part[0]), inputs.size(1), model.config.n_embd, device)
+        loss_sum = torch.zeros((), device=device)
+        model.zero_grad(set_to_none=True)
+        with _seeded([config.seed, state.step, number], device):  # a 0 at the end changes nothing
+            for x, y in zip(*(whole.split(size) for whole in part), strict=True):
+                check_stop()
+                with autocast(device, precision):
+                    logits = model(x.to(device))
+                loss = next_character_loss(logits.float(), y.to(device)) * (len(x) / len(inputs))
+                loss.backward()
+                loss_sum += loss.detach()
+        gradients = (weight.grad for weight in model.parameters() if weight.grad is not None)
+        return [loss_sum, *gradients]
+
+    mean_loss, *gradients = team.add_up(learn, config.parts)
+    for weight, gradient in zip(model.parameters(), gradients, strict=True):
+        weight.grad = gradient
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip or math.inf)
     if not (math.isfinite(mean_loss) and math.isfinite(norm)):
         raise DivergedError(
@@ -263,9 +285,9 @@ def split_loss(
 
 
 @contextmanager
-def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Make torch's global generators a function of (seed, step), and restore them afterwards."""
+def _seeded(numbers: list[int], device: torch.device) -> Iterator[None]:
+    """Make torch's global generators a function of `numbers`, and restore them afterwards."""
     devices = [] if device.type == "cpu" else [device]  # the CPU's is restored in any case
     with torch.random.fork_rng(devices, device_type=device.type):
-        torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]))
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
         yield

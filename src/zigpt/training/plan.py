@@ -54,6 +54,10 @@ class Plan:
             evaluations=_evaluations(config),
         )
 
+    def shared(self, processes: int) -> "Plan":
+        """Plan the same for several processes, each on a processor of its own."""
+        return replace(self, seconds_per_step=self.seconds_per_step / processes)
+
     @property
     def seconds(self) -> float:
         """The time of the whole training, and of what comes after its last step."""
