@@ -42,7 +42,7 @@ class Team:
         attempt: PrefixStore | None = None,  # of these processes alone
     ) -> None:
         self.rank, self.size, self._store, self._attempt = rank, size, store, attempt
-        self._has_started = False
+        self._has_started = self._is_dismissed = False
 
     def add_up(self, part: Callable[[int], list[Tensor]], parts: int) -> list[Tensor]:
         """Add up what `part` computes for each number below `parts`, a power of two.
@@ -152,13 +152,15 @@ class Team:
         return self.hear()
 
     def dismiss(self) -> None:
-        """Let the others end; process 0 only."""
-        with suppress(ProcessLostError):
+        """Let the others end, unless they have been told; process 0 only."""
+        if self._is_dismissed:
+            return
+        self._is_dismissed = True
+        with suppress(ProcessLostError):  # then they end without a word
             if self._has_started:
                 self.tell(None)
             else:
                 self.start(None)
-            self._has_started = False
 
 
 ALONE = Team()
