@@ -30,10 +30,11 @@ GOOD: Mapping[str, tuple[str, ...]] = {
     "beta2": ("1e-6", "0.5", "0.999999"), "grad_clip": ("0", "1e-12", "1", "1e12"),
     "eval_interval": ("1", "2", "1000000000000"), "eval_chars": ("1", "100", "1000000000000"),
     "patience": ("0", "1", "1000000000000"), "seed": ("0", "9223372036854775807"),
+    "parts": ("1",),  # more are bad where the batch is smaller
 }  # fmt: skip
 BAD: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("n_layer", "n_head", "n_embd", "batch_size", "max_steps"), _COUNTS),
-    **dict.fromkeys(("eval_interval", "eval_chars"), _COUNTS),
+    **dict.fromkeys(("eval_interval", "eval_chars", "parts"), _COUNTS),
     "block_size": (*_COUNTS, "1048577"),
     "dropout": _SHARES,
     "beta2": ("0", *_SHARES),
