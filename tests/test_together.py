@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,15 @@ def test_a_process_that_is_killed_is_replaced_and_nothing_is_lost(folder, victim
         _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert outcome(run) == outcome(folder / "undisturbed")
+
+
+def test_plain_torchrun_starts_it_as_well(folder):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun += ["--nproc-per-node", "2", "-m", "--"]  # without --, it takes --run for its own
+    words = ["zigpt", "train", "book.txt", *TOGETHER, "--max-steps", "10", "--run", "run"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*torchrun, *words], cwd=folder, env=environment, check=True, timeout=60)
+    assert saved_steps(folder / "run")[-1] == 10
 
 
 def test_what_process_0_is_refused_is_said_once(folder):

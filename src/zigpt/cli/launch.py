@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zigpt.errors import ProcessLostError
 from zigpt.language import tr
-from zigpt.runs.reading import read
+from zigpt.runs.reading import Notify, read
 from zigpt.runs.request import TrainRequest
 from zigpt.runs.signals import Signals
 from zigpt.runs.torchrun import EXIT_CODE
@@ -41,20 +41,20 @@ def launch(processes: int) -> int:
         max_restarts=_MOST_RESTARTS,
         monitor_interval=0.1,
     )
-    stopped = None
+    code = None
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "code"
         os.environ[EXIT_CODE] = str(file)
         try:
             elastic_launch(config, sys.executable)("-m", "zigpt", *sys.argv[1:])
         except SignalException as signal:
-            stopped = 128 + signal.sigval
+            code = 128 + signal.sigval
         except ChildFailedError:
-            stopped = None
+            pass  # told below, unless process 0 has left its code
         if file.exists():
-            return int(file.read_text())
-    if stopped:
-        return stopped
+            code = int(file.read_text())
+    if code is not None:
+        return code
     raise ProcessLostError(
         tr("a process of this training was lost"),
         tr("all were started {count} times, and each time one was lost", count=1 + _MOST_RESTARTS),
@@ -62,7 +62,7 @@ def launch(processes: int) -> int:
     )
 
 
-def train_together(request: TrainRequest, signals: Signals) -> int:
+def train_together(request: TrainRequest, signals: Signals, notify: Notify) -> int:
     """Be one of the processes that torchrun has started. Returns the exit code."""
     from zigpt.cli.follow import follow
     from zigpt.runs.worker import work
@@ -75,6 +75,6 @@ def train_together(request: TrainRequest, signals: Signals) -> int:
     try:
         if team.run and not request.resume:  # torchrun has started all of them again
             request = replace(request, texts=(), run=Path(team.run), minutes=None, resume=True)
-        return follow(request, signals, None if request.resume else read(request, print), team)
+        return follow(request, signals, None if request.resume else read(request, notify), team)
     finally:
         team.dismiss()

@@ -43,7 +43,7 @@ def run(
         require_unlocked(request.run or newest_path())
     with listening() as signals:
         if is_launched():
-            return train_together(request, signals)
+            return train_together(request, signals, _note)
         reading = None if resume else read(request, _note)  # what is to be refused, is refused now
         from zigpt.cli.follow import follow  # torch takes a second to load
 

@@ -167,13 +167,11 @@ ALONE = Team()
 
 
 def join() -> Team:
-    """Join the processes that torchrun has started together; without torchrun, be alone.
+    """Join the processes that torchrun has started together with this one.
 
     Raises:
         ProcessLostError: the others do not come.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return ALONE
     rank, size, port = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
